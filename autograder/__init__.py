@@ -1,0 +1,1 @@
+"""Everything about grading: probes, known mistakes, keys and the engine that compares."""

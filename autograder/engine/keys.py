@@ -1,0 +1,341 @@
+"""What the reference yields: observed live from the reference, or read from the key that was recorded from it.
+
+A key holds outputs at the public seed, never code: it lets a learner's copy, which has no reference, give the same
+verdicts and hints.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from autograder.engine.assignment import Assignment, with_needs
+from autograder.engine.compare import compare
+from autograder.engine.load import Loaded, load
+from autograder.engine.mistakes import Mistake, apply, read_mistakes
+from autograder.engine.notebook import read_notebook
+from autograder.engine.observe import PUBLIC_SEED, Record, load_grader, observe_case
+from autograder.engine.probes import Case, Observed, Probe, only, probes_of
+from autograder.engine.wire import Tensor, WireError, decode, encode
+
+SAMPLE = 64  # elements of an array that are kept of what a mistake yields
+OTHER_SEED = PUBLIC_SEED + 1
+CaseId = tuple[str, str, int]  # exercise, probe, case index
+
+
+class AnswerKeyError(Exception):
+    """A key that can't be read, or a reference that can't be observed; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Expected:
+    """One value that the reference yields, and how to compare it."""
+
+    value: Any
+    rtol: float | None = None
+    atol: float = 0.0
+    judge: Callable[..., str | None] | None = None
+    given: Mapping[str, Any] = field(default_factory=dict)
+    varies: bool = True
+    consistency: bool = False
+
+
+@dataclass(frozen=True)
+class ExpectedCase:
+    """What the reference yields for one case.
+
+    Attributes:
+        inputs: hash of the inputs that were drawn.
+        call: the call under test in words, with shapes.
+        touched: arguments that the reference itself changes.
+        sizes: the case's integer parameters by name.
+        part: the name of the part of the points it belongs to, if any.
+        values: name → expected value.
+    """
+
+    inputs: str
+    call: str
+    touched: frozenset[str]
+    sizes: dict[str, int]
+    described: str
+    part: str | None
+    values: dict[str, Expected]
+
+
+@dataclass(frozen=True)
+class KnownMistake:
+    """A known wrong implementation: where it differs from the reference, and what to say to whoever made it."""
+
+    exercise: str
+    name: str
+    hint: str
+    traces: dict[tuple[str, int], dict[str, Any]]  # (probe, case) → {seen, touched, raised}, only what differs
+
+
+@dataclass(frozen=True)
+class Key:
+    """The public expectations and known mistakes of an assignment."""
+
+    cases: dict[CaseId, ExpectedCase]
+    mistakes: tuple[KnownMistake, ...]
+    made_from: dict[str, str]
+
+
+def load_reference(assignment: Assignment) -> Loaded:
+    """Run the definitions of the reference notebook in this process."""
+    if assignment.reference is None:
+        raise AnswerKeyError(
+            f"The reference of {assignment.slug} is not in this copy, so it can be graded at the public seed only."
+        )
+    loaded = load(read_notebook(assignment.reference), [e.name for e in assignment.exercises])
+    broken = {name: text for name, text in loaded.spoiled.items() if name in {e.name for e in assignment.exercises}}
+    if broken:
+        raise AnswerKeyError(f"The reference of {assignment.slug} does not run: {'; '.join(broken.values())}")
+    return loaded
+
+
+def expect(assignment: Assignment, exercises: Collection[str], seed: int) -> dict[CaseId, ExpectedCase]:
+    """What the reference yields at `seed`, observed now, in this (trusted) process."""
+    loaded = load_reference(assignment)
+    probes = only(probes_of(load_grader(assignment.grader)), exercises)
+    found = {}
+    for probe in probes:
+        for case in probe.cases:
+            found[probe.exercise, probe.name, case.index] = _expect_case(probe, case, seed, loaded)[0]
+    return found
+
+
+def _expect_case(probe: Probe, case: Case, seed: int, loaded: Loaded) -> tuple[ExpectedCase, Record]:
+    record, raw = observe_case(probe, case, seed, loaded)
+    if "raised" in record:
+        raise AnswerKeyError(
+            f"Probe {probe.name}({probe.describe(case)}) of {probe.exercise} fails on the reference: {record['raised']}"
+        )
+    if not raw:
+        raise AnswerKeyError(f"Probe {probe.name}({probe.describe(case)}) of {probe.exercise} yields nothing.")
+    names = probe.describe(case)
+    values = {name: _expected(held, record["seen"][name]) for name, held in raw.items()}
+    return ExpectedCase(
+        inputs=record["inputs"],
+        call=record["call"],
+        touched=frozenset(record["touched"]),
+        sizes=_sizes(probe, case),
+        described=names,
+        part=case.part,
+        values=values,
+    ), record
+
+
+def _sizes(probe: Probe, case: Case) -> dict[str, int]:
+    import inspect
+
+    names = list(inspect.signature(probe.run).parameters)[2:]
+    return {n: v for n, v in zip(names, case.params, strict=False) if isinstance(v, int) and not isinstance(v, bool)}
+
+
+def _expected(held: Observed, tree: Any) -> Expected:
+    return Expected(
+        value=decode(tree),
+        rtol=held.rtol,
+        atol=held.atol,
+        judge=held.judge,
+        given=dict(held.given or {}),
+        consistency=held.consistency,
+    )
+
+
+# Recording ----------------------------------------------------------------------------------------------------------
+
+
+def digest(path: Path | None) -> str:
+    """SHA-256 of a file, or of nothing."""
+    return hashlib.sha256(path.read_bytes() if path and path.is_file() else b"").hexdigest()[:16]
+
+
+def record_key(assignment: Assignment, mistakes: Path, made_from: dict[str, str]) -> Record:
+    """Observe the reference and every mistake; the key as a JSON tree.
+
+    Raises AnswerKeyError for a grader that could give points it should not: an exercise without probes, a probe without
+    observations, a part none of whose observations varies with the seed, or a call that `needs` does not declare.
+    """
+    loaded = load_reference(assignment)
+    probes = probes_of(load_grader(assignment.grader))
+    unknown = {p.exercise for p in probes} - {e.name for e in assignment.exercises}
+    if unknown:
+        raise AnswerKeyError(f"{assignment.grader.name} has probes for {sorted(unknown)}, which {assignment.slug} lacks.")
+    cases, public = [], {}
+    for probe in probes:
+        for case in probe.cases:
+            expected, record = _expect_case(probe, case, PUBLIC_SEED, loaded)
+            other = observe_case(probe, case, OTHER_SEED, loaded)[0]["seen"]
+            public[probe.exercise, probe.name, case.index] = record
+            _check_needs(assignment, probe, record)
+            cases.append(_case_tree(probe, case, expected, record, other))
+    for exercise in assignment.exercises:
+        _check_earning(exercise.name, [c for c in cases if c["exercise"] == exercise.name])
+    return {
+        "made_from": made_from,
+        "cases": cases,
+        "mistakes": [_trace(m, probes, loaded, public, assignment) for m in read_mistakes(mistakes)],
+    }
+
+
+def _case_tree(probe: Probe, case: Case, expected: ExpectedCase, record: Record, other: Record) -> Record:
+    return {
+        "exercise": probe.exercise,
+        "probe": probe.name,
+        "case": case.index,
+        "inputs": expected.inputs,
+        "call": expected.call,
+        "touched": sorted(expected.touched),
+        "sizes": expected.sizes,
+        "described": expected.described,
+        "part": expected.part,
+        "values": {
+            name: {
+                "value": record["seen"][name],
+                "rtol": value.rtol,
+                "atol": value.atol,
+                "judge": value.judge.__name__ if value.judge else None,
+                "given": encode(dict(value.given)),
+                "varies": record["seen"][name] != other.get(name) and not value.consistency,
+                "consistency": value.consistency,
+            }
+            for name, value in expected.values.items()
+        },
+    }
+
+
+def _check_needs(assignment: Assignment, probe: Probe, record: Record) -> None:
+    exercises = {e.name for e in assignment.exercises}
+    allowed = with_needs(assignment.exercises, {probe.exercise})
+    undeclared = (set(record["called"]) & exercises) - allowed
+    if undeclared:
+        raise AnswerKeyError(
+            f"Probe {probe.name} calls {sorted(undeclared)}; declare it in `needs` of {probe.exercise} in the master."
+        )
+
+
+def _check_earning(exercise: str, cases: list[Record]) -> None:
+    if not cases:
+        raise AnswerKeyError(f"Exercise {exercise} has no probe.")
+    parts = {c["part"] for c in cases if c["part"]} or {None}
+    for part in parts:
+        mine = [c for c in cases if part in (None, c["part"])]
+        if not any(v["varies"] for c in mine for v in c["values"].values()):
+            raise AnswerKeyError(f"No observation of {exercise}{f' ({part})' if part else ''} varies with the seed.")
+
+
+def _trace(
+    mistake: Mistake, probes: Iterable[Probe], loaded: Loaded, public: dict[CaseId, Record], assignment: Assignment
+) -> Record:
+    """Where a mistake's observations differ from the reference's."""
+    traces = []
+    with apply(mistake, loaded, read_notebook(assignment.reference)):  # type: ignore[arg-type]
+        for probe in only(probes, [mistake.exercise]):
+            for case in probe.cases:
+                got, _ = observe_case(probe, case, PUBLIC_SEED, loaded)
+                right = public[probe.exercise, probe.name, case.index]
+                seen = {
+                    name: sketch(tree)
+                    for name, tree in got["seen"].items()
+                    if name not in right["seen"] or compare(decode(tree), decode(right["seen"][name])) is not None
+                }
+                trace: Record = {"seen": seen} if seen else {}
+                if got["touched"] != right["touched"]:
+                    trace["touched"] = got["touched"]
+                if "raised" in got:
+                    trace["raised"] = got["raised"]["type"]
+                if trace:
+                    traces.append({"probe": probe.name, "case": case.index, **trace})
+    if not traces:
+        raise AnswerKeyError(
+            f"The mistake {mistake.name!r} of {mistake.exercise} yields just what the reference yields: sharpen a probe."
+        )
+    return {"exercise": mistake.exercise, "name": mistake.name, "hint": mistake.hint, "traces": traces}
+
+
+def sketch(tree: Any) -> Any:
+    """A value with only a sample of each large array: enough to recognise it, too little to copy."""
+    return encode(_sample(decode(tree)))
+
+
+def _sample(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return {"tensor": value.dtype, "of": _sample(value.array)}
+    if isinstance(value, np.ndarray):
+        step = -(-value.size // SAMPLE) or 1
+        return {"shape": list(value.shape), "sample": np.ascontiguousarray(value.ravel()[::step])}
+    if isinstance(value, dict):
+        return {k: _sample(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_sample(v) for v in value)
+    return value
+
+
+# Files --------------------------------------------------------------------------------------------------------------
+
+
+def write_key(tree: Record, path: Path) -> None:
+    """Write a key as a compressed .npz with one entry, JSON text as bytes: no pickle, the same bytes every time."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(tree, separators=(",", ":"))
+    np.savez_compressed(path, json=np.frombuffer(text.encode(), dtype=np.uint8))
+
+
+def read_tree(path: Path) -> Record:
+    """The JSON tree of a key file. Raises AnswerKeyError if it is missing or damaged."""
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return json.loads(stored["json"].tobytes())
+    except FileNotFoundError:
+        raise AnswerKeyError(f"{path} is missing. `s30 build` makes it from the master; a learner's copy comes with it.") from None
+    except Exception as problem:
+        raise AnswerKeyError(f"{path} can't be read ({problem}). Get it anew: `git checkout -- {path}`.") from None
+
+
+def read_key(path: Path, grader: Path) -> Key:
+    """Read a key; judges are found by name in the grader."""
+    tree = read_tree(path)
+    module = load_grader(grader)
+    cases = {}
+    try:
+        for c in tree["cases"]:
+            cases[c["exercise"], c["probe"], c["case"]] = ExpectedCase(
+                inputs=c["inputs"],
+                call=c["call"],
+                touched=frozenset(c["touched"]),
+                sizes=c["sizes"],
+                described=c["described"],
+                part=c["part"],
+                values={name: _value_of(v, module) for name, v in c["values"].items()},
+            )
+        mistakes = tuple(
+            KnownMistake(
+                m["exercise"], m["name"], m["hint"], {(t["probe"], t["case"]): t for t in m["traces"]}
+            )
+            for m in tree["mistakes"]
+        )
+    except (KeyError, TypeError, AttributeError, WireError) as problem:
+        raise AnswerKeyError(f"{path} does not fit {grader.name} ({problem!r}): run `s30 build`.") from None
+    return Key(cases, mistakes, tree["made_from"])
+
+
+def _value_of(v: Record, module: Any) -> Expected:
+    return Expected(
+        value=decode(v["value"]),
+        rtol=v["rtol"],
+        atol=v["atol"],
+        judge=getattr(module, v["judge"]) if v["judge"] else None,
+        given=decode(v["given"]),
+        varies=v["varies"],
+        consistency=v["consistency"],
+    )
+
+

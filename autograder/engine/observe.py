@@ -1,0 +1,341 @@
+"""Running probes on an implementation and recording what it returned.
+
+:func:`observe_case` runs in the process of the code under test: in a notebook's kernel for `check`, in a child
+process for everybody else's code (:mod:`autograder.engine.sandbox` starts it). It knows inputs, never answers.
+Run as a program it reads one JSON request from standard input and appends one JSON line per event to a file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.util
+import inspect
+import io
+import json
+import linecache
+import os
+import sys
+import traceback
+import types
+import warnings
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from autograder.engine.load import Loaded, load
+from autograder.engine.notebook import matches, read_notebook
+from autograder.engine.probes import Case, Observed, Probe, WrongReturn, only, probes_of
+from autograder.engine.wire import WireError, encode
+
+PUBLIC_SEED = 30
+MAX_OBSERVATIONS = 1000
+Record = dict[str, Any]
+
+
+class Shortcut(Exception):
+    """Raised by a forbidden function in place of doing its work."""
+
+
+def load_grader(path: Path) -> types.ModuleType:
+    """Import a grader file by its path (its name begins with a number)."""
+    spec = importlib.util.spec_from_file_location(f"grader_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise FileNotFoundError(f"{path} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+class _HashedRng(np.random.Generator):
+    """A NumPy generator that keeps a hash of everything it gave out."""
+
+    def __init__(self, seed: list[int]) -> None:
+        super().__init__(np.random.PCG64(seed))
+        self.digest = hashlib.sha256()
+
+    def __getattribute__(self, name: str) -> Any:
+        value = super().__getattribute__(name)
+        if name.startswith("_") or not isinstance(value, types.BuiltinMethodType):
+            return value
+
+        def draw(*args: Any, **kwargs: Any) -> Any:
+            result = value(*args, **kwargs)
+            drawn = np.asarray(result if result is not None else args[0])
+            if drawn.dtype.kind in "fc":  # the last digits may differ between machines
+                drawn = np.round(drawn, 6) + 0.0
+            self.digest.update(f"{name}{drawn.shape}".encode() + drawn.tobytes())
+            return result
+
+        return draw
+
+
+class _Implementation:
+    """The learner's names, as a probe sees them: calls are described, and changed arguments are noticed."""
+
+    def __init__(self, names: Mapping[str, Any], exercise: str) -> None:
+        self._names = names
+        self._exercise = exercise
+        self.call = ""
+        self.called: set[str] = set()
+        self.touched: set[str] = set()
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in self._names:
+            raise NameError(f"name {name!r} is not defined", name=name)
+        value = self._names[name]
+        if inspect.isclass(value):
+            self.called.add(name)
+        if inspect.isclass(value) or not callable(value):
+            return value
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            self.called.add(name)
+            arguments = _bind(value, args, kwargs)
+            if name == self._exercise and not self.call:
+                self.call = f"{name}({', '.join(f'{n}: {summary(v)}' for n, v in arguments.items())})"
+            before = {n: _checksum(v) for n, v in arguments.items()}
+            result = value(*args, **kwargs)
+            self.touched |= {f"{name}: {n}" for n, v in arguments.items() if _checksum(v) != before[n]}
+            return result
+
+        return call
+
+
+def _bind(function: Callable, args: tuple, kwargs: dict[str, Any]) -> dict[str, Any]:
+    try:
+        return dict(inspect.signature(function).bind(*args, **kwargs).arguments)
+    except (TypeError, ValueError):
+        return {**{f"argument {i}": a for i, a in enumerate(args, 1)}, **kwargs}
+
+
+def summary(value: Any, depth: int = 0) -> str:
+    """A value in a few words: arrays by shape and dtype, containers by their parts."""
+    if isinstance(value, np.ndarray):
+        return f"{value.shape} {value.dtype}"
+    if type(value).__module__.split(".")[0] == "torch" and hasattr(value, "shape"):
+        return f"tensor {tuple(value.shape)} {str(value.dtype).removeprefix('torch.')}"
+    if isinstance(value, dict) and depth < 2:
+        return "{" + ", ".join(f"{k}: {summary(v, depth + 1)}" for k, v in list(value.items())[:6]) + "}"
+    if isinstance(value, list | tuple) and depth < 2 and len(value) > 0:
+        kinds = {summary(item, depth + 1) for item in value}
+        if len(kinds) == 1:
+            return f"{type(value).__name__} of {len(value)} × {kinds.pop()}"
+        return f"{type(value).__name__} of {len(value)}"
+    if isinstance(value, bool | int | float | str | None):
+        text = repr(value)
+        return text if len(text) <= 40 else text[:37] + "…"
+    return type(value).__name__
+
+
+def _checksum(value: Any, depth: int = 0) -> int:
+    """A checksum of the arrays that an argument holds."""
+    if isinstance(value, np.ndarray) and value.dtype.kind in "biufc":
+        return zlib.crc32(np.ascontiguousarray(value).tobytes())
+    if depth < 4 and isinstance(value, dict):
+        return hash(tuple(_checksum(item, depth + 1) for item in value.values()))
+    if depth < 4 and isinstance(value, list | tuple):
+        return hash(tuple(_checksum(item, depth + 1) for item in value))
+    if type(value).__module__ == "torch" and hasattr(value, "detach"):
+        with contextlib.suppress(Exception):
+            return zlib.crc32(value.detach().float().cpu().contiguous().numpy().tobytes())
+    return 0
+
+
+def observe_case(probe: Probe, case: Case, seed: int, loaded: Loaded) -> tuple[Record, dict[str, Observed]]:
+    """Run one case.
+
+    Returns:
+        The record, a JSON tree that may cross to another process; and the raw observations, for the trusted side.
+    """
+    impl = _Implementation(loaded.namespace, probe.exercise)
+    rng = _HashedRng([seed, case.index])
+    record: Record = {"exercise": probe.exercise, "probe": probe.name, "case": case.index, "seed": seed}
+    raw: dict[str, Observed] = {}
+    seen: dict[str, Any] = {}
+    try:
+        with _quiet(), _seeded(seed, case.index):
+            for name, value in probe.run(impl, rng, *case.params):
+                held = value if isinstance(value, Observed) else Observed(value)
+                try:
+                    seen[name] = encode(held.value)
+                except WireError as problem:
+                    raise WrongReturn(f"`{name}` can't be compared: {problem}.") from None
+                raw[name] = held
+                if len(seen) > MAX_OBSERVATIONS:
+                    raise WrongReturn("It yields more values than can be compared.")
+    except KeyboardInterrupt:
+        raise
+    except BaseException as problem:
+        record["raised"] = _describe(problem, loaded)
+    record |= {"seen": seen, "touched": sorted(impl.touched), "inputs": rng.digest.hexdigest()[:16]}
+    record |= {"call": impl.call, "called": sorted(impl.called)}
+    return record, raw
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Printing and warnings change no verdict, and would only drown it."""
+    with (
+        np.errstate(all="ignore"),
+        warnings.catch_warnings(action="ignore"),
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(io.StringIO()),
+    ):
+        yield
+
+
+@contextlib.contextmanager
+def _seeded(*seed: int) -> Iterator[None]:
+    """The global generators of NumPy and torch at a seed, and back to where they were."""
+    state = np.random.get_state()
+    torch = sys.modules.get("torch")
+    torch_state = torch.get_rng_state() if torch else None
+    np.random.seed(seed)
+    if torch:
+        torch.manual_seed(hash(seed) % 2**31)
+    try:
+        yield
+    finally:
+        np.random.set_state(state)
+        if torch:
+            torch.set_rng_state(torch_state)
+
+
+def _describe(problem: BaseException, loaded: Loaded) -> Record:
+    """An exception as data: its kind, its text, and where in the learner's own code it was raised."""
+    text = ""
+    with contextlib.suppress(Exception):
+        text = str(problem)[:1000]
+    found: Record = {"type": type(problem).__name__, "text": text}
+    if isinstance(problem, WrongReturn | Shortcut):
+        found["sentence"] = text
+    kind = type(problem).__name__
+    if isinstance(problem, MemoryError) or "can't allocate memory" in text or "DefaultCPUAllocator" in text:
+        found["memory"] = True
+    if isinstance(problem, NameError) and getattr(problem, "name", None):
+        name = str(problem.name)
+        if name in loaded.skipped:
+            found["sentence"] = (
+                f"`{name}` is set by a cell that is not run in grading (cell {loaded.skipped[name]}); move it into "
+                "the function, or make it an argument."
+            )
+        elif name in loaded.spoiled:
+            found["sentence"] = f"`{name}` is missing because {loaded.spoiled[name]}"
+    frames = [
+        (frame, line) for frame, line in traceback.walk_tb(problem.__traceback__) if frame.f_globals is loaded.namespace
+    ]
+    if frames:
+        frame, line = frames[-1]
+        file = frame.f_code.co_filename
+        with contextlib.suppress(Exception):
+            found["source"] = _source_line(file, line)
+        found |= {"file": file if file.startswith("<cell ") else "", "line": line, "function": frame.f_code.co_name}
+    elif kind in ("ValueError", "TypeError", "AttributeError", "KeyError", "IndexError") and "sentence" not in found:
+        found["unusable"] = True  # raised by the probe, while it used what the learner returned
+    return found
+
+
+def _source_line(file: str, line: int) -> str:
+    return linecache.getline(file, line).strip()[:200]
+
+
+# The child process --------------------------------------------------------------------------------------------------
+
+
+class _NoTorch:
+    """An import hook that keeps torch out of the process in which NumPy exercises are graded."""
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> None:
+        if name.split(".")[0] == "torch":
+            raise ImportError("torch can't be imported in a NumPy exercise")
+
+
+def rule_out(patterns: list[str]) -> Callable[[], None]:
+    """Make functions of imported modules that match `patterns` raise; returns what undoes it."""
+    undo: list[tuple[Any, str, Any]] = []
+    for name, module in list(sys.modules.items()):
+        if module is None or not any(p.split(".")[0] == name.split(".")[0] for p in patterns):
+            continue
+        for attribute, value in list(vars(module).items()):
+            if callable(value) and not attribute.startswith("_") and matches(f"{name}.{attribute}", patterns):
+                undo.append((module, attribute, value))
+                setattr(module, attribute, _raiser(f"{name}.{attribute}"))
+
+    def restore() -> None:
+        for module, attribute, value in undo:
+            setattr(module, attribute, value)
+
+    return restore
+
+
+def _raiser(dotted: str) -> Callable:
+    def forbidden(*args: Any, **kwargs: Any) -> Any:
+        raise Shortcut(f"`{dotted}` does this exercise for you, so it can't be used here.")
+
+    return forbidden
+
+
+def _limit_memory(megabytes: int) -> None:
+    """Bound the memory that this process may still take (where the system can)."""
+    try:
+        import resource
+    except ImportError:
+        return
+    used = 0
+    with contextlib.suppress(OSError):
+        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_AS, (used + megabytes * 2**20, resource.RLIM_INFINITY))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (256 * 2**20, 256 * 2**20))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def main() -> None:
+    """Observe a notebook as the request on standard input asks; see :mod:`autograder.engine.sandbox`."""
+    request = json.loads(sys.stdin.readline())
+    with open(request["out"], "a", encoding="utf-8") as out:
+
+        def send(**event: Any) -> None:
+            out.write(json.dumps(event) + "\n")
+            out.flush()
+
+        if request["torch"]:
+            try:
+                import torch
+
+                torch.set_num_threads(1)
+            except ImportError:
+                send(event="no torch")
+                return
+        else:
+            sys.meta_path.insert(0, _NoTorch())  # type: ignore[arg-type]
+        probes = only(probes_of(load_grader(Path(request["grader"]))), request["exercises"])
+        cells = read_notebook(Path(request["notebook"]))
+        _limit_memory(request["memory_mb"])
+        loaded = load(
+            cells,
+            request["names"],
+            skip={tuple(place) for place in request["skip"]},
+            before=lambda s: send(event="statement", place=list(s.place)),
+        )
+        send(event="loaded", spoiled=loaded.spoiled)
+        for exercise in request["exercises"]:
+            restore = rule_out(request["forbids"].get(exercise, []))
+            try:
+                for seed in request["seeds"]:
+                    for probe in only(probes, [exercise]):
+                        for case in probe.cases:
+                            send(event="case", exercise=exercise, probe=probe.name, case=case.index, seed=seed)
+                            send(event="record", record=observe_case(probe, case, seed, loaded)[0])
+            finally:
+                restore()
+            send(event="done", exercise=exercise)
+    os._exit(0)  # threads and exit handlers of the code under test get no further turn
+
+
+if __name__ == "__main__":
+    main()

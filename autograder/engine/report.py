@@ -1,0 +1,93 @@
+"""Verdicts as people read them: text for a terminal, HTML for a notebook, JSON for a machine."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from autograder.engine.grade import Verdict
+
+# A sign, a word and a colour for each ending: nothing is said by colour alone.
+SIGNS = {
+    "passed": ("✓", "passed", "#1a7f5a"),
+    "partly": ("◐", "partly right", "#9a6700"),
+    "failed": ("✗", "wrong", "#b3261e"),
+    "error": ("✗", "error", "#b3261e"),
+    "not_attempted": ("○", "not attempted", "#57606a"),
+    "missing": ("✗", "missing", "#b3261e"),
+    "blocked": ("○", "blocked", "#57606a"),
+    "forbidden": ("✗", "shortcut not allowed", "#b3261e"),
+    "timeout": ("✗", "out of time", "#b3261e"),
+    "memory": ("✗", "out of memory", "#b3261e"),
+    "crashed": ("✗", "crashed", "#b3261e"),
+}
+
+
+def number(points: float) -> str:
+    """Points without a needless `.0`."""
+    return f"{points:.2f}".rstrip("0").rstrip(".")
+
+
+def title(verdict: Verdict) -> str:
+    """`✗ lstm_cell_forward: wrong, 0 of 2 points`."""
+    sign, word, _ = SIGNS[verdict.status]
+    return f"{sign} {verdict.name}: {word}, {number(verdict.points)} of {number(verdict.max_points)} points"
+
+
+def as_text(verdict: Verdict, notes: Iterable[str] = ()) -> str:
+    """The verdict for a terminal."""
+    lines = [title(verdict)]
+    if verdict.status != "passed":
+        lines += verdict.message.splitlines()
+    lines += [f"Note: {note}" for note in notes]
+    return "\n  ".join(lines)
+
+
+def as_html(verdict: Verdict, notes: Iterable[str] = ()) -> str:
+    """The verdict for a notebook or a feedback page. Everything in it is escaped."""
+    colour = SIGNS[verdict.status][2]
+    lines = [] if verdict.status == "passed" else verdict.message.splitlines()
+    rows = "".join(f'<div style="margin-top:0.25em">{_line(line)}</div>' for line in [*lines, *map("Note: {}".format, notes)])
+    return (
+        f'<div role="status" style="border-left:4px solid {colour};padding:0.4em 0.8em;margin:0.3em 0;'
+        f'font-family:system-ui,sans-serif;line-height:1.4;overflow-wrap:anywhere">'
+        f'<strong style="color:{colour}">{html.escape(title(verdict))}</strong>{rows}</div>'
+    )
+
+
+def _line(line: str) -> str:
+    label, colon, rest = line.partition(": ")
+    known = bool(colon) and re.fullmatch(r"[A-Z][a-z ]{2,20}", label)
+    text = f"<b>{html.escape(label)}:</b> {_code(rest)}" if known else _code(line)
+    return text
+
+
+def _code(text: str) -> str:
+    """Escaped text with `code` set as code."""
+    return re.sub(r"`([^`]*)`", r"<code>\1</code>", html.escape(text))
+
+
+def as_report(seed: int, graded: Mapping[str, list[Verdict]], grader: str) -> dict[str, Any]:
+    """The JSON report of a run: assignment id → verdicts, summed up."""
+    assignments = []
+    for slug, verdicts in graded.items():
+        assignments.append(
+            {
+                "id": slug,
+                "points": round(sum(v.points for v in verdicts), 6),
+                "max_points": sum(v.max_points for v in verdicts),
+                "exercises": [
+                    {key: v.as_json()[key] for key in ("id", "track", "status", "points", "max_points", "message")}
+                    for v in verdicts
+                ],
+            }
+        )
+    return {
+        "grader": grader,
+        "seed": seed,
+        "points": round(sum(a["points"] for a in assignments), 6),
+        "max_points": sum(a["max_points"] for a in assignments),
+        "assignments": assignments,
+    }

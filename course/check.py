@@ -1,0 +1,154 @@
+"""`check("name")` in a notebook: the same probes, comparison and words as the grader, on the names of the kernel."""
+
+from __future__ import annotations
+
+import builtins
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from autograder.engine.assignment import Assignment, Exercise, with_needs
+from autograder.engine.grade import Verdict, static_verdict, verdicts
+from autograder.engine.load import Loaded
+from autograder.engine.notebook import Cell, Code, NotebookError, fingerprint, keep_last, read_notebook, set_elsewhere
+from autograder.engine.observe import PUBLIC_SEED, load_grader, observe_case, rule_out
+from autograder.engine.probes import only, probes_of
+from autograder.engine.report import as_html, as_text, number
+from autograder.engine.sandbox import Observations
+
+
+class CheckFailed(Exception):
+    """An explanation raised in place of a traceback, for nbgrader's Validate and for a misspelt exercise."""
+
+    def _render_traceback_(self) -> list[str]:
+        return [str(self)]
+
+
+class Points(float):
+    """Points that show their explanation: as HTML in a notebook, and as the plain number that nbgrader reads."""
+
+    _html: str
+
+    def __new__(cls, points: float, html: str) -> Points:
+        """Points with the explanation to show."""
+        self = super().__new__(cls, points)
+        self._html = html
+        return self
+
+    def _repr_html_(self) -> str:
+        return self._html
+
+    def __repr__(self) -> str:
+        return repr(float(self))
+
+
+class Checker:
+    """The check of one assignment.
+
+    Args:
+        assignment: what is checked.
+        namespace: the names to check; by default those of the running notebook, or of the calling module.
+    """
+
+    def __init__(self, assignment: Assignment, namespace: Mapping[str, Any] | None = None) -> None:
+        self.assignment = assignment
+        self._namespace = namespace
+
+    def __call__(self, name: str) -> Points:
+        """Check one exercise, show what is right or wrong and why, and return its points.
+
+        Under nbgrader's validation anything short of full points raises the explanation.
+        """
+        try:
+            exercise = self.assignment.exercise(name)
+        except KeyError as problem:
+            raise CheckFailed(problem.args[0]) from None
+        shell = _shell()
+        namespace = self._namespace or (shell.user_ns if shell else sys._getframe(1).f_globals)
+        verdict, notes = self.verdict(exercise, namespace)
+        if os.environ.get("NBGRADER_EXECUTION") == "validate" and verdict.points < verdict.max_points:
+            raise CheckFailed(as_text(verdict, notes))
+        if not hasattr(shell, "kernel"):
+            print(as_text(verdict, notes))
+        return Points(verdict.points, as_html(verdict, notes))
+
+    def verdict(self, exercise: Exercise, namespace: Mapping[str, Any]) -> tuple[Verdict, list[str]]:
+        """The verdict on the names of `namespace`, and what else is worth knowing."""
+        code = _code(namespace, [e.name for e in self.assignment.exercises])
+        names = with_needs(self.assignment.exercises, {exercise.name})
+        seen = self._observe(namespace, code, names)
+        found = {v.name: v for v in verdicts(self.assignment, code, seen, PUBLIC_SEED, {}, names)}
+        return found[exercise.name], list(self._notes(exercise, code, found[exercise.name]))
+
+    def _observe(self, namespace: Mapping[str, Any], code: Code, names: set[str]) -> Observations:
+        seen = Observations()
+        loaded = Loaded(dict(namespace) if not isinstance(namespace, dict) else namespace)
+        probes = probes_of(load_grader(self.assignment.grader))
+        for exercise in self.assignment.exercises:
+            if exercise.name not in names or static_verdict(exercise, code) is not None:
+                continue
+            restore = rule_out(list(exercise.forbids))
+            try:
+                for probe in only(probes, [exercise.name]):
+                    for case in probe.cases:
+                        record, _ = observe_case(probe, case, PUBLIC_SEED, loaded)
+                        seen.records[exercise.name, probe.name, case.index, PUBLIC_SEED] = record
+            finally:
+                restore()
+        return seen
+
+    def _notes(self, exercise: Exercise, code: Code, verdict: Verdict) -> Iterable[str]:
+        """Where the saved file would be judged otherwise than this kernel."""
+        if verdict.status in ("not_attempted", "missing"):
+            return
+        for name, cell in set_elsewhere(code, exercise.name, [e.name for e in self.assignment.exercises]).items():
+            if not hasattr(builtins, name):
+                yield (
+                    f"`{name}` is set by a cell that is not run in grading (In [{cell}]): move it into the function, "
+                    "or make it an argument. As it is, grading fails."
+                )
+        saved = _saved_notebook()
+        mine = code.definition(exercise.name)
+        if verdict.status == "passed" and saved and mine:
+            try:
+                theirs = Code(read_notebook(saved)).definition(exercise.name, exercise.stub)
+            except NotebookError:
+                return
+            if theirs and fingerprint(theirs.node) != fingerprint(mine.node):
+                yield f"{saved.name} on disk still holds another version of `{exercise.name}`: save the notebook (Ctrl+S)."
+
+    def __repr__(self) -> str:
+        total = number(self.assignment.max_points)
+        names = ", ".join(e.name for e in self.assignment.exercises)
+        return f'check("exercise") for {self.assignment.slug}, {total} points: {names}'
+
+
+def _shell() -> Any:
+    """The running IPython shell, if there is one."""
+    if "IPython" not in sys.modules:
+        return None
+    from IPython import get_ipython
+
+    return get_ipython()
+
+
+def _code(namespace: Mapping[str, Any], exercises: list[str]) -> Code:
+    """The source of what was run: the kernel's history, or the file of a script."""
+    history = namespace.get("In")
+    file = namespace.get("__file__")
+    if isinstance(history, list):
+        cells = [Cell(number, "code", source) for number, source in enumerate(history) if source]
+    elif file and Path(file).is_file():
+        cells = [Cell(1, "code", Path(file).read_text(encoding="utf-8"))]
+    else:  # no source to be had: the names alone
+        cells = [Cell(1, "code", "\n".join(f"{n} = ..." for n in exercises if n in namespace))]
+    return keep_last(Code(cells))
+
+
+def _saved_notebook() -> Path | None:
+    """The file of the running notebook, as Jupyter tells its kernel."""
+    name = os.environ.get("JPY_SESSION_NAME", "")
+    path = Path(name)
+    return path if name.endswith(".ipynb") and path.is_file() else None

@@ -1,0 +1,218 @@
+"""Our steps in nbgrader's pipeline, attached by nbgrader_config.py alone.
+
+- :class:`CleanSolution` ends generate_solution: no markers, no version noise.
+- :class:`RepairSubmission` begins autograde: whatever an editor did to the cells, nbgrader finds those it knows.
+- :class:`GradeSubmission` stands in autograde where nbgrader would execute the notebook.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import secrets
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from nbconvert.preprocessors import Preprocessor
+from nbformat.notebooknode import NotebookNode, from_dict
+from nbformat.v4 import new_output
+
+from autograder.engine.assignment import Assignment, checked_name
+from autograder.engine.grade import Verdict, grade
+from autograder.engine.notebook import Cell, Code, fingerprint, parse_notebook
+from autograder.engine.report import as_html, as_text
+from course.project import Project
+
+MARKERS = ("### BEGIN SOLUTION", "### END SOLUTION")
+
+
+class CleanSolution(Preprocessor):
+    """Remove what is not the solution: markers, times, versions. Fails if a cell raised."""
+
+    def preprocess(self, nb: NotebookNode, resources: dict) -> tuple[NotebookNode, dict]:
+        """Clean the executed master in place."""
+        nb.metadata.language_info = {"name": "python"}
+        for number, cell in enumerate(nb.cells, 1):
+            lines = cell.source.split("\n")
+            cell.source = "\n".join(line for line in lines if line.strip() not in MARKERS)
+            cell.metadata.pop("execution", None)
+            for output in cell.get("outputs", []):
+                if output.output_type == "error":
+                    text = "\n".join(output.traceback)
+                    raise RuntimeError(f"Cell {number} of the master raised {output.ename}: {output.evalue}\n{text}")
+                if "image/png" in output.get("data", {}):
+                    output.data["image/png"] = _plain_png(output.data["image/png"])
+        return nb, resources
+
+
+def _plain_png(text: str) -> str:
+    """A base64 PNG without its text chunks, in which matplotlib writes its version."""
+    raw = base64.b64decode(text)
+    kept, at = [raw[:8]], 8
+    while at < len(raw):
+        end = at + 12 + int.from_bytes(raw[at : at + 4], "big")
+        if raw[at + 4 : at + 8] not in (b"tEXt", b"iTXt", b"zTXt", b"tIME"):
+            kept.append(raw[at:end])
+        at = end
+    return base64.b64encode(b"".join(kept)).decode("ascii")
+
+
+class RepairSubmission(Preprocessor):
+    """Give every cell that nbgrader knows its metadata back, and no other cell any.
+
+    Cells are found by their id, else by what they define or check; what is missing comes back from the release.
+    Cells that the student added stay, as plain cells.
+    """
+
+    def preprocess(self, nb: NotebookNode, resources: dict) -> tuple[NotebookNode, dict]:
+        """Repair the submission in place."""
+        project = Project()
+        slug = resources["nbgrader"]["assignment"]
+        released = json.loads(project.release(slug).read_text(encoding="utf-8"))["cells"]
+        known = [cell for cell in released if "nbgrader" in cell["metadata"]]
+        mine: dict[str, NotebookNode] = {}
+        for wanted in known:
+            found = _find(wanted, [c for c in nb.cells if not any(c is taken for taken in mine.values())])
+            if found is not None:
+                mine[_grade_id(wanted)] = found
+        for cell in nb.cells:
+            if not any(cell is taken for taken in mine.values()):
+                cell.metadata.pop("nbgrader", None)
+            if isinstance(cell.metadata.get("tags"), list):
+                cell.metadata["tags"] = [t for t in cell.metadata["tags"] if t != "skip-execution"]
+        place = 0
+        for wanted in known:
+            grade_id = _grade_id(wanted)
+            if grade_id in mine:
+                _restore(mine[grade_id], wanted)
+                place = max(place, next(i for i, c in enumerate(nb.cells) if c is mine[grade_id]) + 1)
+            else:
+                self.log.warning("Cell %r is missing from the submission; it comes back from the release", grade_id)
+                nb.cells.insert(place, from_dict(json.loads(json.dumps(wanted))))
+                place += 1
+        _unique_ids(nb)
+        return nb, resources
+
+
+def _grade_id(cell: Any) -> str:
+    return str(cell["metadata"]["nbgrader"]["grade_id"])
+
+
+def _find(wanted: dict, cells: list[NotebookNode]) -> NotebookNode | None:
+    """The submitted cell that stands for a released one."""
+    meta = wanted["metadata"]["nbgrader"]
+    candidates = [c for c in cells if (c.metadata.get("nbgrader") or {}).get("grade_id") == meta["grade_id"]]
+    if meta["solution"] and wanted["cell_type"] == "code":
+        name = meta["grade_id"]
+        stub = Code([Cell(0, "code", "".join(wanted["source"]))]).definition(name)
+        defining = [c for c in cells if _defines(c, name, None)]
+        solved = [c for c in defining if _defines(c, name, fingerprint(stub.node) if stub else None)]
+        return ([*candidates, *defining, *solved] if not solved else solved)[-1] if candidates or defining else None
+    if not candidates and meta["grade"] and not meta["solution"]:
+        name = checked_name(Cell(0, "code", "".join(wanted["source"])))
+        candidates = [c for c in cells if name and checked_name(Cell(0, c.cell_type, c.source)) == name]
+    return candidates[-1] if candidates else None
+
+
+def _defines(cell: NotebookNode, name: str, stub: str | None) -> bool:
+    """Whether a cell defines `name`, and not as the stub."""
+    code = Code([Cell(0, cell.cell_type, cell.source)])
+    found = code.definition(name)
+    if found is None:
+        return code.breakage(name) is not None
+    return stub is None or fingerprint(found.node) != stub
+
+
+def _restore(cell: NotebookNode, wanted: dict) -> None:
+    """Metadata and type as released; the text too, unless it is the student's to write."""
+    cell.metadata["nbgrader"] = from_dict(dict(wanted["metadata"]["nbgrader"]))
+    if cell.cell_type != wanted["cell_type"]:
+        cell.cell_type = wanted["cell_type"]
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+        else:
+            cell.pop("outputs", None)
+            cell.pop("execution_count", None)
+    if wanted["metadata"]["nbgrader"]["locked"]:
+        cell.source = "".join(wanted["source"])
+
+
+def _unique_ids(nb: NotebookNode) -> None:
+    """Cell ids that nbformat accepts: editors that copy cells copy ids."""
+    seen: set[str] = set()
+    for index, cell in enumerate(nb.cells):
+        if (nb.nbformat, nb.nbformat_minor) < (4, 5):
+            cell.pop("id", None)
+        elif cell.get("id") in seen or "id" not in cell:
+            cell["id"] = f"cell-{index}-{secrets.token_hex(3)}"
+        seen.add(cell.get("id", ""))
+
+
+class GradeSubmission(Preprocessor):
+    """Write a verdict into every check cell: the points as the cell's value, the explanation beside it."""
+
+    def preprocess(self, nb: NotebookNode, resources: dict) -> tuple[NotebookNode, dict]:
+        """Grade the repaired submission in place. Whatever happens, no cell is left without a verdict."""
+        checks = {}
+        for cell in nb.cells:
+            meta = cell.metadata.get("nbgrader") or {}
+            if cell.cell_type == "code":
+                cell.outputs = []  # nothing that came with the file counts
+            if meta.get("grade") and not meta.get("solution") and cell.cell_type == "code":
+                checks[meta["grade_id"]] = cell
+                cell.outputs = _not_run("This check was not run.")  # an empty cell would count as full points
+        nbinfo = resources["nbgrader"]
+        try:
+            assignment = Project().assignment(nbinfo["assignment"])
+            found = _grade(nb, assignment, class_seed(nbinfo["db_url"], nbinfo["assignment"]))
+            by_check = {e.grade_id: v for e, v in zip(assignment.exercises, found, strict=True)}
+        except Exception as problem:
+            self.log.exception("Could not grade %s of %s", nbinfo["assignment"], nbinfo["student"])
+            for cell in checks.values():
+                cell.outputs = _not_run(f"This could not be graded and needs a human: {type(problem).__name__}: {problem}")
+            return nb, resources
+        for grade_id, cell in checks.items():
+            if grade_id in by_check:
+                cell.outputs = _verdict_outputs(by_check[grade_id], float(cell.metadata.nbgrader.points))
+        return nb, resources
+
+
+def _grade(nb: NotebookNode, assignment: Assignment, seed: int) -> list[Verdict]:
+    with tempfile.TemporaryDirectory(prefix="s30-") as folder:
+        path = Path(folder) / f"{assignment.slug}.ipynb"
+        path.write_text(json.dumps(nb), encoding="utf-8")
+        parse_notebook(path.read_bytes(), path.name)
+        return grade(path, assignment, seed=seed)
+
+
+def _not_run(sentence: str) -> list[NotebookNode]:
+    return [new_output("error", ename="NotGraded", evalue=sentence, traceback=[sentence])]
+
+
+def _verdict_outputs(verdict: Verdict, max_points: float) -> list[NotebookNode]:
+    """What nbgrader reads as the score is the first result: one number, within bounds."""
+    share = verdict.points / verdict.max_points if verdict.max_points else 0.0
+    points = min(max(round(share * max_points, 6), 0.0), max_points)
+    return [
+        new_output("display_data", data={"text/html": as_html(verdict), "text/plain": as_text(verdict)}),
+        new_output("execute_result", data={"text/plain": repr(points)}, execution_count=None),
+    ]
+
+
+def class_seed(db_url: str, slug: str) -> int:
+    """The secret seed of an assignment for the class whose gradebook this is; drawn when first asked for.
+
+    It lies beside a SQLite gradebook (else in the current folder), readable by its owner only.
+    """
+    folder = Path(db_url.removeprefix("sqlite:///")).parent if db_url.startswith("sqlite:///") else Path.cwd()
+    path = folder / "secret_seeds.json"
+    seeds = json.loads(path.read_text()) if path.is_file() else {}
+    if slug not in seeds:
+        seeds[slug] = secrets.randbelow(2**31) + 1000
+        draft = path.with_suffix(".new")
+        draft.touch(mode=0o600)
+        draft.write_text(json.dumps(seeds, indent=1))
+        os.replace(draft, path)
+    return int(seeds[slug])

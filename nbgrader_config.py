@@ -1,0 +1,40 @@
+"""All that nbgrader needs to know of this course: its own commands work in this folder, and on a hub."""
+
+import os
+import sys
+
+# nbgrader calls `alembic` by name: find it also when the environment is used without being activated
+os.environ["PATH"] = os.path.dirname(sys.executable) + os.pathsep + os.environ.get("PATH", "")
+
+c = get_config()  # noqa: F821 (nbgrader provides it)
+
+c.CourseDirectory.course_id = "sutskever30"
+c.CourseDirectory.solution_directory = "solutions"
+
+# Worked solutions are executed, then cleaned of markers and version noise; a cell that raises stops it.
+c.Execute.timeout = 300
+c.GenerateSolution.preprocessors = [
+    "nbgrader.preprocessors.IncludeHeaderFooter",
+    "nbgrader.preprocessors.LockCells",
+    "nbgrader.preprocessors.ClearOutput",
+    "nbgrader.preprocessors.ClearMarkScheme",
+    "nbgrader.preprocessors.Execute",
+    "course.nbgrader_steps.CleanSolution",
+]
+
+# Submissions are repaired before nbgrader looks at their cells, and graded by probes instead of being executed.
+c.Autograde.sanitize_preprocessors = [
+    "course.nbgrader_steps.RepairSubmission",
+    "nbgrader.preprocessors.ClearOutput",
+    "nbgrader.preprocessors.DeduplicateIds",
+    "nbgrader.preprocessors.OverwriteKernelspec",
+    "nbgrader.preprocessors.OverwriteCells",
+    "nbgrader.preprocessors.CheckCellMetadata",
+]
+c.Autograde.autograde_preprocessors = [
+    "course.nbgrader_steps.GradeSubmission",
+    "nbgrader.preprocessors.LimitOutput",
+    "nbgrader.preprocessors.SaveAutoGrades",
+    "nbgrader.preprocessors.AssignLatePenalties",
+    "nbgrader.preprocessors.CheckCellMetadata",
+]
