@@ -58,11 +58,11 @@ class Verdict:
 
 @dataclass(frozen=True)
 class _Failure:
-    """Why a case failed: a status and the lines of its explanation."""
+    """Why a case failed: a status, the lines of its explanation, and every difference that was found by name."""
 
     status: str
     lines: tuple[str, ...]
-    difference: Difference | None = None
+    differences: tuple[tuple[str, Difference], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -293,13 +293,24 @@ def _judge_case(exercise: Exercise, case: ExpectedCase, record: Record | None) -
             ),
         ), []
     right: list[str] = []
+    wrong: dict[str, tuple[tuple[str, ...], Difference | None]] = {}
     for name, wanted in case.values.items():
         if wanted.consistency:
             continue
-        failure = _judge_value(name, wanted, record["seen"])
-        if failure:
-            return failure, right
-        right.append(name)
+        found = _judge_value(name, wanted, record["seen"])
+        if found:
+            wrong[name] = found
+        else:
+            right.append(name)
+    if wrong:
+        first, *more = wrong
+        lines = list(wrong[first][0])
+        if more:
+            lines.append(f"Also wrong: {', '.join(f'`{name}`' for name in more)}")
+        if right:
+            lines.append(f"Right: {', '.join(f'`{name}`' for name in right)}")
+        differences = tuple((name, d) for name, (_, d) in wrong.items() if d is not None)
+        return _Failure("failed", tuple(lines), differences), right
     changed = sorted(str(t) for t in set(map(str, record["touched"])) - case.touched)
     if changed:
         arguments = ", ".join(f"`{text.split(': ')[-1]}`" for text in changed)
@@ -313,27 +324,27 @@ def _judge_case(exercise: Exercise, case: ExpectedCase, record: Record | None) -
     return None, right
 
 
-def _judge_value(name: str, wanted: Expected, seen: Record) -> _Failure | None:
+def _judge_value(name: str, wanted: Expected, seen: Record) -> tuple[tuple[str, ...], Difference | None] | None:
+    """What is wrong with one value, in lines, and the difference behind it; None if it is right."""
     if name not in seen:
-        return _Failure("failed", (f"`{name}` is missing from what it returned.",))
+        return (f"`{name}` is missing from what it returned.",), None
     try:
         got = decode(seen[name])
     except WireError as problem:
-        return _Failure("failed", (f"`{name}` can't be read: {problem}.",))
+        return (f"`{name}` can't be read: {problem}.",), None
     if wanted.judge is not None:
         try:
             sentence = wanted.judge(got, wanted.value, **wanted.given)
         except Exception as problem:  # `got` is anything at all: a judge may stumble over it
             sentence = f"it could not be judged ({type(problem).__name__}: {problem}); is its structure right?"
-        return _Failure("failed", (f"`{name}`: {sentence}",)) if sentence else None
+        return ((f"`{name}`: {sentence}",), None) if sentence else None
     difference = compare(got, wanted.value, rtol=wanted.rtol, atol=wanted.atol)
     if difference is None:
         return None
     kinds = {"shape": "has the wrong shape", "dtype": "has the wrong dtype", "type": "has the wrong type"}
     kinds |= {"length": "has the wrong length", "keys": "has the wrong keys", "nonfinite": "has NaN or inf values"}
     what = kinds.get(difference.kind, "is wrong")
-    lines = (f"`{name}{difference.path}` {what}.", f"Compared: {difference.text}")
-    return _Failure("failed", lines, difference)
+    return (f"`{name}{difference.path}` {what}.", f"Compared: {difference.text}"), difference
 
 
 def _raised(exercise: Exercise, raised: Record) -> _Failure:
@@ -436,8 +447,8 @@ def _public_lines(
     lines += [line for line in failure.lines[1:] if not line.startswith("Likely cause")]
     known = recognise(exercise.name, key.mistakes, seen)
     causes = [known.hint] if known else [line.split(": ", 1)[1] for line in failure.lines if line.startswith("Likely cause")]
-    if not causes and failure.difference:
-        causes = [text for text in (diagnose(failure.difference, first.case.sizes), _only_small(public)) if text]
+    if not causes and failure.differences:
+        causes = [text for text in (_only_small(public), _diagnosis(public)) if text]
     lines += [f"Likely cause: {cause}" for cause in causes]
     failed = sum(r.failure is not None for r in public)
     if len(public) > 1:
@@ -445,6 +456,16 @@ def _public_lines(
     if exercise.reread:
         lines.append(f"Reread: {exercise.reread}")
     return lines
+
+
+def _diagnosis(public: list[_CaseResult]) -> str | None:
+    """The first wrong value whose relation to the right one can be named; cases with a size of 1 say least."""
+    for result in sorted(public, key=lambda r: 1 in r.case.sizes.values() or not r.case.sizes):
+        for name, difference in result.failure.differences if result.failure else ():
+            text = diagnose(difference, result.case.sizes)
+            if text:
+                return f"in `{name}`: {text[0].lower()}{text[1:]}"
+    return None
 
 
 def _only_small(public: Iterable[_CaseResult]) -> str | None:

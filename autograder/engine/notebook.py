@@ -200,6 +200,7 @@ class Code:
             forbidden: dotted patterns such as `torch.nn.LSTM*` or `torch`, which also covers all below it.
         """
         aliases = self.aliases()
+        own_cells = {s.cell.number for s in self.definitions(name)}
         seen: set[str] = set()
         queue = [name]
         while queue:
@@ -208,12 +209,14 @@ class Code:
                 continue
             seen.add(current)
             for statement in self.definitions(current):
+                if not runs_in_grading(statement, own_cells, aliases):
+                    continue
                 for dotted in _mentions(statement.node):
                     root, _, rest = dotted.partition(".")
                     full = aliases.get(root, root) + (f".{rest}" if rest else "")
                     if matches(full, forbidden):
                         return full, statement
-                    queue.append(root)
+                queue.extend(free_names(statement.node))
         return None
 
 
