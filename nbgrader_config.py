@@ -2,9 +2,13 @@
 
 import os
 import sys
+import warnings
 
 # nbgrader calls `alembic` by name: find it also when the environment is used without being activated
 os.environ["PATH"] = os.path.dirname(sys.executable) + os.pathsep + os.environ.get("PATH", "")
+
+# nbgrader 0.9 sets off a warning of newer SQLAlchemy, many times and to no one's use
+warnings.filterwarnings("ignore", message="Object of type .* not in session")
 
 c = get_config()  # noqa: F821 (nbgrader provides it)
 
@@ -34,7 +38,7 @@ c.Autograde.sanitize_preprocessors = [
 c.Autograde.autograde_preprocessors = [
     "course.nbgrader_steps.GradeSubmission",
     "nbgrader.preprocessors.LimitOutput",
-    "nbgrader.preprocessors.SaveAutoGrades",
+    "course.nbgrader_steps.SaveVerdicts",
     "nbgrader.preprocessors.AssignLatePenalties",
     "nbgrader.preprocessors.CheckCellMetadata",
 ]

@@ -25,7 +25,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("course")
     group.addoption("--work", metavar="DIR", help="grade the notebooks in DIR instead of work/, or one .ipynb file")
     group.addoption("--assignment", metavar="NN", action="append", help="grade this assignment only (may be repeated)")
-    group.addoption("--seed", metavar="N", type=int, default=PUBLIC_SEED, help="grade at this seed too; needs solutions/")
+    group.addoption(
+        "--seed", metavar="N", type=int, default=PUBLIC_SEED, help="grade at this seed too; needs solutions/"
+    )
     group.addoption("--report", metavar="FILE.json", help="write the result as JSON")
 
 
@@ -156,7 +158,9 @@ class ExerciseItem(pytest.Item):
             return str(excinfo.value)
         if isinstance(excinfo.value, pytest.UsageError):
             return f"The grader can't work: {excinfo.value}"
-        return f"The grader failed on this exercise, which is its fault and not yours:\n{excinfo.getrepr(style='short')}"
+        return (
+            f"The grader failed on this exercise, which is its fault and not yours:\n{excinfo.getrepr(style='short')}"
+        )
 
     def reportinfo(self) -> tuple[Path, int | None, str]:
         """Where pytest says a failure is."""
@@ -205,7 +209,9 @@ def pytest_report_teststatus(report: Any, config: pytest.Config) -> tuple[str, s
 
 def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pytest.Config) -> None:
     session = config.stash[SESSION]
-    found = [v for reports in terminalreporter.stats.values() for r in reports if (v := _verdict_of(r)) and r.when == "call"]
+    found = [
+        v for reports in terminalreporter.stats.values() for r in reports if (v := _verdict_of(r)) and r.when == "call"
+    ]
     graded: dict[str, list[Verdict]] = {}
     for item in sorted(found, key=lambda v: v["slug"]):
         graded.setdefault(item["slug"], []).append(Verdict(**{k: v for k, v in item.items() if k != "slug"}))

@@ -209,7 +209,9 @@ def _differs(a: Any, b: Any, path: str) -> str | None:
     if isinstance(a, list) and isinstance(b, list):
         if len(a) != len(b):
             return f"{path}: {len(a)} and {len(b)} items"
-        return next((f for i, (x, y) in enumerate(zip(a, b, strict=True)) if (f := _differs(x, y, f"{path}/{i}"))), None)
+        return next(
+            (f for i, (x, y) in enumerate(zip(a, b, strict=True)) if (f := _differs(x, y, f"{path}/{i}"))), None
+        )
     if isinstance(a, float) and isinstance(b, float):
         return path if compare(a, b, rtol=1e-6, atol=1e-9) else None
     return None if a == b else path

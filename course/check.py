@@ -117,7 +117,7 @@ class Checker:
             except NotebookError:
                 return
             if theirs and fingerprint(theirs.node) != fingerprint(mine.node):
-                yield f"{saved.name} on disk still holds another version of `{exercise.name}`: save the notebook (Ctrl+S)."
+                yield f"the file still holds another version of `{exercise.name}`: save the notebook (Ctrl+S)."
 
     def __repr__(self) -> str:
         total = number(self.assignment.max_points)

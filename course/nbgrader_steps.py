@@ -8,16 +8,17 @@
 from __future__ import annotations
 
 import base64
+import copy
 import json
 import os
 import secrets
 import tempfile
 from pathlib import Path
-from typing import Any
 
-from nbconvert.preprocessors import Preprocessor
-from nbformat.notebooknode import NotebookNode, from_dict
+import nbformat
+from nbformat.notebooknode import NotebookNode
 from nbformat.v4 import new_output
+from nbgrader.preprocessors import NbGraderPreprocessor, SaveAutoGrades
 
 from autograder.engine.assignment import Assignment, checked_name
 from autograder.engine.grade import Verdict, grade
@@ -25,10 +26,11 @@ from autograder.engine.notebook import Cell, Code, fingerprint, parse_notebook
 from autograder.engine.report import as_html, as_text
 from course.project import Project
 
+NOT_GRADED = "NotGraded"
 MARKERS = ("### BEGIN SOLUTION", "### END SOLUTION")
 
 
-class CleanSolution(Preprocessor):
+class CleanSolution(NbGraderPreprocessor):
     """Remove what is not the solution: markers, times, versions. Fails if a cell raised."""
 
     def preprocess(self, nb: NotebookNode, resources: dict) -> tuple[NotebookNode, dict]:
@@ -59,7 +61,7 @@ def _plain_png(text: str) -> str:
     return base64.b64encode(b"".join(kept)).decode("ascii")
 
 
-class RepairSubmission(Preprocessor):
+class RepairSubmission(NbGraderPreprocessor):
     """Give every cell that nbgrader knows its metadata back, and no other cell any.
 
     Cells are found by their id, else by what they define or check; what is missing comes back from the release.
@@ -70,8 +72,8 @@ class RepairSubmission(Preprocessor):
         """Repair the submission in place."""
         project = Project()
         slug = resources["nbgrader"]["assignment"]
-        released = json.loads(project.release(slug).read_text(encoding="utf-8"))["cells"]
-        known = [cell for cell in released if "nbgrader" in cell["metadata"]]
+        released = nbformat.read(project.release(slug), as_version=4).cells
+        known = [cell for cell in released if "nbgrader" in cell.metadata]
         mine: dict[str, NotebookNode] = {}
         for wanted in known:
             found = _find(wanted, [c for c in nb.cells if not any(c is taken for taken in mine.values())])
@@ -90,28 +92,28 @@ class RepairSubmission(Preprocessor):
                 place = max(place, next(i for i, c in enumerate(nb.cells) if c is mine[grade_id]) + 1)
             else:
                 self.log.warning("Cell %r is missing from the submission; it comes back from the release", grade_id)
-                nb.cells.insert(place, from_dict(json.loads(json.dumps(wanted))))
+                nb.cells.insert(place, copy.deepcopy(wanted))
                 place += 1
         _unique_ids(nb)
         return nb, resources
 
 
-def _grade_id(cell: Any) -> str:
-    return str(cell["metadata"]["nbgrader"]["grade_id"])
+def _grade_id(cell: NotebookNode) -> str:
+    return str(cell.metadata.nbgrader.grade_id)
 
 
-def _find(wanted: dict, cells: list[NotebookNode]) -> NotebookNode | None:
+def _find(wanted: NotebookNode, cells: list[NotebookNode]) -> NotebookNode | None:
     """The submitted cell that stands for a released one."""
-    meta = wanted["metadata"]["nbgrader"]
+    meta = wanted.metadata.nbgrader
     candidates = [c for c in cells if (c.metadata.get("nbgrader") or {}).get("grade_id") == meta["grade_id"]]
-    if meta["solution"] and wanted["cell_type"] == "code":
+    if meta["solution"] and wanted.cell_type == "code":
         name = meta["grade_id"]
-        stub = Code([Cell(0, "code", "".join(wanted["source"]))]).definition(name)
+        stub = Code([Cell(0, "code", wanted.source)]).definition(name)
         defining = [c for c in cells if _defines(c, name, None)]
         solved = [c for c in defining if _defines(c, name, fingerprint(stub.node) if stub else None)]
-        return ([*candidates, *defining, *solved] if not solved else solved)[-1] if candidates or defining else None
+        candidates = solved or defining or candidates
     if not candidates and meta["grade"] and not meta["solution"]:
-        name = checked_name(Cell(0, "code", "".join(wanted["source"])))
+        name = checked_name(Cell(0, "code", wanted.source))
         candidates = [c for c in cells if name and checked_name(Cell(0, c.cell_type, c.source)) == name]
     return candidates[-1] if candidates else None
 
@@ -125,18 +127,18 @@ def _defines(cell: NotebookNode, name: str, stub: str | None) -> bool:
     return stub is None or fingerprint(found.node) != stub
 
 
-def _restore(cell: NotebookNode, wanted: dict) -> None:
+def _restore(cell: NotebookNode, wanted: NotebookNode) -> None:
     """Metadata and type as released; the text too, unless it is the student's to write."""
-    cell.metadata["nbgrader"] = from_dict(dict(wanted["metadata"]["nbgrader"]))
-    if cell.cell_type != wanted["cell_type"]:
-        cell.cell_type = wanted["cell_type"]
+    cell.metadata["nbgrader"] = copy.deepcopy(wanted.metadata.nbgrader)
+    if cell.cell_type != wanted.cell_type:
+        cell.cell_type = wanted.cell_type
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
         else:
             cell.pop("outputs", None)
             cell.pop("execution_count", None)
-    if wanted["metadata"]["nbgrader"]["locked"]:
-        cell.source = "".join(wanted["source"])
+    if wanted.metadata.nbgrader["locked"]:
+        cell.source = wanted.source
 
 
 def _unique_ids(nb: NotebookNode) -> None:
@@ -150,7 +152,7 @@ def _unique_ids(nb: NotebookNode) -> None:
         seen.add(cell.get("id", ""))
 
 
-class GradeSubmission(Preprocessor):
+class GradeSubmission(NbGraderPreprocessor):
     """Write a verdict into every check cell: the points as the cell's value, the explanation beside it."""
 
     def preprocess(self, nb: NotebookNode, resources: dict) -> tuple[NotebookNode, dict]:
@@ -171,12 +173,27 @@ class GradeSubmission(Preprocessor):
         except Exception as problem:
             self.log.exception("Could not grade %s of %s", nbinfo["assignment"], nbinfo["student"])
             for cell in checks.values():
-                cell.outputs = _not_run(f"This could not be graded and needs a human: {type(problem).__name__}: {problem}")
+                cell.outputs = _not_run(
+                    f"This could not be graded and needs a human: {type(problem).__name__}: {problem}"
+                )
             return nb, resources
         for grade_id, cell in checks.items():
             if grade_id in by_check:
                 cell.outputs = _verdict_outputs(by_check[grade_id], float(cell.metadata.nbgrader.points))
         return nb, resources
+
+
+class SaveVerdicts(SaveAutoGrades):
+    """As nbgrader saves scores; but a check that could not be run has no score, and waits for a human."""
+
+    def _add_score(self, cell: NotebookNode, resources: dict) -> None:
+        super()._add_score(cell, resources)
+        if any(output.get("ename") == NOT_GRADED for output in cell.get("outputs", [])):
+            grade_id = cell.metadata.nbgrader.grade_id
+            grade = self.gradebook.find_grade(grade_id, self.notebook_id, self.assignment_id, self.student_id)
+            grade.auto_score = None
+            grade.needs_manual_grade = True
+            self.gradebook.db.commit()
 
 
 def _grade(nb: NotebookNode, assignment: Assignment, seed: int) -> list[Verdict]:
@@ -188,7 +205,7 @@ def _grade(nb: NotebookNode, assignment: Assignment, seed: int) -> list[Verdict]
 
 
 def _not_run(sentence: str) -> list[NotebookNode]:
-    return [new_output("error", ename="NotGraded", evalue=sentence, traceback=[sentence])]
+    return [new_output("error", ename=NOT_GRADED, evalue=sentence, traceback=[sentence])]
 
 
 def _verdict_outputs(verdict: Verdict, max_points: float) -> list[NotebookNode]:

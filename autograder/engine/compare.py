@@ -35,7 +35,9 @@ class Difference:
     rtol: float = 0.0
 
 
-def compare(got: Any, expected: Any, *, rtol: float | None = None, atol: float = 0.0, path: str = "") -> Difference | None:
+def compare(
+    got: Any, expected: Any, *, rtol: float | None = None, atol: float = 0.0, path: str = ""
+) -> Difference | None:
     """The first difference between two decoded values, or None if they agree.
 
     Shapes are never broadcast and dtypes must be equal (for integers, of any width). Floats agree when
@@ -124,7 +126,7 @@ def _compare_sequences(
 
 
 def _compare_numbers(got: Any, expected: Any, rtol: float | None, atol: float, path: str) -> Difference | None:
-    if isinstance(got, Tensor) or isinstance(got, bool | np.bool_):
+    if isinstance(got, Tensor | bool | np.bool_):
         return _wrong_type(got, "a number", path)
     if isinstance(got, np.ndarray) and got.ndim == 0:
         got = got[()]
@@ -143,7 +145,7 @@ def _compare_arrays(
 ) -> Difference | None:
     tensor = isinstance(expected, Tensor)
     if tensor != isinstance(got, Tensor) or not isinstance(got, np.ndarray | Tensor):
-        if isinstance(got, np.generic) and not tensor and np.ndim(expected) == 0:
+        if isinstance(got, np.generic) and isinstance(expected, np.ndarray) and expected.ndim == 0:
             got = np.asarray(got)
         else:
             return _wrong_type(got, "a torch tensor" if tensor else "a NumPy array", path)

@@ -43,7 +43,7 @@ def _close(got: np.ndarray, expected: np.ndarray) -> bool:
 
 def _shape(got: np.ndarray, expected: np.ndarray) -> str | None:
     if got.shape == expected.shape[::-1] and got.ndim > 1:
-        same = _close(got.T, expected) if got.dtype.kind in "fc" else bool((got.T == expected).all())
+        same = _close(got.T, expected) if got.dtype.kind in "fc" else bool((expected == got.T).all())
         return "The transpose has the right shape" + (" and the right values." if same else ".")
     for order in itertools.permutations(range(got.ndim)) if 1 < got.ndim <= 4 else ():
         if tuple(got.shape[i] for i in order) == expected.shape:

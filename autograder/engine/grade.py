@@ -15,7 +15,17 @@ from typing import Any
 from autograder.engine.assignment import Assignment, Exercise, with_needs
 from autograder.engine.compare import Difference, compare
 from autograder.engine.diagnose import diagnose
-from autograder.engine.keys import AnswerKeyError, CaseId, Expected, ExpectedCase, Key, KnownMistake, expect, read_key, sketch
+from autograder.engine.keys import (
+    AnswerKeyError,
+    CaseId,
+    Expected,
+    ExpectedCase,
+    Key,
+    KnownMistake,
+    expect,
+    read_key,
+    sketch,
+)
 from autograder.engine.notebook import Code, fingerprint, read_notebook
 from autograder.engine.observe import PUBLIC_SEED, Record
 from autograder.engine.sandbox import Limits, Observations, observe_notebook
@@ -190,8 +200,14 @@ def verdicts(
     for exercise in assignment.exercises:
         if exercise.name not in names:
             continue
-        found[exercise.name] = static_verdict(exercise, code) or _observed_verdict(exercise, code, seen, key, seed, others)
-    return [_after_needs(assignment, exercise, found, key, seen) for exercise in assignment.exercises if exercise.name in names]
+        found[exercise.name] = static_verdict(exercise, code) or _observed_verdict(
+            exercise, code, seen, key, seed, others
+        )
+    return [
+        _after_needs(assignment, exercise, found, key, seen)
+        for exercise in assignment.exercises
+        if exercise.name in names
+    ]
 
 
 def _verdict(exercise: Exercise, status: str, *lines: str, points: float = 0.0) -> Verdict:
@@ -205,14 +221,18 @@ def _after_needs(
     verdict = found[exercise.name]
     failing = [n for n in sorted(with_needs(assignment.exercises, set(exercise.needs))) if found[n].status != "passed"]
     order = [e.name for e in assignment.exercises]
-    if not failing or verdict.status in ("missing", "not_attempted", "forbidden") or not seen.torch and exercise.track == "torch":
+    if (
+        not failing
+        or verdict.status in ("missing", "not_attempted", "forbidden")
+        or (not seen.torch and exercise.track == "torch")
+    ):
         return verdict
     first = min(failing, key=order.index)
     how = found[first].status.replace("_", " ")
     lines = [f"`{exercise.name}` calls `{first}`, which is not right yet ({how}): solve that one first."]
     if exercise.track == "backward" and _consistent(exercise, key, seen):
         lines.append(
-            f"Good to know: it agrees with finite differences of your own `{first}`, so it may well pass once that does."
+            f"Good to know: it agrees with finite differences of your own `{first}`, so it may pass once that does."
         )
     return _verdict(exercise, "blocked", *lines)
 
@@ -446,7 +466,9 @@ def _public_lines(
         lines.append(f"Called: {first.case.call or 'with ' + first.case.described}")
     lines += [line for line in failure.lines[1:] if not line.startswith("Likely cause")]
     known = recognise(exercise.name, key.mistakes, seen)
-    causes = [known.hint] if known else [line.split(": ", 1)[1] for line in failure.lines if line.startswith("Likely cause")]
+    causes = (
+        [known.hint] if known else [line.split(": ", 1)[1] for line in failure.lines if line.startswith("Likely cause")]
+    )
     if not causes and failure.differences:
         causes = [text for text in (_only_small(public), _diagnosis(public)) if text]
     lines += [f"Likely cause: {cause}" for cause in causes]
@@ -510,5 +532,3 @@ def _shows(record: Record | None, trace: Record) -> bool:
 def unreadable(assignment: Assignment, sentence: str) -> list[Verdict]:
     """The verdicts on a file that is no notebook: an error each, with the sentence."""
     return [_verdict(exercise, "error", sentence) for exercise in assignment.exercises]
-
-

@@ -168,7 +168,9 @@ def record_key(assignment: Assignment, mistakes: Path, made_from: dict[str, str]
     probes = probes_of(load_grader(assignment.grader))
     unknown = {p.exercise for p in probes} - {e.name for e in assignment.exercises}
     if unknown:
-        raise AnswerKeyError(f"{assignment.grader.name} has probes for {sorted(unknown)}, which {assignment.slug} lacks.")
+        raise AnswerKeyError(
+            f"{assignment.grader.name} has probes for {sorted(unknown)}, which {assignment.slug} lacks."
+        )
     cases, public = [], {}
     for probe in probes:
         for case in probe.cases:
@@ -256,7 +258,7 @@ def _trace(
                     traces.append({"probe": probe.name, "case": case.index, **trace})
     if not traces:
         raise AnswerKeyError(
-            f"The mistake {mistake.name!r} of {mistake.exercise} yields just what the reference yields: sharpen a probe."
+            f"The mistake {mistake.name!r} of {mistake.exercise} yields what the reference yields: sharpen a probe."
         )
     return {"exercise": mistake.exercise, "name": mistake.name, "hint": mistake.hint, "traces": traces}
 
@@ -295,7 +297,9 @@ def read_tree(path: Path) -> Record:
         with np.load(path, allow_pickle=False) as stored:
             return json.loads(stored["json"].tobytes())
     except FileNotFoundError:
-        raise AnswerKeyError(f"{path} is missing. `s30 build` makes it from the master; a learner's copy comes with it.") from None
+        raise AnswerKeyError(
+            f"{path} is missing. `s30 build` makes it from the master; a learner's copy comes with it."
+        ) from None
     except Exception as problem:
         raise AnswerKeyError(f"{path} can't be read ({problem}). Get it anew: `git checkout -- {path}`.") from None
 
@@ -317,9 +321,7 @@ def read_key(path: Path, grader: Path) -> Key:
                 values={name: _value_of(v, module) for name, v in c["values"].items()},
             )
         mistakes = tuple(
-            KnownMistake(
-                m["exercise"], m["name"], m["hint"], {(t["probe"], t["case"]): t for t in m["traces"]}
-            )
+            KnownMistake(m["exercise"], m["name"], m["hint"], {(t["probe"], t["case"]): t for t in m["traces"]})
             for m in tree["mistakes"]
         )
     except (KeyError, TypeError, AttributeError, WireError) as problem:
@@ -337,5 +339,3 @@ def _value_of(v: Record, module: Any) -> Expected:
         varies=v["varies"],
         consistency=v["consistency"],
     )
-
-

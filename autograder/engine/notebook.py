@@ -36,7 +36,7 @@ class Cell:
 
     @property
     def nbgrader(self) -> dict[str, Any]:
-        """nbgrader's part of the metadata, or nothing."""
+        """Nbgrader's part of the metadata, or nothing."""
         value = self.metadata.get("nbgrader")
         return value if isinstance(value, dict) else {}
 
@@ -173,7 +173,7 @@ class Code:
         """The definition of `name` that counts: the last one that is not the stub, else the last one."""
         found = self.definitions(name)
         solved = [s for s in found if stub is None or fingerprint(s.node) != stub]
-        return (solved or found or [None])[-1]
+        return solved[-1] if solved else found[-1] if found else None
 
     def breakage(self, name: str) -> BrokenCell | None:
         """The broken cell that would have defined `name`, if any."""
@@ -186,7 +186,9 @@ class Code:
             for node in ast.walk(statement.node):
                 if isinstance(node, ast.Import):
                     for item in node.names:
-                        found[item.asname or item.name.split(".")[0]] = item.name if item.asname else item.name.split(".")[0]
+                        found[item.asname or item.name.split(".")[0]] = (
+                            item.name if item.asname else item.name.split(".")[0]
+                        )
                 elif isinstance(node, ast.ImportFrom) and node.module:
                     for item in node.names:
                         found[item.asname or item.name] = f"{node.module}.{item.name}"
@@ -271,7 +273,8 @@ def bound_names(node: ast.stmt) -> set[str]:
 
 def free_names(node: ast.AST) -> set[str]:
     """Names that a definition reads and nowhere binds itself: roughly, the globals it needs."""
-    loaded, bound = set(), set()
+    loaded: set[str] = set()
+    bound: set[str] = set()
     for child in ast.walk(node):
         if isinstance(child, ast.Name):
             (loaded if isinstance(child.ctx, ast.Load) else bound).add(child.id)
@@ -293,7 +296,11 @@ def fingerprint(node: ast.AST) -> str:
         body = getattr(child, "body", None)
         if isinstance(child, _DEFINITIONS) and body:
             first = body[0]
-            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
+            if (
+                isinstance(first, ast.Expr)
+                and isinstance(first.value, ast.Constant)
+                and isinstance(first.value.value, str)
+            ):
                 child.body = body[1:] or [ast.Pass()]
     return ast.dump(copy)
 
@@ -301,6 +308,7 @@ def fingerprint(node: ast.AST) -> str:
 # Which statements run when a notebook is loaded for grading ---------------------------------------------------------
 
 _SAFE_ROOTS = {"numpy", "math", "torch", "functools", "collections", "itertools", "typing", "dataclasses", "fractions"}
+_SAFE_CALLS = {"range", "len", "dict", "list", "tuple", "set", "float", "int"}
 
 
 def runs_in_grading(statement: Statement, exercise_cells: set[int], aliases: dict[str, str]) -> bool:
@@ -313,7 +321,7 @@ def runs_in_grading(statement: Statement, exercise_cells: set[int], aliases: dic
 
 
 def _quiet(node: ast.stmt, aliases: dict[str, str]) -> bool:
-    if isinstance(node, ast.Import | ast.ImportFrom | ast.Pass | ast.Assert) or isinstance(node, _DEFINITIONS):
+    if isinstance(node, (ast.Import, ast.ImportFrom, ast.Pass, *_DEFINITIONS)):
         return True
     if isinstance(node, ast.Assign | ast.AnnAssign):
         return node.value is None or _constant(node.value, aliases)
@@ -333,7 +341,7 @@ def _constant(node: ast.expr, aliases: dict[str, str]) -> bool:
         if isinstance(child, ast.Call):
             dotted = _dotted(child.func)
             root = aliases.get((dotted or "").split(".")[0], "").split(".")[0]
-            if root not in _SAFE_ROOTS and dotted not in {"range", "len", "dict", "list", "tuple", "set", "float", "int"}:
+            if root not in _SAFE_ROOTS and dotted not in _SAFE_CALLS:
                 return False
     return True
 
@@ -344,9 +352,7 @@ def keep_last(code: Code) -> Code:
     for statement in code.statements:
         if isinstance(statement.node, _DEFINITIONS):
             last[statement.node.name] = statement
-    code.statements = [
-        s for s in code.statements if not isinstance(s.node, _DEFINITIONS) or last[s.node.name] is s
-    ]
+    code.statements = [s for s in code.statements if not isinstance(s.node, _DEFINITIONS) or last[s.node.name] is s]
     return code
 
 

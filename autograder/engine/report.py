@@ -49,7 +49,9 @@ def as_html(verdict: Verdict, notes: Iterable[str] = ()) -> str:
     """The verdict for a notebook or a feedback page. Everything in it is escaped."""
     colour = SIGNS[verdict.status][2]
     lines = [] if verdict.status == "passed" else verdict.message.splitlines()
-    rows = "".join(f'<div style="margin-top:0.25em">{_line(line)}</div>' for line in [*lines, *map("Note: {}".format, notes)])
+    rows = "".join(
+        f'<div style="margin-top:0.25em">{_line(line)}</div>' for line in [*lines, *map("Note: {}".format, notes)]
+    )
     return (
         f'<div role="status" style="border-left:4px solid {colour};padding:0.4em 0.8em;margin:0.3em 0;'
         f'font-family:system-ui,sans-serif;line-height:1.4;overflow-wrap:anywhere">'
@@ -71,23 +73,18 @@ def _code(text: str) -> str:
 
 def as_report(seed: int, graded: Mapping[str, list[Verdict]], grader: str) -> dict[str, Any]:
     """The JSON report of a run: assignment id → verdicts, summed up."""
-    assignments = []
-    for slug, verdicts in graded.items():
-        assignments.append(
-            {
-                "id": slug,
-                "points": round(sum(v.points for v in verdicts), 6),
-                "max_points": sum(v.max_points for v in verdicts),
-                "exercises": [
-                    {key: v.as_json()[key] for key in ("id", "track", "status", "points", "max_points", "message")}
-                    for v in verdicts
-                ],
-            }
-        )
+    assignments = [
+        {"id": slug, **_sum(verdicts), "exercises": [verdict.as_json() for verdict in verdicts]}
+        for slug, verdicts in graded.items()
+    ]
+    everything = [verdict for verdicts in graded.values() for verdict in verdicts]
+    return {"grader": grader, "seed": seed, **_sum(everything), "assignments": assignments}
+
+
+def _sum(verdicts: Iterable[Verdict]) -> dict[str, float]:
+    """Points and most points of some verdicts."""
+    listed = list(verdicts)
     return {
-        "grader": grader,
-        "seed": seed,
-        "points": round(sum(a["points"] for a in assignments), 6),
-        "max_points": sum(a["max_points"] for a in assignments),
-        "assignments": assignments,
+        "points": round(sum(v.points for v in listed), 6),
+        "max_points": round(sum(v.max_points for v in listed), 6),
     }

@@ -94,10 +94,11 @@ def _observe_track(
     remaining = [e.name for e in exercises]
     while remaining:
         with tempfile.TemporaryDirectory(prefix="s30-") as folder:
+            out = Path(folder) / "records.jsonl"
             request = {
                 "notebook": str(notebook.resolve()),
                 "grader": str(assignment.grader.resolve()),
-                "out": str(Path(folder) / "records.jsonl"),
+                "out": str(out),
                 "exercises": remaining,
                 "names": [e.name for e in assignment.exercises],
                 "forbids": {e.name: list(e.forbids) for e in exercises},
@@ -108,7 +109,7 @@ def _observe_track(
             }
             ending = _run_child(request, folder, limits, deadline)
             last: Record = {}
-            for event in _events(Path(request["out"])):
+            for event in _events(out):
                 kind = event.get("event")
                 if kind == "record":
                     record = event["record"]

@@ -89,7 +89,9 @@ def _encode(value: Any, budget: _Budget, depth: int) -> Any:
         pairs = list(dict.items(value))
         return {"dict": [[_encode(k, budget, depth + 1), _encode(v, budget, depth + 1)] for k, v in pairs]}
     if isinstance(value, np.generic):
-        return _pack(np.asarray(value), "scalar") if value.dtype.kind in _KINDS else _encode(value.item(), budget, depth)
+        return (
+            _pack(np.asarray(value), "scalar") if value.dtype.kind in _KINDS else _encode(value.item(), budget, depth)
+        )
     if isinstance(value, np.ndarray):
         return _pack(np.asarray(value), "array")
     if kind.__module__.split(".")[0] == "torch" and hasattr(value, "detach"):
@@ -148,7 +150,7 @@ def _decode(tree: Any, budget: _Budget, depth: int) -> Any:
     if tag == "scalar":
         return _unpack({**tree, "shape": []}, body)[()]
     if tag == "tensor":
-        stored = {"bfloat16": "f4", "bool": "?"}.get(body, body)
+        stored = {"bfloat16": "f4", "bool": "?"}.get(str(body), str(body))
         return Tensor(_unpack(tree, stored), str(body))
     if tag == "object":
         return Opaque(str(body))

@@ -50,7 +50,7 @@ MISTAKES = [
         "lstm_cell_forward",
         "exp_overflows",
         "for large negative inputs exp(-x) overflows; use the given `sigmoid`, which does not.",
-        {"i, f, o = sigmoid(a_i), sigmoid(a_f), sigmoid(a_o)": "i, f, o = (np.exp(a) / (1 + np.exp(a)) for a in (a_i, a_f, a_o))"},
+        {"sigmoid(a_i), sigmoid(a_f), sigmoid(a_o)": "(np.exp(a) / (1 + np.exp(a)) for a in (a_i, a_f, a_o))"},
     ),
     Mistake(
         "lstm_cell_backward",
