@@ -6,6 +6,7 @@ Everything is made in a staging folder and put in place only when all of it succ
 from __future__ import annotations
 
 import contextlib
+import copy
 import json
 import logging
 import os
@@ -55,7 +56,7 @@ def _convert(kind: str, slug: str, config: Config, *, preprocessors: list[Any] |
     from nbgrader.coursedir import CourseDirectory
 
     cls = {"assignment": GenerateAssignment, "solution": GenerateSolution}[kind]
-    config = config.copy()
+    config = copy.deepcopy(config)
     config.CourseDirectory.assignment_id = slug
     if preprocessors is not None:
         config[cls.__name__].preprocessors = preprocessors
@@ -90,14 +91,14 @@ def _staging(project: Project, slug: str) -> Iterator[Project]:
     with tempfile.TemporaryDirectory(prefix="s30-build-") as folder:
         staged = Project(Path(folder))
         shutil.copytree(project.source(slug).parent, staged.source(slug).parent)
-        for path, copy in (
+        for path, staged_path in (
             (project.grader(slug), staged.grader(slug)),
             (project.mistakes(slug), staged.mistakes(slug)),
             (project.root / "nbgrader_config.py", staged.root / "nbgrader_config.py"),
         ):
             if path.is_file():
-                copy.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(path, copy)
+                staged_path.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(path, staged_path)
         before = os.environ.get("S30_ROOT")
         os.environ["S30_ROOT"] = folder  # the executed solution's check looks here
         try:
@@ -220,7 +221,7 @@ def _differs(a: Any, b: Any, path: str) -> str | None:
 def register(project: Project, slug: str, config: Config) -> None:
     """Enter an assignment into the class's gradebook as its released notebook has it; release/ is only read."""
     with tempfile.TemporaryDirectory(prefix="s30-register-") as folder:
-        config = config.copy()
+        config = copy.deepcopy(config)
         config.CourseDirectory.source_directory = str(project.root / "release")
         config.CourseDirectory.release_directory = folder
         _convert(
