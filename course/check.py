@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import importlib.util
 import os
 import sys
 from collections.abc import Iterable, Mapping
@@ -83,11 +84,12 @@ class Checker:
         return found[exercise.name], list(self._notes(exercise, code, found[exercise.name]))
 
     def _observe(self, namespace: Mapping[str, Any], code: Code, names: set[str]) -> Observations:
-        seen = Observations()
+        seen = Observations(torch=importlib.util.find_spec("torch") is not None)
         loaded = Loaded(dict(namespace) if not isinstance(namespace, dict) else namespace)
         probes = probes_of(load_grader(self.assignment.grader))
         for exercise in self.assignment.exercises:
-            if exercise.name not in names or static_verdict(exercise, code) is not None:
+            skipped = exercise.track == "torch" and not seen.torch
+            if exercise.name not in names or skipped or static_verdict(exercise, code) is not None:
                 continue
             restore = rule_out(list(exercise.forbids))
             try:

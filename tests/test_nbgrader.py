@@ -4,7 +4,6 @@ import copy
 import csv
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -186,11 +185,9 @@ def test_a_manual_score_survives_regrading(graded):
         assert gradebook.find_grade("LSTM-check", SLUG, SLUG, "eve_blank").score == 2.0
 
 
-def test_a_grader_that_cannot_work_gives_no_score_but_asks_for_a_human(graded, tmp_path):
+def test_a_grader_that_cannot_work_gives_no_score_but_asks_for_a_human(graded, copied):
     folder, _ = graded
-    broken = tmp_path / "project"
-    shutil.copytree(ROOT, broken, ignore=shutil.ignore_patterns(".venv", ".git", "work", "*.db"))
-    (broken / "autograder" / "keys" / f"{SLUG}.npz").write_bytes(b"damaged")
+    copied.key(SLUG).write_bytes(b"damaged")
     ran = nbgrader(
         "autograde",
         SLUG,
@@ -199,7 +196,8 @@ def test_a_grader_that_cannot_work_gives_no_score_but_asks_for_a_human(graded, t
         "--student",
         "finn_damaged_file",
         "--force",
-        S30_ROOT=str(broken),
+        cwd=copied.root,
+        PYTHONPATH=str(copied.root),
     )
     assert ran.returncode == 0, ran.stderr
     assert scores(folder, "finn_damaged_file") == dict.fromkeys(FULL)
@@ -207,35 +205,21 @@ def test_a_grader_that_cannot_work_gives_no_score_but_asks_for_a_human(graded, t
         assert gradebook.find_grade("LSTM-check", SLUG, SLUG, "finn_damaged_file").needs_manual_grade
 
 
-@pytest.fixture
-def fresh(tmp_path):
-    """A copy of the project as a clone gives it: release/ exists and the gradebook does not."""
-    copied = tmp_path / "course"
-    keep = ["source", "release", "solutions", "autograder", "nbgrader_config.py"]
-    for name in keep:
-        source = ROOT / name
-        if source.is_dir():
-            shutil.copytree(source, copied / name, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy(source, copied / name)
-    return copied
-
-
-def test_stock_generate_commands_give_what_is_committed(fresh):
-    before = {kind: (fresh / kind / SLUG / f"{SLUG}.ipynb").read_text() for kind in ("release", "solutions")}
+def test_stock_generate_commands_give_what_is_committed(copied):
+    before = {kind: (copied.root / kind / SLUG / f"{SLUG}.ipynb").read_text() for kind in ("release", "solutions")}
     for command in ("generate_assignment", "generate_solution"):
-        ran = nbgrader(command, SLUG, "--force", cwd=fresh, S30_ROOT=str(fresh))
+        ran = nbgrader(command, SLUG, "--force", cwd=copied.root, PYTHONPATH=str(copied.root))
         assert ran.returncode == 0, ran.stderr
     for kind, text in before.items():
-        assert (fresh / kind / SLUG / f"{SLUG}.ipynb").read_text() == text
+        assert (copied.root / kind / SLUG / f"{SLUG}.ipynb").read_text() == text
 
 
-def test_stock_validate_explains(fresh):
-    release = fresh / "release" / SLUG / f"{SLUG}.ipynb"
-    ran = nbgrader("validate", str(release), cwd=fresh)
+def test_stock_validate_explains(copied):
+    release = copied.root / "release" / SLUG / f"{SLUG}.ipynb"
+    ran = nbgrader("validate", str(release), cwd=copied.root)
     assert "VALIDATION FAILED ON 4 CELL(S)" in ran.stdout
     assert "is still the stub" in ran.stdout
     assert "Traceback" not in ran.stdout
-    solved = fresh / "solutions" / SLUG / f"{SLUG}.ipynb"
-    ran = nbgrader("validate", str(solved), cwd=fresh)
+    solved = copied.root / "solutions" / SLUG / f"{SLUG}.ipynb"
+    ran = nbgrader("validate", str(solved), cwd=copied.root)
     assert "Success! Your notebook passes all the tests." in ran.stdout, ran.stdout + ran.stderr
