@@ -141,7 +141,7 @@ def _print_gradebook(project: Project, folder: Path, console: Console) -> None:
                 reasons.append((student, text))
         table.add_row(student, *row, f"{number(float(scores[student]['score']))}/{scores[student]['max_score']}")
     console.print(table)
-    console.print("The written question (2 points) waits for a human.\n")
+    console.print("Scores hold the automatic points; the written question (2 points) is graded by hand.\n")
     for student, text in reasons:
         title, *lines = text.splitlines()
         kept = (

@@ -175,10 +175,11 @@ def record_key(assignment: Assignment, mistakes: Path, made_from: dict[str, str]
     for probe in probes:
         for case in probe.cases:
             expected, record = _expect_case(probe, case, PUBLIC_SEED, loaded)
-            other = observe_case(probe, case, OTHER_SEED, loaded)[0]["seen"]
+            other = observe_case(probe, case, OTHER_SEED, loaded)[0]
             public[probe.exercise, probe.name, case.index] = record
             _check_needs(assignment, probe, record)
-            cases.append(_case_tree(probe, case, expected, record, other))
+            _check_draws(probe, record, other)
+            cases.append(_case_tree(probe, case, expected, record, other["seen"]))
     for exercise in assignment.exercises:
         _check_earning(exercise.name, [c for c in cases if c["exercise"] == exercise.name])
     return {
@@ -222,6 +223,14 @@ def _check_needs(assignment: Assignment, probe: Probe, record: Record) -> None:
         raise AnswerKeyError(
             f"Probe {probe.name} calls {sorted(undeclared)}; declare it in `needs` of {probe.exercise} in the master."
         )
+
+
+def _check_draws(probe: Probe, record: Record, other: Record) -> None:
+    where = f"Probe {probe.name} of {probe.exercise}"
+    if record["drew_late"]:
+        raise AnswerKeyError(f"{where} draws from rng after its first call: an exception would shift what follows.")
+    if record["seen"] != other["seen"] and record["inputs"] == other["inputs"]:
+        raise AnswerKeyError(f"{where} takes random numbers from elsewhere than rng.")
 
 
 def _check_earning(exercise: str, cases: list[Record]) -> None:

@@ -53,13 +53,13 @@ def load_grader(path: Path) -> types.ModuleType:
 class _HashedRng(np.random.Generator):
     """A NumPy generator that keeps a hash of everything it gave out."""
 
-    def __init__(self, seed: list[int]) -> None:
-        super().__init__(np.random.PCG64(seed))
+    def __init__(self, bit_generator: np.random.BitGenerator) -> None:
+        super().__init__(bit_generator)
         self.digest = hashlib.sha256()
 
     def __getattribute__(self, name: str) -> Any:
         value = super().__getattribute__(name)
-        if name.startswith("_") or not isinstance(value, types.BuiltinMethodType):
+        if name.startswith("_") or name == "spawn" or not callable(value):
             return value
 
         def draw(*args: Any, **kwargs: Any) -> Any:
@@ -67,7 +67,8 @@ class _HashedRng(np.random.Generator):
             drawn = np.asarray(result if result is not None else args[0])
             if drawn.dtype.kind in "fc":  # the last digits may differ between machines
                 drawn = np.round(drawn, 6) + 0.0
-            self.digest.update(f"{name}{drawn.shape}".encode() + drawn.tobytes())
+            content = repr(drawn.tolist()).encode() if drawn.dtype.hasobject else drawn.tobytes()
+            self.digest.update(f"{name}{drawn.shape}".encode() + content)
             return result
 
         return draw
@@ -76,9 +77,11 @@ class _HashedRng(np.random.Generator):
 class _Implementation:
     """The learner's names, as a probe sees them: calls are described, and changed arguments are noticed."""
 
-    def __init__(self, names: Mapping[str, Any], exercise: str) -> None:
+    def __init__(self, names: Mapping[str, Any], exercise: str, rng: _HashedRng) -> None:
         self._names = names
         self._exercise = exercise
+        self._rng = rng
+        self.drawn_before = ""  # hash of what had been drawn when the implementation was first asked for
         self.call = ""
         self.called: set[str] = set()
         self.touched: set[str] = set()
@@ -86,6 +89,7 @@ class _Implementation:
     def __getattr__(self, name: str) -> Any:
         if name not in self._names:
             raise NameError(f"name {name!r} is not defined", name=name)
+        self.drawn_before = self.drawn_before or self._rng.digest.hexdigest()
         value = self._names[name]
         if inspect.isclass(value):
             self.called.add(name)
@@ -151,8 +155,8 @@ def observe_case(probe: Probe, case: Case, seed: int, loaded: Loaded) -> tuple[R
     Returns:
         The record, a JSON tree that may cross to another process; and the raw observations, for the trusted side.
     """
-    impl = _Implementation(loaded.namespace, probe.exercise)
-    rng = _HashedRng([seed, case.index])
+    rng = _HashedRng(np.random.PCG64([seed, case.index]))  # the stream of default_rng
+    impl = _Implementation(loaded.namespace, probe.exercise, rng)
     record: Record = {"exercise": probe.exercise, "probe": probe.name, "case": case.index, "seed": seed}
     raw: dict[str, Observed] = {}
     seen: dict[str, Any] = {}
@@ -173,6 +177,7 @@ def observe_case(probe: Probe, case: Case, seed: int, loaded: Loaded) -> tuple[R
         record["raised"] = _describe(problem, loaded)
     record |= {"seen": seen, "touched": sorted(impl.touched), "inputs": rng.digest.hexdigest()[:16]}
     record |= {"call": impl.call, "called": sorted(impl.called)}
+    record["drew_late"] = bool(impl.drawn_before) and impl.drawn_before != rng.digest.hexdigest()
     return record, raw
 
 
