@@ -344,10 +344,6 @@ RETURNED = {
     "an int beyond 64 bits": "10**30",
     "a huge int in a list": "[[10**5000]]",
 }
-# Numbers that NumPy or repr refuse take the comparison down, and the whole submission with it: `compare` makes an array
-# of objects of an int beyond 64 bits, and writes an int of more than 4300 digits into its message.
-REFUSED = pytest.mark.xfail(raises=(TypeError, ValueError), strict=True, reason="compare raises on huge ints")
-BREAKING = ("a huge int", "an int beyond 64 bits")
 
 
 def returning(name: str, value: str) -> str:
@@ -367,16 +363,13 @@ def returning(name: str, value: str) -> str:
     return f"def {name}(*args, **kwargs):\n    return {value}\n"
 
 
-@pytest.mark.parametrize(
-    "value",
-    [pytest.param(value, id=id_, marks=[REFUSED] if id_ in BREAKING else []) for id_, value in RETURNED.items()],
-)
+@pytest.mark.parametrize("value", RETURNED.values(), ids=RETURNED)
 def test_garbage_is_graded(course: Course, value: str) -> None:
     names = [name for name in EXERCISES if name != "Scale"]
     found = course.grade({name: returning(name, value) for name in names})
     for name, verdict in found.items():
         assert (verdict.status, verdict.points) == ("blocked" if name == "dropout_backward" else "failed", 0.0), verdict
-        assert "could not be judged" not in verdict.message
+        assert "can't be judged" not in verdict.message
         assert len(verdict.message) < 2000
 
 
@@ -386,7 +379,6 @@ def test_garbage_from_a_torch_module_is_graded(course: Course) -> None:
 
 
 # JSON can carry half of a surrogate pair; a page or a report in UTF-8 can't.
-@pytest.mark.xfail(raises=UnicodeEncodeError, strict=True, reason="half a surrogate pair gets into the message")
 def test_message_can_be_written_as_utf8(course: Course) -> None:
     source = "def ctc_collapse(paths, blank):\n    raise ValueError('\\ud800')"
     verdict = course.grade({"ctc_collapse": source})["ctc_collapse"]
@@ -462,14 +454,12 @@ def test_changed_argument_is_caught_though_the_values_are_right(course: Course, 
     assert "in place" in headline
 
 
-# The checksum of an argument covers its arrays alone: a number that is changed in a dict goes unnoticed.
-@pytest.mark.xfail(strict=True, reason="changed numbers in arguments are not noticed")
+# Numbers in a dict count as well as arrays.
 def test_changed_step_count_is_caught(course: Course) -> None:
     assert course.grade(adam('state["t"] += 1'))["adam_step"].status == "failed"
 
 
-# The same for the items of a list.
-@pytest.mark.xfail(strict=True, reason="changed numbers in arguments are not noticed")
+# And so do the items of a list.
 def test_changed_path_is_caught(course: Course) -> None:
     source = (
         "def ctc_collapse(paths, blank):\n"
@@ -534,8 +524,7 @@ def test_build_refuses_a_call_that_needs_does_not_declare(course: Course, tmp_pa
         record(course, tmp_path, grader=lines)
 
 
-# Whether a mistake differs from the reference is decided by comparing, where the verdict is by judging.
-@pytest.mark.xfail(strict=True, reason="a mistake that the judge accepts is recorded")
+# Whether a mistake differs from the reference is decided as in grading, by the judge.
 def test_build_refuses_a_mistake_that_the_judge_accepts(course: Course, tmp_path: Path) -> None:
     change = {"[(frequency, n, ": "[(frequency, -n, "}
     lines = f"\nMISTAKES.append(Mistake('huffman_code', 'other_ties', 'this is right', {change}))\n"
@@ -543,8 +532,7 @@ def test_build_refuses_a_mistake_that_the_judge_accepts(course: Course, tmp_path
         record(course, tmp_path, mistakes=lines)
 
 
-# A judge is looked up by its name when the key is read, which is when this is noticed.
-@pytest.mark.xfail(strict=True, reason="a judge that can't be found again is recorded")
+# A judge is looked up by its name when the key is read.
 def test_build_refuses_a_judge_inside_a_function(course: Course, tmp_path: Path) -> None:
     lines = """
 
@@ -556,8 +544,7 @@ def judged(impl, rng):
         record(course, tmp_path, grader=lines)
 
 
-# What varies with the seed is decided by the bytes, so the rounding of a constant counts as varying, and earns.
-@pytest.mark.xfail(strict=True, reason="rounding counts as varying with the seed")
+# The rounding of a constant is no variation, and earns nothing.
 def test_constant_up_to_rounding_does_not_vary(course: Course, tmp_path: Path) -> None:
     lines = """
 
@@ -570,11 +557,3 @@ def mean_of_kept(impl, rng):
     key = record(course, tmp_path, grader=lines)
     [case] = [case for case in key["cases"] if case["probe"] == "mean_of_kept"]
     assert not case["values"]["ratio"]["varies"]
-
-
-# The package's function is hidden by the module of the same name as soon as that is imported.
-@pytest.mark.xfail(strict=True, reason="autograder.engine.observe is the module")
-def test_observe_can_be_imported_as_the_engine_names_it() -> None:
-    from autograder.engine import observe
-
-    assert callable(observe)

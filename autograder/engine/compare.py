@@ -136,6 +136,11 @@ def _compare_numbers(got: Any, expected: Any, rtol: float | None, atol: float, p
         if not isinstance(got, int | np.integer):
             return _wrong_type(got, "an integer", path)
         return None if int(got) == int(expected) else _wrong_value(got, expected, path)
+    if isinstance(got, int):
+        try:
+            got = float(got)
+        except OverflowError:
+            return _wrong_value(got, expected, path)
     dtype = str(getattr(expected, "dtype", "complex128" if isinstance(expected, complex) else "float64"))
     return _compare_values(np.asarray(got), np.asarray(expected), dtype, rtol, atol, path)
 

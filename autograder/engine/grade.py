@@ -211,7 +211,8 @@ def verdicts(
 
 
 def _verdict(exercise: Exercise, status: str, *lines: str, points: float = 0.0) -> Verdict:
-    return Verdict(exercise.id, exercise.track, status, points, exercise.points, "\n".join(lines))
+    message = "\n".join(lines).encode("utf-8", "replace").decode()  # a lone surrogate can't be written to any report
+    return Verdict(exercise.id, exercise.track, status, points, exercise.points, message)
 
 
 def _after_needs(
@@ -352,15 +353,11 @@ def _judge_value(name: str, wanted: Expected, seen: Record) -> tuple[tuple[str, 
         got = decode(seen[name])
     except WireError as problem:
         return (f"`{name}` can't be read: {problem}.",), None
-    if wanted.judge is not None:
-        try:
-            sentence = wanted.judge(got, wanted.value, **wanted.given)
-        except Exception as problem:  # `got` is anything at all: a judge may stumble over it
-            sentence = f"it could not be judged ({type(problem).__name__}: {problem}); is its structure right?"
-        return ((f"`{name}`: {sentence}",), None) if sentence else None
-    difference = compare(got, wanted.value, rtol=wanted.rtol, atol=wanted.atol)
+    difference = wanted.differs_from(got)
     if difference is None:
         return None
+    if difference.kind == "judged":
+        return (f"`{name}`: {difference.text}",), None
     kinds = {"shape": "has the wrong shape", "dtype": "has the wrong dtype", "type": "has the wrong type"}
     kinds |= {"length": "has the wrong length", "keys": "has the wrong keys", "nonfinite": "has NaN or inf values"}
     what = kinds.get(difference.kind, "is wrong")

@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 
 from autograder.engine.assignment import Assignment, with_needs
-from autograder.engine.compare import compare
+from autograder.engine.compare import Difference, compare
 from autograder.engine.load import Loaded, load
 from autograder.engine.mistakes import Mistake, apply, read_mistakes
 from autograder.engine.notebook import read_notebook
 from autograder.engine.observe import PUBLIC_SEED, Record, load_grader, observe_case
 from autograder.engine.probes import Case, Observed, Probe, only, probes_of
-from autograder.engine.wire import Tensor, WireError, decode, encode
+from autograder.engine.wire import Opaque, Tensor, WireError, decode, encode
 
 SAMPLE = 64  # elements of an array that are kept of what a mistake yields
 OTHER_SEED = PUBLIC_SEED + 1
@@ -44,6 +44,16 @@ class Expected:
     given: Mapping[str, Any] = field(default_factory=dict)
     varies: bool = True
     consistency: bool = False
+
+    def differs_from(self, got: Any) -> Difference | None:
+        """How a decoded value differs from this one, or what the judge says against it; None if it is right."""
+        try:
+            if self.judge is None:
+                return compare(got, self.value, rtol=self.rtol, atol=self.atol)
+            sentence = self.judge(got, self.value, **self.given)
+        except Exception as problem:  # `got` is anything at all, and a judge may stumble over it
+            sentence = f"it can't be judged ({type(problem).__name__}: {problem}); is its structure right?"
+        return Difference("judged", "", sentence) if sentence else None
 
 
 @dataclass(frozen=True)
@@ -145,7 +155,7 @@ def _expected(held: Observed, tree: Any) -> Expected:
         rtol=held.rtol,
         atol=held.atol,
         judge=held.judge,
-        given=dict(held.given or {}),
+        given=decode(encode(dict(held.given or {}))),  # as it comes out of a key
         consistency=held.consistency,
     )
 
@@ -165,18 +175,21 @@ def record_key(assignment: Assignment, mistakes: Path, made_from: dict[str, str]
     observations, a part none of whose observations varies with the seed, or a call that `needs` does not declare.
     """
     loaded = load_reference(assignment)
-    probes = probes_of(load_grader(assignment.grader))
+    grader = load_grader(assignment.grader)
+    probes = probes_of(grader)
     unknown = {p.exercise for p in probes} - {e.name for e in assignment.exercises}
     if unknown:
         raise AnswerKeyError(
             f"{assignment.grader.name} has probes for {sorted(unknown)}, which {assignment.slug} lacks."
         )
-    cases, public = [], {}
+    cases: list[Record] = []
+    public: dict[CaseId, tuple[ExpectedCase, Record]] = {}
     for probe in probes:
         for case in probe.cases:
             expected, record = _expect_case(probe, case, PUBLIC_SEED, loaded)
             other = observe_case(probe, case, OTHER_SEED, loaded)[0]
-            public[probe.exercise, probe.name, case.index] = record
+            public[probe.exercise, probe.name, case.index] = expected, record
+            _check_values(probe, expected, grader)
             _check_needs(assignment, probe, record)
             _check_draws(probe, record, other)
             cases.append(_case_tree(probe, case, expected, record, other["seen"]))
@@ -207,12 +220,34 @@ def _case_tree(probe: Probe, case: Case, expected: ExpectedCase, record: Record,
                 "atol": value.atol,
                 "judge": value.judge.__name__ if value.judge else None,
                 "given": encode(dict(value.given)),
-                "varies": record["seen"][name] != other.get(name) and not value.consistency,
+                "varies": _varies(value, other.get(name)),
                 "consistency": value.consistency,
             }
             for name, value in expected.values.items()
         },
     }
+
+
+def _varies(value: Expected, other: Any) -> bool:
+    """Whether what is right at one seed is wrong at the other."""
+    return other is not None and not value.consistency and value.differs_from(decode(other)) is not None
+
+
+def _check_values(probe: Probe, expected: ExpectedCase, grader: Any) -> None:
+    for name, value in expected.values.items():
+        where = f"`{name}` of probe {probe.name} of {probe.exercise}"
+        if value.judge is None and _opaque(value.value):
+            raise AnswerKeyError(f"{where} is an object of which only the type would be compared: yield its parts.")
+        if value.judge is not None and getattr(grader, value.judge.__name__, None) is not value.judge:
+            raise AnswerKeyError(f"The judge of {where} must be a function at the top level of the grader.")
+        if value.judge is not None and value.differs_from(value.value):
+            raise AnswerKeyError(f"The judge of {where} refuses the reference.")
+
+
+def _opaque(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(map(_opaque, value.values()))
+    return isinstance(value, Opaque) or (isinstance(value, list | tuple | frozenset) and any(map(_opaque, value)))
 
 
 def _check_needs(assignment: Assignment, probe: Probe, record: Record) -> None:
@@ -244,7 +279,11 @@ def _check_earning(exercise: str, cases: list[Record]) -> None:
 
 
 def _trace(
-    mistake: Mistake, probes: Iterable[Probe], loaded: Loaded, public: dict[CaseId, Record], assignment: Assignment
+    mistake: Mistake,
+    probes: Iterable[Probe],
+    loaded: Loaded,
+    public: dict[CaseId, tuple[ExpectedCase, Record]],
+    assignment: Assignment,
 ) -> Record:
     """Where a mistake's observations differ from the reference's."""
     traces = []
@@ -252,11 +291,11 @@ def _trace(
         for probe in only(probes, [mistake.exercise]):
             for case in probe.cases:
                 got, _ = observe_case(probe, case, PUBLIC_SEED, loaded)
-                right = public[probe.exercise, probe.name, case.index]
+                expected, right = public[probe.exercise, probe.name, case.index]
                 seen = {
-                    name: sketch(tree)
-                    for name, tree in got["seen"].items()
-                    if name not in right["seen"] or compare(decode(tree), decode(right["seen"][name])) is not None
+                    name: sketch(got["seen"][name])
+                    for name, value in expected.values.items()
+                    if name in got["seen"] and not value.consistency and value.differs_from(decode(got["seen"][name]))
                 }
                 trace: Record = {"seen": seen} if seen else {}
                 if got["touched"] != right["touched"]:

@@ -8,6 +8,8 @@ Run as a program it reads one JSON request from standard input and appends one J
 from __future__ import annotations
 
 import contextlib
+import copy
+import fnmatch
 import hashlib
 import importlib.util
 import inspect
@@ -20,7 +22,7 @@ import traceback
 import types
 import warnings
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -136,7 +138,11 @@ def summary(value: Any, depth: int = 0) -> str:
 
 
 def _checksum(value: Any, depth: int = 0) -> int:
-    """A checksum of the arrays that an argument holds."""
+    """A checksum of the arrays, numbers and strings that an argument holds."""
+    if isinstance(value, float | complex | str | bytes | np.generic):
+        return zlib.crc32(repr(value).encode(errors="replace"))
+    if isinstance(value, int):
+        return hash(value)
     if isinstance(value, np.ndarray) and value.dtype.kind in "biufc":
         return zlib.crc32(np.ascontiguousarray(value).tobytes())
     if depth < 4 and isinstance(value, dict):
@@ -162,7 +168,7 @@ def observe_case(probe: Probe, case: Case, seed: int, loaded: Loaded) -> tuple[R
     seen: dict[str, Any] = {}
     try:
         with _quiet(), _seeded(seed, case.index):
-            for name, value in probe.run(impl, rng, *case.params):
+            for name, value in probe.run(impl, rng, *copy.deepcopy(case.params)):
                 held = value if isinstance(value, Observed) else Observed(value)
                 try:
                     seen[name] = encode(held.value)
@@ -259,22 +265,35 @@ class _NoTorch:
             raise ImportError("torch can't be imported in a NumPy exercise")
 
 
-def rule_out(patterns: list[str]) -> Callable[[], None]:
-    """Make functions of imported modules that match `patterns` raise; returns what undoes it."""
-    undo: list[tuple[Any, str, Any]] = []
-    for name, module in list(sys.modules.items()):
-        if module is None or not any(p.split(".")[0] == name.split(".")[0] for p in patterns):
-            continue
+@contextlib.contextmanager
+def ruled_out(patterns: Sequence[str], namespace: dict[str, Any]) -> Iterator[None]:
+    """Within the block, what `patterns` name raises, by whatever name modules and `namespace` hold it.
+
+    What a forbidden module merely imports is left alone, for others need it too.
+    """
+    roots = {pattern.split(".")[0] for pattern in patterns}
+    modules = [m for name, m in list(sys.modules.items()) if m is not None and name.split(".")[0] in roots]
+    banned: dict[int, Callable] = {}
+    places: list[tuple[dict[str, Any], str, Any, Callable]] = []
+    for module in modules:
         for attribute, value in list(vars(module).items()):
-            if callable(value) and not attribute.startswith("_") and matches(f"{name}.{attribute}", patterns):
-                undo.append((module, attribute, value))
-                setattr(module, attribute, _raiser(f"{name}.{attribute}"))
-
-    def restore() -> None:
-        for module, attribute, value in undo:
-            setattr(module, attribute, value)
-
-    return restore
+            dotted = f"{module.__name__}.{attribute}"
+            if not callable(value) or attribute.startswith("_") or not matches(dotted, patterns):
+                continue
+            by_name = any(fnmatch.fnmatchcase(dotted, pattern) for pattern in patterns)
+            if by_name or getattr(value, "__module__", None) == module.__name__:
+                banned[id(value)] = _raiser(dotted)
+            elif isinstance(value, types.BuiltinFunctionType):
+                places.append((vars(module), attribute, value, _raiser(dotted)))
+    for held in [*map(vars, modules), namespace]:
+        places += [(held, name, value, banned[id(value)]) for name, value in held.items() if id(value) in banned]
+    for held, name, _, raiser in places:
+        held[name] = raiser
+    try:
+        yield
+    finally:
+        for held, name, value, _ in places:
+            held[name] = value
 
 
 def _raiser(dotted: str) -> Callable:
@@ -329,15 +348,12 @@ def main() -> None:
         )
         send(event="loaded", spoiled=loaded.spoiled)
         for exercise in request["exercises"]:
-            restore = rule_out(request["forbids"].get(exercise, []))
-            try:
+            with ruled_out(request["forbids"].get(exercise, []), loaded.namespace):
                 for seed in request["seeds"]:
                     for probe in only(probes, [exercise]):
                         for case in probe.cases:
                             send(event="case", exercise=exercise, probe=probe.name, case=case.index, seed=seed)
                             send(event="record", record=observe_case(probe, case, seed, loaded)[0])
-            finally:
-                restore()
             send(event="done", exercise=exercise)
     os._exit(0)  # threads and exit handlers of the code under test get no further turn
 

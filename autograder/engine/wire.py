@@ -17,6 +17,7 @@ import numpy as np
 MAX_BYTES = 32 * 2**20  # of one array
 MAX_NODES = 100_000  # of one value
 MAX_DEPTH = 32
+MAX_INT_BITS = 8192
 _KINDS = "biufc"  # dtypes that may cross: bool, integers, floats, complex
 
 
@@ -75,6 +76,8 @@ def _encode(value: Any, budget: _Budget, depth: int) -> Any:
     if value is None or kind is bool or kind is str:
         return value
     if kind is int:
+        if value.bit_length() > MAX_INT_BITS:
+            raise WireError(f"it is an integer of {value.bit_length()} bits")
         return value if abs(value) < 2**53 else {"int": hex(value)}
     if kind is float:
         return value if math.isfinite(value) else {"float": repr(value)}
@@ -134,6 +137,8 @@ def _decode(tree: Any, budget: _Budget, depth: int) -> Any:
     tag = next(iter(tree))
     body = tree[tag]
     if tag == "int":
+        if len(body) > MAX_INT_BITS // 4 + 3:
+            raise WireError("an integer with too many digits")
         return int(body, 16)
     if tag == "float":
         return float(body)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from autograder.engine import probe
+from autograder.engine.probes import probe
 
 
 @probe("one_hot")

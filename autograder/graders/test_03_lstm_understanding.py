@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from autograder.engine import agree, fill, named, probe, shapes, slope
+from autograder.engine.probes import agree, fill, named, probe, shapes, slope
 
 
 def cell_inputs(rng, batch, inputs, hidden):
