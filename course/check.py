@@ -14,7 +14,7 @@ from autograder.engine.assignment import Assignment, Exercise, with_needs
 from autograder.engine.grade import Verdict, static_verdict, verdicts
 from autograder.engine.load import Loaded
 from autograder.engine.notebook import Cell, Code, NotebookError, fingerprint, keep_last, read_notebook, set_elsewhere
-from autograder.engine.observe import PUBLIC_SEED, load_grader, observe_case, rule_out
+from autograder.engine.observe import PUBLIC_SEED, load_grader, observe_case, ruled_out
 from autograder.engine.probes import only, probes_of
 from autograder.engine.report import as_html, as_text, number
 from autograder.engine.sandbox import Observations
@@ -91,14 +91,11 @@ class Checker:
             skipped = exercise.track == "torch" and not seen.torch
             if exercise.name not in names or skipped or static_verdict(exercise, code) is not None:
                 continue
-            restore = rule_out(list(exercise.forbids))
-            try:
+            with ruled_out(exercise.forbids, loaded.namespace):
                 for probe in only(probes, [exercise.name]):
                     for case in probe.cases:
                         record, _ = observe_case(probe, case, PUBLIC_SEED, loaded)
                         seen.records[exercise.name, probe.name, case.index, PUBLIC_SEED] = record
-            finally:
-                restore()
         return seen
 
     def _notes(self, exercise: Exercise, code: Code, verdict: Verdict) -> Iterable[str]:

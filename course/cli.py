@@ -108,6 +108,19 @@ def gradebook(
 
 
 @app.command()
+def audit(
+    numbers: Numbers = None,
+    report: Annotated[Path | None, typer.Option(metavar="FILE.json", help="Write all of it as JSON.")] = None,
+) -> None:
+    """Grade the graders named, or all that changed, with mistakes, cheats, mutants and alternatives; show all."""
+    from course.audit import run
+
+    project = Project()
+    if not run(project, [project.slug(n) for n in numbers or []], console, report):
+        raise typer.Exit(1)
+
+
+@app.command()
 def demo() -> None:
     """Grade a small class, from submissions to feedback pages, in a temporary folder."""
     from course.demo import run
@@ -119,6 +132,7 @@ def main() -> None:
     """Run the command; what went wrong is one sentence and a non-zero exit."""
     from autograder.engine.keys import AnswerKeyError
     from autograder.engine.notebook import NotebookError
+    from course.audit import AuditError
     from course.build import BuildError
     from course.demo import DemoFailed
     from course.learn import NothingToDo
@@ -128,6 +142,7 @@ def main() -> None:
     except (
         AnswerKeyError,
         AssignmentError,
+        AuditError,
         BuildError,
         DemoFailed,
         NotebookError,

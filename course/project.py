@@ -52,6 +52,18 @@ class Project:
         """The known wrong implementations."""
         return self.root / "autograder" / "mistakes" / f"{slug}.py"
 
+    def alternatives(self, slug: str) -> Path:
+        """The correct implementations unlike the reference."""
+        return self.root / "autograder" / "alternatives" / f"{slug}.py"
+
+    def oracle(self, slug: str) -> Path:
+        """The tests of the reference against something independent of it."""
+        return self.root / "tests" / "oracles" / f"test_{slug}.py"
+
+    def audit(self, slug: str) -> Path:
+        """How well the grader grades, as last measured."""
+        return self.root / "autograder" / "audit" / f"{slug}.json"
+
     def key(self, slug: str) -> Path:
         """What the reference and the mistakes yield at the public seed."""
         return self.root / "autograder" / "keys" / f"{slug}.npz"

@@ -190,7 +190,6 @@ def test_values_of_another_type_are_refused(got, expected):
     assert differs(got, expected).kind == "type"
 
 
-@pytest.mark.xfail(strict=True, reason="_compare_numbers takes a complex number without imaginary part for a float")
 def test_a_complex_number_is_no_float():
     assert differs(complex(2.0, 0.0), 2.0).kind == "type"
 
@@ -226,14 +225,12 @@ def test_integers_are_compared_exactly_however_large():
     assert differs(np.array([2**60 + 1]), np.array([2**60])).kind == "values"
 
 
-@pytest.mark.xfail(strict=True, reason="short() calls repr on an integer beyond Python's limit of 4300 digits")
 @pytest.mark.parametrize("expected", [3, frozenset({3})], ids=["integer", "set"])
 def test_an_absurdly_large_integer_is_a_wrong_value(expected):
     got = 10**5000 if expected == 3 else frozenset({10**5000})
     assert differs(got, expected).kind == "values"
 
 
-@pytest.mark.xfail(strict=True, reason="np.asarray makes an object array of a Python integer beyond 64 bits")
 @pytest.mark.parametrize("got", [2**64, 10**400], ids=["65_bits", "beyond_floats"])
 def test_a_large_integer_where_a_float_is_expected_is_a_wrong_value(got):
     assert differs(got, 1.0).kind == "values"
@@ -508,12 +505,6 @@ def test_all_sizes_that_explain_a_factor_are_named():
     assert "1/batch" in text
     assert "1/hidden" in text
     assert "steps" not in text
-
-
-def test_a_size_of_one_explains_no_factor():
-    text = said(RIGHT * 1.5, RIGHT, {"batch": 1})
-    assert text is not None
-    assert "batch" not in text
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -135,7 +136,6 @@ def test_what_is_no_notebook_is_refused_in_a_sentence(raw, reason, tmp_path):
     assert "\n" not in text
 
 
-@pytest.mark.xfail(strict=True, reason="parse_notebook iterates over the cells of a worksheet, whatever they are")
 def test_a_worksheet_without_a_list_of_cells_is_refused_in_a_sentence(tmp_path):
     path = tmp_path / "broken.ipynb"
     path.write_text('{"worksheets": [{"cells": 5}]}')
@@ -178,14 +178,8 @@ MAGICS = {
     "comment_before_a_magic": "# numbers\n%precision 3\ndef f(): return 1",
     "modulo_at_the_start_of_a_line": "k = (7\n     % 3)\ndef f(): return 1",
     "percent_in_text": "text = '''\n%d of\n!'''\ndef f(): return 1",
-    "magic_for_a_value": pytest.param(
-        "files = !ls\nt = %timeit -o pass\ndef f(): return 1",
-        marks=pytest.mark.xfail(strict=True, reason="assignment from a magic, which IPython allows, is a syntax error"),
-    ),
-    "magic_beside_modulo": pytest.param(
-        "%matplotlib inline\nk = (7\n     % 3)\ndef f(): return 1",
-        marks=pytest.mark.xfail(strict=True, reason="every line that begins with % counts as a magic"),
-    ),
+    "magic_for_a_value": "files = !ls\nt = %timeit -o pass\ndef f(): return 1",
+    "magic_beside_modulo": "%matplotlib inline\nk = (7\n     % 3)\ndef f(): return 1",
 }
 
 
@@ -338,13 +332,7 @@ RUN = {
     "named_tuple": ("from collections import namedtuple\nPair = namedtuple('Pair', 'a b')", "Pair"),
     "choice": ("debug = False\nif debug:\n    size = 1\nelse:\n    size = 2", "size"),
     "lambda": ("import numpy as np\nrelu = lambda x: np.maximum(x, 0)", "relu"),
-    "lambda_that_calls_a_function": pytest.param(
-        "twice = lambda x: 2 * slow()",
-        "twice",
-        marks=pytest.mark.xfail(
-            strict=True, reason="_constant looks into a lambda, whose body does not run when it is defined"
-        ),
-    ),
+    "lambda_that_calls_a_function": ("twice = lambda x: 2 * slow()", "twice"),
 }
 
 SKIPPED = {
@@ -429,31 +417,33 @@ def test_classes_of_the_notebook_can_be_dataclasses_and_typed():
 from dataclasses import dataclass, field
 from typing import NamedTuple, get_type_hints
 @dataclass
-class State:
+class Node:
     h: "list[float]" = field(default_factory=list)
+    parent: "Node | None" = None
 class Pair(NamedTuple):
     a: int
-hints = 1
-def f(): return State().h, Pair(1).a, get_type_hints(State)
+hints = get_type_hints(Node)
+def f(): return Node().h, Pair(1).a, hints["parent"] == (Node | None)
 """
-    assert load(code_cells(source), ["f"]).namespace["f"]() == ([], 1, {"h": list[float]})
+    assert load(code_cells(source), ["f"]).namespace["f"]() == ([], 1, True)
 
 
-@pytest.mark.xfail(strict=True, reason="every statement is compiled alone, without the future imports of its notebook")
 def test_a_future_import_holds_for_the_cells_below_as_in_a_kernel():
-    loaded = load(code_cells("from __future__ import annotations", "def f(x: Absent) -> Absent | None: return x"), ["f"])
+    loaded = load(
+        code_cells("from __future__ import annotations", "def f(x: Absent) -> Absent | None: return x"), ["f"]
+    )
     assert loaded.namespace["f"](1) == 1
 
 
 def test_loading_leaves_the_main_module_alone():
-    import sys
-
     before = sys.modules["__main__"]
     load(code_cells("x = 1\nraise SystemExit"), ["x"])
     assert sys.modules["__main__"] is before
 
 
-@pytest.mark.parametrize("statement", ["{0} = float(sigmoid(np.zeros(1))[0]) * 2", "for {0} in range(2):\n    print({0})"])
+@pytest.mark.parametrize(
+    "statement", ["{0} = float(sigmoid(np.zeros(1))[0]) * 2", "for {0} in range(2):\n    print({0})"]
+)
 def test_a_name_from_a_cell_that_is_not_run_is_explained(statement, tmp_path):
     cells = replaced(FORWARD, {"o * np.tanh(c)": "o * np.tanh(c) * scale"})
     cells.insert(1, statement.format("scale"))
@@ -480,7 +470,7 @@ SHORTCUTS = {
     "alias_of_a_submodule": ("import torch.nn as layers", "layers.LSTM(1, 1)"),
     "from_import": ("from torch import nn", "nn.LSTM(1, 1)"),
     "from_import_of_the_thing": ("from torch.nn import LSTM as Ready", "Ready(1, 1)"),
-    "import_inside": ("", "__import__; from torch.nn import LSTM as Ready; Ready(1, 1)"),
+    "import_inside": ("", "from torch.nn import LSTM as Ready; Ready(1, 1)"),
     "helper": ("import torch\ndef helper(): return torch.nn.LSTM(1, 1)", "helper()"),
     "helper_of_a_helper": (
         "import torch\ndef inner(): return torch.nn.LSTM(1, 1)\ndef helper(): return inner()",
@@ -532,18 +522,16 @@ def test_the_place_of_a_shortcut_is_that_of_the_helper():
     assert found[1].place == (2, 2)
 
 
-@pytest.mark.xfail(strict=True, reason="shortcut takes a local variable for the module that is imported under its name")
 @pytest.mark.parametrize("body", ["F = x.shape[0]; return F * 2", "return [F for F in x]", "return (lambda F: F)(x)"])
 def test_a_local_variable_is_not_the_module_of_the_same_name(body):
     """F is what many call the number of filters, and torch.nn.functional."""
     assert shortcut("import torch.nn.functional as F", body, ["torch"]) is None
 
 
-@pytest.mark.xfail(strict=True, reason="the import statement that defines `np` mentions torch too")
 def test_two_libraries_may_be_imported_in_one_statement(tmp_path):
-    cells = solution_cells()
-    assert "import numpy as np\nimport torch\n" in cells[0]
-    cells[0] = cells[0].replace("import numpy as np\nimport torch\n", "import numpy as np, torch\n")
+    setup, *rest = solution_cells()
+    alone = [line for line in setup.split("\n") if line not in ("import numpy as np", "import torch")]
+    cells = ["\n".join(["import numpy as np, torch", *alone]), *rest]
     assert statuses(grade_numpy(cells, tmp_path)) == ["passed", "passed"]
 
 
@@ -567,7 +555,6 @@ def test_deep_code_beside_the_exercises_does_no_harm(line):
     assert load(cells, ["f"]).namespace["f"](1) == 1
 
 
-@pytest.mark.xfail(strict=True, reason="ast.unparse in fingerprint is recursive, and nobody catches its RecursionError")
 @pytest.mark.parametrize("line", DEEP.values(), ids=DEEP)
 def test_deep_code_in_an_exercise_does_not_stop_the_grading(line, tmp_path):
     found = grade_numpy(with_first_line(BACKWARD, line.replace("x", "dh")), tmp_path)

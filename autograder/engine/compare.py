@@ -60,8 +60,8 @@ def compare(
         missing = [k for k in expected if k not in got]
         extra = [k for k in got if k not in expected]
         if missing or extra:
-            said = [f"lacks {', '.join(map(repr, missing))}"] if missing else []
-            said += [f"has {', '.join(map(repr, extra))} too many"] if extra else []
+            said = [f"lacks {', '.join(map(short, missing))}"] if missing else []
+            said += [f"has {', '.join(map(short, extra))} too many"] if extra else []
             return Difference("keys", path, f"The dict {' and '.join(said)}.")
         for key, value in expected.items():
             difference = compare(got[key], value, rtol=rtol, atol=atol, path=f"{path}[{key!r}]")
@@ -106,7 +106,10 @@ def _wrong_value(got: Any, expected: Any, path: str) -> Difference:
 
 def short(value: Any) -> str:
     """`repr`, cut where it gets long."""
-    text = repr(value.item() if isinstance(value, np.generic) else value)
+    try:
+        text = repr(value.item() if isinstance(value, np.generic) else value)
+    except ValueError:  # Python refuses to write integers of thousands of digits
+        text = "a value too large to show"
     return text if len(text) <= 120 else text[:117] + "…"
 
 
@@ -132,6 +135,8 @@ def _compare_numbers(got: Any, expected: Any, rtol: float | None, atol: float, p
         got = got[()]
     if not isinstance(got, int | float | complex | np.number):
         return _wrong_type(got, "a number", path)
+    if isinstance(got, complex | np.complexfloating) and not isinstance(expected, complex | np.complexfloating):
+        return _wrong_type(got, "a real number", path)
     if isinstance(expected, int | np.integer):
         if not isinstance(got, int | np.integer):
             return _wrong_type(got, "an integer", path)

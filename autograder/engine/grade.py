@@ -6,6 +6,7 @@ reference. Everything else can only take points away; zero is the default.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -110,12 +111,17 @@ def grade(
     code = Code(cells)
     static = {e.name: static_verdict(e, code) for e in assignment.exercises if e.name in closed}
     attempted = [name for name, verdict in static.items() if verdict is None]
-    seeds = (PUBLIC_SEED,) if seed == PUBLIC_SEED else (PUBLIC_SEED, seed)
-    seen = observe_notebook(
-        notebook, assignment, attempted, seeds=seeds, skip=later_stubs(assignment, code), limits=limits
-    )
-    others = expect(assignment, attempted, seed) if seed != PUBLIC_SEED else {}
-    return [v for v in verdicts(assignment, code, seen, seed, others, closed) if v.name in names]
+    stubs = later_stubs(assignment, code)
+    seen = observe_notebook(notebook, assignment, attempted, skip=stubs, limits=limits)
+    found = verdicts(assignment, code, seen, PUBLIC_SEED, {}, closed)
+    right = [v.name for v in found if v.points > 0]
+    if seed != PUBLIC_SEED and right:
+        # In a process of its own, of whose texts nothing is shown: the code that is told the seed can't pass it on.
+        again = observe_notebook(notebook, assignment, right, seed=seed, skip=stubs, limits=limits)
+        seen.records |= again.records
+        seen.ended |= again.ended
+        found = verdicts(assignment, code, seen, seed, expect(assignment, right, seed), closed)
+    return [v for v in found if v.name in names]
 
 
 @lru_cache(maxsize=64)
@@ -211,8 +217,13 @@ def verdicts(
 
 
 def _verdict(exercise: Exercise, status: str, *lines: str, points: float = 0.0) -> Verdict:
-    message = "\n".join(lines).encode("utf-8", "replace").decode()  # a lone surrogate can't be written to any report
+    message = "\n".join(_printable(line) for line in lines)
     return Verdict(exercise.id, exercise.track, status, points, exercise.points, message)
+
+
+def _printable(line: str) -> str:
+    """A line that any file and terminal can show, whatever a learner's code put into it."""
+    return re.sub(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029]+", " ", line)
 
 
 def _after_needs(
@@ -366,13 +377,16 @@ def _judge_value(name: str, wanted: Expected, seen: Record) -> tuple[tuple[str, 
 
 def _raised(exercise: Exercise, raised: Record) -> _Failure:
     kind, text = str(raised.get("type")), str(raised.get("text", ""))
+    said = f"{kind}: {text}" if text else kind
     where = []
     if raised.get("line"):
         cell = str(raised.get("file", "")).strip("<>")
         place = f"{cell}, line {raised['line']}" if cell else f"line {raised['line']} of the cell"
         where = [f"Where: {place}, in `{raised.get('function')}`: `{raised.get('source', '')}`"]
     if raised.get("memory"):
-        return _Failure("memory", (f"`{exercise.name}` ran out of memory.", f"Why: {text}", *where))
+        return _Failure(
+            "memory", (f"`{exercise.name}` ran out of memory.", *([f"Why: {text}"] if text else []), *where)
+        )
     sentence = raised.get("sentence")
     if kind == "Shortcut":
         return _Failure("forbidden", (str(sentence), *where))
@@ -391,12 +405,12 @@ def _raised(exercise: Exercise, raised: Record) -> _Failure:
             "failed",
             (
                 f"What `{exercise.name}` returned can't be used as its docstring says.",
-                f"Why: {kind}: {text}",
+                f"Why: {said}",
             ),
         )
     if sentence:
         return _Failure("error", (str(sentence), *where))
-    return _Failure("error", (f"`{exercise.name}` raised {kind}: {text}", *where))
+    return _Failure("error", (f"`{exercise.name}` raised {said}", *where))
 
 
 def _sum_up(

@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -97,6 +98,13 @@ class Key:
     made_from: dict[str, str]
 
 
+def _grader(path: Path) -> ModuleType:
+    try:
+        return load_grader(path)
+    except Exception as problem:
+        raise AnswerKeyError(f"{path.name} can't be imported: {type(problem).__name__}: {problem}") from problem
+
+
 def load_reference(assignment: Assignment) -> Loaded:
     """Run the definitions of the reference notebook in this process."""
     if assignment.reference is None:
@@ -113,7 +121,7 @@ def load_reference(assignment: Assignment) -> Loaded:
 def expect(assignment: Assignment, exercises: Collection[str], seed: int) -> dict[CaseId, ExpectedCase]:
     """What the reference yields at `seed`, observed now, in this (trusted) process."""
     loaded = load_reference(assignment)
-    probes = only(probes_of(load_grader(assignment.grader)), exercises)
+    probes = only(probes_of(_grader(assignment.grader)), exercises)
     found = {}
     for probe in probes:
         for case in probe.cases:
@@ -164,8 +172,9 @@ def _expected(held: Observed, tree: Any) -> Expected:
 
 
 def digest(path: Path | None) -> str:
-    """SHA-256 of a file, or of nothing."""
-    return hashlib.sha256(path.read_bytes() if path and path.is_file() else b"").hexdigest()[:16]
+    """SHA-256 of a text file, whatever its line endings, or of nothing."""
+    content = path.read_bytes().replace(b"\r\n", b"\n") if path and path.is_file() else b""
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
 def record_key(assignment: Assignment, mistakes: Path, made_from: dict[str, str]) -> Record:
@@ -175,7 +184,7 @@ def record_key(assignment: Assignment, mistakes: Path, made_from: dict[str, str]
     observations, a part none of whose observations varies with the seed, or a call that `needs` does not declare.
     """
     loaded = load_reference(assignment)
-    grader = load_grader(assignment.grader)
+    grader = _grader(assignment.grader)
     probes = probes_of(grader)
     unknown = {p.exercise for p in probes} - {e.name for e in assignment.exercises}
     if unknown:
@@ -355,7 +364,9 @@ def read_tree(path: Path) -> Record:
 def read_key(path: Path, grader: Path) -> Key:
     """Read a key; judges are found by name in the grader."""
     tree = read_tree(path)
-    module = load_grader(grader)
+    if tree.get("made_from", {}).get("grader") != digest(grader):
+        raise AnswerKeyError(f"{path} was not made from {grader.name} as it is now: run `s30 build`.")
+    module = _grader(grader)
     cases = {}
     try:
         for c in tree["cases"]:

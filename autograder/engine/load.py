@@ -1,6 +1,7 @@
 """Running the definitions of a notebook, statement by statement, so that one bad cell spoils only what it defines."""
 
 from __future__ import annotations
+import __future__
 
 import ast
 import contextlib
@@ -53,6 +54,7 @@ def load(
     wanted = set(exercises)
     module = types.ModuleType("__main__")
     loaded = Loaded(module.__dict__)
+    flags = 0  # of the future imports so far, which hold for all cells below as in a kernel
     aliases = code.aliases()
     exercise_cells = {s.cell.number for s in code.statements if bound_names(s.node) & wanted}
     previous = sys.modules.get("__main__")
@@ -66,7 +68,8 @@ def load(
                 loaded.skipped.update(dict.fromkeys(names, statement.cell.number))
                 continue
             before(statement)
-            problem = _run(statement, loaded.namespace)
+            flags |= _future_flags(statement.node)
+            problem = _run(statement, loaded.namespace, flags)
             for name in names:
                 loaded.spoiled.pop(name, None)
                 if problem:
@@ -81,13 +84,20 @@ def load(
     return loaded
 
 
-def _run(statement: Statement, namespace: dict[str, Any]) -> str | None:
+def _future_flags(node: ast.stmt) -> int:
+    if not isinstance(node, ast.ImportFrom) or node.module != "__future__":
+        return 0
+    names = {item.name for item in node.names} & set(__future__.all_feature_names)
+    return sum(getattr(__future__, name).compiler_flag for name in names)
+
+
+def _run(statement: Statement, namespace: dict[str, Any], flags: int) -> str | None:
     """Run one statement; a sentence if it raised."""
     file = cell_file(statement.cell.number)
     source = statement.cell.source
     linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
     try:
-        code = compile(ast.Module([statement.node], []), file, "exec", dont_inherit=True)
+        code = compile(ast.Module([statement.node], []), file, "exec", flags, dont_inherit=True)
         exec(code, namespace)
     except KeyboardInterrupt:
         raise

@@ -103,7 +103,8 @@ def parse_notebook(raw: bytes, name: str) -> list[Cell]:
     if cells is None and isinstance(tree, dict):  # nbformat 3 keeps them in worksheets
         sheets = tree.get("worksheets")
         if isinstance(sheets, list):
-            cells = [c for sheet in sheets if isinstance(sheet, dict) for c in sheet.get("cells") or []]
+            lists = [sheet["cells"] for sheet in sheets if isinstance(sheet, dict) and "cells" in sheet]
+            cells = [c for found in lists for c in found] if all(isinstance(found, list) for found in lists) else None
     if not isinstance(cells, list):
         raise NotebookError(f"{name} is not a notebook: it has no list of cells. {advice}")
     return list(_cells(cells))
@@ -125,29 +126,31 @@ def _cells(cells: list[Any]) -> Iterator[Cell]:
         )
 
 
-_MAGIC = re.compile(r"^(\s*)(%|!|\?|[\w.]+\?\??\s*$)")
+_MAGIC = re.compile(r"^(\s*)((?:[\w., ]+=\s*)?)(?:[%!?]|[\w.]+\?\??\s*$)")
 _TRANSPARENT = ("%%time", "%%timeit", "%%capture", "%%prun")
 
 
-def _without_magics(source: str) -> str:
-    """The cell's Python, line numbers kept: magics become `pass`; a cell of another language becomes nothing."""
-    first = source.lstrip().split("\n", 1)[0]
-    if first.startswith("%%") and not first.startswith(_TRANSPARENT):
-        return ""
-    return "\n".join(_MAGIC.sub(r"\1pass  # \2", line) for line in source.split("\n"))
-
-
 def parse(cell: Cell) -> list[Statement] | BrokenCell:
-    """The top-level statements of a code cell, or why there are none."""
-    problem: BaseException | None = None
-    for source in dict.fromkeys((cell.source, _without_magics(cell.source))):
+    """The top-level statements of a code cell, or why there are none.
+
+    Lines that only IPython understands are passed over, and cells in another language are empty. Line numbers stay.
+    """
+    lines = cell.source.split("\n")
+    first = cell.source.lstrip().split("\n", 1)[0]
+    if first.startswith("%%") and not first.startswith(_TRANSPARENT):
+        return []
+    while True:
         try:
-            return [Statement(cell, node) for node in ast.parse(source).body]
-        except _PARSE_ERRORS as error:
-            problem = error
-    names = re.findall(r"^(?:async\s+)?(?:def|class)\s+(\w+)", cell.source, re.M)
-    text = getattr(problem, "msg", None) or type(problem).__name__
-    return BrokenCell(cell, getattr(problem, "lineno", None), text, frozenset(names))
+            return [Statement(cell, node) for node in ast.parse("\n".join(lines)).body]
+        except _PARSE_ERRORS as problem:
+            line = getattr(problem, "lineno", None)
+            magic = _MAGIC.match(lines[line - 1]) if line and line <= len(lines) else None
+            if line is None or magic is None:
+                names = re.findall(r"^(?:async\s+)?(?:def|class)\s+(\w+)", cell.source, re.M)
+                text = getattr(problem, "msg", None) or type(problem).__name__
+                return BrokenCell(cell, line, text, frozenset(names))
+            indent, target = magic.groups()
+            lines[line - 1] = f"{indent}{target}None" if target else f"{indent}pass"
 
 
 class Code:
@@ -213,7 +216,7 @@ class Code:
             for statement in self.definitions(current):
                 if not runs_in_grading(statement, own_cells, aliases):
                     continue
-                for dotted in _mentions(statement.node):
+                for dotted in _mentions(statement.node, current, aliases):
                     root, _, rest = dotted.partition(".")
                     full = aliases.get(root, root) + (f".{rest}" if rest else "")
                     if matches(full, forbidden):
@@ -227,12 +230,16 @@ def matches(dotted: str, patterns: Sequence[str]) -> bool:
     return any(fnmatch.fnmatchcase(dotted, p) or fnmatch.fnmatchcase(dotted, f"{p}.*") for p in patterns)
 
 
-def _mentions(node: ast.AST) -> Iterator[str]:
-    """Dotted names that a piece of code reads or imports, longest form first."""
+def _mentions(node: ast.AST, name: str, aliases: dict[str, str]) -> Iterator[str]:
+    """Dotted names that the definition of `name` reads or imports, longest form first."""
+    if isinstance(node, ast.Import | ast.ImportFrom):  # one import may bring in several modules
+        yield aliases[name]
+        return
+    local = _bound(node)
     for child in ast.walk(node):
         if isinstance(child, ast.Attribute | ast.Name):
             dotted = _dotted(child)
-            if dotted:
+            if dotted and dotted.split(".")[0] not in local:
                 yield dotted
         elif isinstance(child, ast.Import):
             yield from (item.name for item in child.names)
@@ -273,25 +280,35 @@ def bound_names(node: ast.stmt) -> set[str]:
 
 def free_names(node: ast.AST) -> set[str]:
     """Names that a definition reads and nowhere binds itself: roughly, the globals it needs."""
-    loaded: set[str] = set()
+    imported = {
+        (item.asname or item.name).split(".")[0]
+        for child in ast.walk(node)
+        if isinstance(child, ast.Import | ast.ImportFrom)
+        for item in child.names
+    }
+    loaded = {c.id for c in ast.walk(node) if isinstance(c, ast.Name) and isinstance(c.ctx, ast.Load)}
+    return loaded - _bound(node) - imported
+
+
+def _bound(node: ast.AST) -> set[str]:
+    """Names that a piece of code binds anywhere in itself, other than by importing."""
     bound: set[str] = set()
     for child in ast.walk(node):
-        if isinstance(child, ast.Name):
-            (loaded if isinstance(child.ctx, ast.Load) else bound).add(child.id)
+        if isinstance(child, ast.Name) and not isinstance(child.ctx, ast.Load):
+            bound.add(child.id)
         elif isinstance(child, ast.arg):
             bound.add(child.arg)
-        elif isinstance(child, _DEFINITIONS):
-            bound.add(child.name)
-        elif isinstance(child, ast.Import | ast.ImportFrom):
-            bound |= {(item.asname or item.name).split(".")[0] for item in child.names}
-        elif isinstance(child, ast.ExceptHandler) and child.name:
-            bound.add(child.name)
-    return loaded - bound
+        elif isinstance(child, _DEFINITIONS) or (isinstance(child, ast.ExceptHandler) and child.name):
+            bound.add(str(child.name))
+    return bound
 
 
 def fingerprint(node: ast.AST) -> str:
     """The code of a definition as text that ignores layout, comments and docstrings."""
-    copy = ast.parse(ast.unparse(node))
+    try:
+        copy = ast.parse(ast.unparse(node))
+    except (RecursionError, MemoryError, ValueError, SyntaxError):
+        return f"code too deep to compare, at line {getattr(node, 'lineno', 0)}"  # no stub is
     for child in ast.walk(copy):
         body = getattr(child, "body", None)
         if isinstance(child, _DEFINITIONS) and body:
@@ -334,15 +351,21 @@ def _quiet(node: ast.stmt, aliases: dict[str, str]) -> bool:
 
 
 def _constant(node: ast.expr, aliases: dict[str, str]) -> bool:
-    """No calls but of the numeric libraries; no awaiting."""
-    for child in ast.walk(node):
+    """No calls but of the numeric libraries; no awaiting. The body of a lambda does not run when it is defined."""
+    queue: list[ast.AST] = [node]
+    while queue:
+        child = queue.pop()
         if isinstance(child, ast.Await | ast.Yield | ast.YieldFrom):
             return False
+        if isinstance(child, ast.Lambda):
+            queue.append(child.args)
+            continue
         if isinstance(child, ast.Call):
             dotted = _dotted(child.func)
             root = aliases.get((dotted or "").split(".")[0], "").split(".")[0]
             if root not in _SAFE_ROOTS and dotted not in _SAFE_CALLS:
                 return False
+        queue.extend(ast.iter_child_nodes(child))
     return True
 
 

@@ -83,7 +83,7 @@ class _Implementation:
         self._names = names
         self._exercise = exercise
         self._rng = rng
-        self.drawn_before = ""  # hash of what had been drawn when the implementation was first asked for
+        self.drawn_before = ""  # hash of what had been drawn when the implementation was first called
         self.call = ""
         self.called: set[str] = set()
         self.touched: set[str] = set()
@@ -91,7 +91,6 @@ class _Implementation:
     def __getattr__(self, name: str) -> Any:
         if name not in self._names:
             raise NameError(f"name {name!r} is not defined", name=name)
-        self.drawn_before = self.drawn_before or self._rng.digest.hexdigest()
         value = self._names[name]
         if inspect.isclass(value):
             self.called.add(name)
@@ -99,6 +98,7 @@ class _Implementation:
             return value
 
         def call(*args: Any, **kwargs: Any) -> Any:
+            self.drawn_before = self.drawn_before or self._rng.digest.hexdigest()
             self.called.add(name)
             arguments = _bind(value, args, kwargs)
             if name == self._exercise and not self.call:
@@ -218,13 +218,14 @@ def _seeded(*seed: int) -> Iterator[None]:
 
 def _describe(problem: BaseException, loaded: Loaded) -> Record:
     """An exception as data: its kind, its text, and where in the learner's own code it was raised."""
+    if isinstance(problem, RuntimeError) and isinstance(problem.__cause__, StopIteration):
+        problem = problem.__cause__  # a generator, which a probe is, turns one into the other
     text = ""
     with contextlib.suppress(Exception):
         text = str(problem)[:1000]
     found: Record = {"type": type(problem).__name__, "text": text}
     if isinstance(problem, WrongReturn | Shortcut):
         found["sentence"] = text
-    kind = type(problem).__name__
     if isinstance(problem, MemoryError) or "can't allocate memory" in text or "DefaultCPUAllocator" in text:
         found["memory"] = True
     if isinstance(problem, NameError) and getattr(problem, "name", None):
@@ -237,7 +238,9 @@ def _describe(problem: BaseException, loaded: Loaded) -> Record:
         elif name in loaded.spoiled:
             found["sentence"] = f"`{name}` is missing because {loaded.spoiled[name]}"
     frames = [
-        (frame, line) for frame, line in traceback.walk_tb(problem.__traceback__) if frame.f_globals is loaded.namespace
+        (frame, line)
+        for frame, line in traceback.walk_tb(problem.__traceback__)
+        if frame.f_globals is loaded.namespace and frame.f_code.co_filename != "<string>"  # text that was executed
     ]
     if frames:
         frame, line = frames[-1]
@@ -245,7 +248,7 @@ def _describe(problem: BaseException, loaded: Loaded) -> Record:
         with contextlib.suppress(Exception):
             found["source"] = _source_line(file, line)
         found |= {"file": file if file.startswith("<cell ") else "", "line": line, "function": frame.f_code.co_name}
-    elif kind in ("ValueError", "TypeError", "AttributeError", "KeyError", "IndexError") and "sentence" not in found:
+    elif "sentence" not in found and "memory" not in found:
         found["unusable"] = True  # raised by the probe, while it used what the learner returned
     return found
 
@@ -257,12 +260,10 @@ def _source_line(file: str, line: int) -> str:
 # The child process --------------------------------------------------------------------------------------------------
 
 
-class _NoTorch:
-    """An import hook that keeps torch out of the process in which NumPy exercises are graded."""
-
-    def find_spec(self, name: str, path: Any = None, target: Any = None) -> None:
-        if name.split(".")[0] == "torch":
-            raise ImportError("torch can't be imported in a NumPy exercise")
+def _keep_torch_out(event: str, args: tuple) -> None:
+    """An audit hook, which unlike an import hook can't be taken away again."""
+    if event == "import" and str(args[0]).split(".")[0] == "torch":
+        raise ImportError("torch can't be imported in a NumPy exercise")
 
 
 @contextlib.contextmanager
@@ -336,7 +337,7 @@ def main() -> None:
                 send(event="no torch")
                 return
         else:
-            sys.meta_path.insert(0, _NoTorch())
+            sys.addaudithook(_keep_torch_out)
         probes = only(probes_of(load_grader(Path(request["grader"]))), request["exercises"])
         cells = read_notebook(Path(request["notebook"]))
         _limit_memory(request["memory_mb"])
@@ -349,11 +350,10 @@ def main() -> None:
         send(event="loaded", spoiled=loaded.spoiled)
         for exercise in request["exercises"]:
             with ruled_out(request["forbids"].get(exercise, []), loaded.namespace):
-                for seed in request["seeds"]:
-                    for probe in only(probes, [exercise]):
-                        for case in probe.cases:
-                            send(event="case", exercise=exercise, probe=probe.name, case=case.index, seed=seed)
-                            send(event="record", record=observe_case(probe, case, seed, loaded)[0])
+                for probe in only(probes, [exercise]):
+                    for case in probe.cases:
+                        send(event="case", exercise=exercise, probe=probe.name, case=case.index)
+                        send(event="record", record=observe_case(probe, case, request["seed"], loaded)[0])
             send(event="done", exercise=exercise)
     os._exit(0)  # threads and exit handlers of the code under test get no further turn
 

@@ -78,6 +78,8 @@ def probe(exercise: str, *, cases: Sequence[Any] | Mapping[str, Any] = ((),)) ->
     listed = list(cases.items()) if isinstance(cases, Mapping) else [(None, case) for case in cases]
 
     def declare(run: Callable) -> Probe:
+        if isinstance(run.__globals__.get(run.__name__), Probe):
+            raise ValueError(f"Two probes are called {run.__name__!r}: the first would be lost.")
         return Probe(
             exercise=exercise,
             name=run.__name__,

@@ -64,7 +64,7 @@ def observe_notebook(
     assignment: Assignment,
     exercises: Collection[str],
     *,
-    seeds: tuple[int, ...] = (PUBLIC_SEED,),
+    seed: int = PUBLIC_SEED,
     skip: Collection[tuple[int, int]] = (),
     limits: Limits | None = None,
 ) -> Observations:
@@ -76,7 +76,7 @@ def observe_notebook(
     for torch in (False, True):
         chosen = [e for e in assignment.exercises if e.name in exercises and (e.track == "torch") == torch]
         if chosen:
-            _observe_track(notebook, assignment, chosen, seeds, set(skip), torch, limits or Limits(), found)
+            _observe_track(notebook, assignment, chosen, seed, set(skip), torch, limits or Limits(), found)
     return found
 
 
@@ -84,7 +84,7 @@ def _observe_track(
     notebook: Path,
     assignment: Assignment,
     exercises: list[Exercise],
-    seeds: tuple[int, ...],
+    seed: int,
     skip: set[tuple[int, int]],
     torch: bool,
     limits: Limits,
@@ -102,7 +102,7 @@ def _observe_track(
                 "exercises": remaining,
                 "names": [e.name for e in assignment.exercises],
                 "forbids": {e.name: list(e.forbids) for e in exercises},
-                "seeds": list(seeds),
+                "seed": seed,
                 "skip": sorted(skip),
                 "torch": torch,
                 "memory_mb": limits.memory_mb,
@@ -113,8 +113,7 @@ def _observe_track(
                 kind = event.get("event")
                 if kind == "record":
                     record = event["record"]
-                    place = (record["exercise"], record["probe"], record["case"], record["seed"])
-                    found.records[place] = record
+                    found.records[record["exercise"], record["probe"], record["case"], seed] = record
                 elif kind == "loaded":
                     graded = {e.name for e in exercises}  # torch modules are spoiled where torch is kept out
                     found.spoiled |= {n: text for n, text in event["spoiled"].items() if n in graded}
@@ -180,9 +179,9 @@ def _run_child(request: dict[str, Any], folder: str, limits: Limits, deadline: f
                 return "timeout", f"All checks together ran longer than {limits.total_seconds:g} seconds."
         if child.returncode == 0:
             return None
-        if child.returncode in (-signal.SIGKILL, 137) if hasattr(signal, "SIGKILL") else False:
-            return "memory", f"The process was killed, most likely for using more than {limits.memory_mb} MB of memory."
-        return "crashed", f"It took the Python process down (exit code {child.returncode})."
+        if child.returncode < 0:
+            return "crashed", f"It took the Python process down ({signal.Signals(-child.returncode).name})."
+        return "crashed", f"It ended the Python process (exit code {child.returncode})."
     finally:
         _kill(child)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import math
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,7 @@ MAX_NODES = 100_000  # of one value
 MAX_DEPTH = 32
 MAX_INT_BITS = 8192
 _KINDS = "biufc"  # dtypes that may cross: bool, integers, floats, complex
+_DTYPE = re.compile(r"\?|b1|[iufc]\d{1,2}|(u?int|float|complex)\d{1,3}|bool")
 
 
 class WireError(ValueError):
@@ -83,11 +85,12 @@ def _encode(value: Any, budget: _Budget, depth: int) -> Any:
         return value if math.isfinite(value) else {"float": repr(value)}
     if kind is complex:
         return {"complex": [repr(value.real), repr(value.imag)]}
-    if kind is list:
-        return [_encode(item, budget, depth + 1) for item in value]
-    if kind in (tuple, set, frozenset) or (isinstance(value, tuple) and hasattr(value, "_fields")):
-        tag = "tuple" if isinstance(value, tuple) else "set"
-        return {tag: [_encode(item, budget, depth + 1) for item in tuple(value)]}
+    if isinstance(value, list):
+        return [_encode(item, budget, depth + 1) for item in list.__iter__(value)]
+    if isinstance(value, tuple):
+        return {"tuple": [_encode(item, budget, depth + 1) for item in tuple.__iter__(value)]}
+    if kind in (set, frozenset):
+        return {"set": [_encode(item, budget, depth + 1) for item in value]}
     if isinstance(value, dict):
         pairs = list(dict.items(value))
         return {"dict": [[_encode(k, budget, depth + 1), _encode(v, budget, depth + 1)] for k, v in pairs]}
@@ -98,7 +101,7 @@ def _encode(value: Any, budget: _Budget, depth: int) -> Any:
     if isinstance(value, np.ndarray):
         return _pack(np.asarray(value), "array")
     if kind.__module__.split(".")[0] == "torch" and hasattr(value, "detach"):
-        tensor = value.detach().cpu()
+        tensor = value.detach().cpu().resolve_conj().resolve_neg()
         dtype = str(tensor.dtype).removeprefix("torch.")
         return _pack((tensor.float() if dtype == "bfloat16" else tensor).numpy(), "tensor", dtype)
     return {"object": f"{kind.__module__}.{kind.__qualname__}"[:200]}
@@ -108,11 +111,15 @@ def decode(tree: Any) -> Any:
     """The value of a JSON tree made by :func:`encode`. Raises WireError on anything else."""
     try:
         return _decode(tree, _Budget(), 0)
-    except (KeyError, TypeError, ValueError, OverflowError) as problem:
-        raise WireError(f"not a value: {problem}") from None
+    except WireError:
+        raise
+    except Exception as problem:  # whatever a hostile tree makes NumPy or Python say
+        raise WireError(f"not a value: {type(problem).__name__}") from None
 
 
 def _unpack(tree: dict[str, Any], dtype: str) -> np.ndarray:
+    if not isinstance(dtype, str) or not _DTYPE.fullmatch(dtype):
+        raise WireError("an array of no known dtype")
     kind = np.dtype(dtype)
     shape = tuple(int(n) for n in tree["shape"])
     if kind.kind not in _KINDS or any(n < 0 for n in shape) or len(shape) > MAX_DEPTH:

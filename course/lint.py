@@ -1,0 +1,200 @@
+"""`s30 lint`: the rules for masters that a machine can check. Each problem is a place and a sentence."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from nbformat import from_dict
+from nbgrader.nbgraderformat import MetadataValidator
+
+from autograder.engine.assignment import TRACKS, checked_name
+from autograder.engine.notebook import BrokenCell, Cell, parse, parse_notebook
+
+TRACK_WORDS = {"forward": "NumPy forward", "backward": "NumPy backward", "torch": "PyTorch"}
+MAX_CELL_LINES = 45
+MAX_SOLUTION_LINES = 25
+EXERCISES = (5, 12)
+NOTEBOOK_WORDS = (1800, 3500)
+TEXT_WORDS = (60, 200)
+FIGURES = 4
+HINTS = 3
+_CARD = re.compile(r"\*\*(\d+) points? · (\d+) minutes · difficulty ([1-5]) of 5 · ([\w ]+)\*\*")
+_SLUG = re.compile(r"[A-Za-z_][\w-]*")
+_WRITTEN = re.compile(r"\*\*(\d+) points? · graded by hand\*\*")
+
+
+def lint(master: Path) -> list[str]:
+    """The problems of a master notebook, each as `cell: sentence`; empty if there are none."""
+    raw = master.read_bytes()
+    notebook = json.loads(raw)
+    cells = parse_notebook(raw, master.name)
+    ids = [cell.get("id", "") for cell in notebook["cells"]]
+    found = [*_cells(notebook["cells"], ids), *_exercises(cells, ids), *_figures(cells, ids)]
+    found += _whole(cells)
+    return found
+
+
+def _cells(cells: list[dict[str, Any]], ids: list[str]) -> Iterator[str]:
+    """Rules for every cell by itself."""
+    for position, (cell, name) in enumerate(zip(cells, ids, strict=True), 1):
+        where = name or f"cell {position}"
+        source = "".join(cell["source"])
+        if not _SLUG.fullmatch(name):
+            yield f"{where}: the cell's id must be a slug that says what it is."
+        elif ids.count(name) > 1:
+            yield f"{where}: another cell has the same id."
+        if cell.get("outputs") or cell.get("execution_count"):
+            yield f"{where}: a master has no outputs and no execution counts; clear them."
+        if cell["cell_type"] == "code" and source.count("\n") >= MAX_CELL_LINES:
+            yield f"{where}: {source.count(chr(10)) + 1} lines; {MAX_CELL_LINES} at most: build it in steps."
+        meta = cell["metadata"].get("nbgrader")
+        if meta is not None and meta.get("grade_id") != name:
+            yield f"{where}: its grade_id is {meta.get('grade_id')!r}; it must be the cell's id."
+    try:
+        MetadataValidator().validate_nb(from_dict({"cells": cells}))
+    except Exception as problem:  # whatever nbgrader would stumble over
+        yield f"nbgrader's metadata: {str(problem).splitlines()[0]}"
+
+
+def _exercises(cells: list[Cell], ids: list[str]) -> Iterator[str]:
+    """Rules for an exercise: text with a card, stub, three hints, check."""
+    by_id = dict(zip(ids, cells, strict=True))
+    stubs = [(i, cell) for i, cell in zip(ids, cells, strict=True) if _is_stub(cell)]
+    previous = 0
+    for name, cell in stubs:
+        at = ids.index(name)
+        wanted = [f"{name}-text", name, *(f"{name}-hint{k}" for k in range(1, HINTS + 1)), f"{name}-check"]
+        if ids[max(at - 1, 0) : at + HINTS + 2] != wanted:
+            yield f"{name}: the cells round a stub must be {', '.join(wanted)}, in this order."
+            continue
+        if checked_name(by_id[f"{name}-check"]) != name:
+            yield f'{name}-check: its text must be check("{name}").'
+        card = cell.metadata.get("s30", {})
+        missing = {"track", "minutes", "difficulty", "needs", "forbids", "reread"} - set(card)
+        if missing or card.get("track") not in TRACKS:
+            yield f"{name}: metadata s30 lacks {', '.join(sorted(missing)) or 'a known track'}."
+            continue
+        yield from _card(name, by_id[f"{name}-text"].source, card, by_id[f"{name}-check"].nbgrader.get("points"))
+        yield from _stub(name, cell)
+        for k in range(1, HINTS + 1):
+            hint = by_id[f"{name}-hint{k}"].source
+            if not hint.startswith(f"<details><summary>Hint {k}: ") or not hint.endswith("</details>"):
+                yield f"{name}-hint{k}: a hint is folded: <details><summary>Hint {k}: …</summary> … </details>."
+        if TRACKS.index(card["track"]) < previous:
+            yield f"{name}: a {card['track']} exercise comes after a later track."
+        previous = TRACKS.index(card["track"])
+    if not EXERCISES[0] <= len(stubs) <= EXERCISES[1]:
+        yield f"notebook: {len(stubs)} exercises; {EXERCISES[0]} to {EXERCISES[1]} are allowed."
+
+
+def _is_stub(cell: Cell) -> bool:
+    return cell.type == "code" and bool(cell.nbgrader.get("solution"))
+
+
+def _card(name: str, text: str, card: dict[str, Any], points: Any) -> Iterator[str]:
+    found = _CARD.search(text)
+    if not found:
+        yield f"{name}-text: the card is missing: **3 points · 20 minutes · difficulty 2 of 5 · NumPy forward**."
+        return
+    said = (float(found[1]), int(found[2]), int(found[3]), found[4])
+    held = (points, card["minutes"], card["difficulty"], TRACK_WORDS[card["track"]])
+    if said != held:
+        yield f"{name}-text: the card says {said}, the metadata {held} (points, minutes, difficulty, track)."
+    count = words(text)
+    if not TEXT_WORDS[0] <= count <= TEXT_WORDS[1]:
+        yield f"{name}-text: {count} words; {TEXT_WORDS[0]} to {TEXT_WORDS[1]} are allowed."
+    if "By hand" not in text and "by hand" not in text:
+        yield f"{name}-text: a tiny case worked by hand is missing."
+
+
+def _stub(name: str, cell: Cell) -> Iterator[str]:
+    lines = cell.source.split("\n")
+    begins = [i for i, line in enumerate(lines) if line.strip() == "### BEGIN SOLUTION"]
+    ends = [i for i, line in enumerate(lines) if line.strip() == "### END SOLUTION"]
+    if not begins or len(begins) != len(ends):
+        yield f"{name}: a solution stands between ### BEGIN SOLUTION and ### END SOLUTION."
+        return
+    length = sum(end - begin - 1 for begin, end in zip(begins, ends, strict=True))
+    if length > MAX_SOLUTION_LINES:
+        yield f"{name}: the solution has {length} lines; {MAX_SOLUTION_LINES} at most: make it steps."
+    parsed = parse(cell)
+    if isinstance(parsed, BrokenCell):
+        yield f"{name}: {parsed}"
+        return
+    defined = [s.node for s in parsed if isinstance(s.node, ast.FunctionDef | ast.ClassDef) and s.node.name == name]
+    if len(defined) != 1:
+        yield f"{name}: the cell must define {name}, once."
+        return
+    node = defined[0]
+    doc = ast.get_docstring(node) or ""
+    if isinstance(node, ast.FunctionDef):
+        if not re.search(r"^Returns:|^Yields:", doc, re.M) and "-> None" not in cell.source:
+            yield f"{name}: the docstring lacks Returns."
+        arguments = [a.arg for a in [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]]
+        for argument in arguments:
+            if not re.search(rf"^\s*{argument}: ", doc, re.M):
+                yield f"{name}: the docstring does not explain `{argument}`."
+        untyped = [a.arg for a in [*node.args.args, *node.args.kwonlyargs] if a.annotation is None]
+        if untyped or node.returns is None:
+            yield f"{name}: type hints are missing ({', '.join([*untyped, *(['return'] * (node.returns is None))])})."
+    if not re.search(r"\([A-Z][^)]*\)|shape|scalar|float|int", doc):
+        yield f"{name}: the docstring says no shapes."
+
+
+def _figures(cells: list[Cell], ids: list[str]) -> Iterator[str]:
+    """Figures are numbered, captioned and described."""
+    numbers: list[int] = []
+    for name, cell in zip(ids, cells, strict=True):
+        if cell.type != "code":
+            continue
+        if "plt.show(" in cell.source:
+            yield f"{name}: show figures with plots.show, which adds the caption and the alt text."
+        parsed = parse(cell)
+        for statement in parsed if not isinstance(parsed, BrokenCell) else []:
+            for node in ast.walk(statement.node):
+                if isinstance(node, ast.Call) and ast.unparse(node.func) == "plots.show":
+                    captions = re.findall(r"Figure (\d+)\.", ast.unparse(node))
+                    numbers += [int(captions[0])] if captions else []
+                    if not captions:
+                        yield f'{name}: the caption begins with "Figure N.".'
+                    if not any(k.arg == "alt" for k in node.keywords):
+                        yield f"{name}: the figure lacks alt text."
+    if numbers != list(range(1, len(numbers) + 1)):
+        yield f"notebook: figures are numbered {numbers}; they must be 1, 2, 3, …"
+    if len(numbers) < FIGURES:
+        yield f"notebook: {len(numbers)} figures; {FIGURES} at least."
+
+
+def _whole(cells: list[Cell]) -> Iterator[str]:
+    """Rules for the notebook as a whole."""
+    prose = [cell.source for cell in cells if cell.type == "markdown"]
+    count = sum(map(words, prose))
+    if not NOTEBOOK_WORDS[0] <= count <= NOTEBOOK_WORDS[1]:
+        yield f"notebook: {count} words; {NOTEBOOK_WORDS[0]} to {NOTEBOOK_WORDS[1]} are allowed."
+    text = "\n".join(prose)
+    for needed in ("**Time**", "**Before you start**", "## What you learned"):
+        if needed not in text:
+            yield f"notebook: {needed} is missing."
+    written = [c for c in cells if c.type == "markdown" and c.nbgrader.get("grade")]
+    if not written:
+        yield "notebook: a written question, graded by hand, is missing."
+    if len(written) != len(_WRITTEN.findall(text)):
+        yield "notebook: every written question has a card: **2 points · graded by hand**."
+    first_torch = next((c for c in cells if c.metadata.get("s30", {}).get("track") == "torch"), None)
+    for cell in cells:
+        imports_torch = re.search(r"^\s*(import|from) torch\b", cell.source, re.M) if cell.type == "code" else None
+        last_numpy = max((c.number for c in cells if c.metadata.get("s30", {}).get("track") in TRACKS[:2]), default=0)
+        if imports_torch and first_torch and cell.number < last_numpy:
+            yield "notebook: torch is imported before the NumPy exercises are over; they work without it."
+            break
+
+
+def words(markdown: str) -> int:
+    """Words of prose in a markdown cell: no equations, no code, no tags, no addresses."""
+    text = re.sub(r"\$\$.*?\$\$|\$[^$]*\$|```.*?```|<[^>]*>|\]\([^)]*\)", " ", markdown, flags=re.S)
+    return len(re.findall(r"[^\W_][\w'’-]*", text))

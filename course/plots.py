@@ -1,0 +1,139 @@
+"""Figures of the notebooks: one look, captions and alt text, nothing said by colour alone."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from cycler import cycler
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+# Okabe and Ito's palette, which colour-blind readers can tell apart, each with a line style and a marker of its own.
+COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
+LINES = ["-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 2)), "-"]
+MARKERS = ["o", "s", "^", "D", "v", "P", "X"]
+
+
+def style() -> None:
+    """Set matplotlib's defaults for all figures of a notebook."""
+    mpl.rcParams.update(
+        {
+            "figure.figsize": (6.4, 3.6),
+            "figure.dpi": 110,
+            "figure.constrained_layout.use": True,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.grid": True,
+            "grid.alpha": 0.25,
+            "axes.prop_cycle": cycler(color=COLOURS),
+            "font.size": 10,
+            "legend.frameon": False,
+            "svg.hashsalt": "s30",
+        }
+    )
+
+
+def axes(x: str, y: str, *, yscale: str = "linear", title: str = "") -> tuple[Figure, Axes]:
+    """One panel with labelled axes (give the unit in the label)."""
+    fig, ax = plt.subplots()
+    ax.set(xlabel=x, ylabel=y, yscale=yscale, title=title)
+    return fig, ax
+
+
+def panels(count: int, x: str, y: str) -> tuple[Figure, np.ndarray]:
+    """`count` panels side by side that share their axes; the x label under each, the y label once. No grid."""
+    fig, found = plt.subplots(1, count, sharex=True, sharey=True, figsize=(3.6 * count, 3.4), squeeze=False)
+    for ax in found[0]:
+        ax.set_xlabel(x)
+        ax.grid(False)
+    found[0, 0].set_ylabel(y)
+    return fig, found[0]
+
+
+def band(ax: Axes, x: Any, runs: np.ndarray, label: str, k: int, *, log: bool = False) -> None:
+    """Median of several runs as a line, their range as a band.
+
+    Args:
+        ax: where.
+        x: positions, shape (T,).
+        runs: one row per run, shape (R, T).
+        label: for the legend.
+        k: which colour, line style and marker.
+        log: values are positive and drawn on a log axis; zeros are left out.
+    """
+    x = np.asarray(x)
+    runs = np.where(np.asarray(runs) > 0, runs, np.nan) if log else np.asarray(runs)
+    k %= len(COLOURS)
+    every = max(1, len(x) // 8)
+    line: dict[str, Any] = {
+        "color": COLOURS[k],
+        "linestyle": LINES[k],
+        "marker": MARKERS[k],
+        "markevery": every,
+        "markersize": 4,
+    }
+    ax.plot(x, np.median(runs, axis=0), label=label, **line)
+    ax.fill_between(x, runs.min(axis=0), runs.max(axis=0), color=COLOURS[k], alpha=0.2, linewidth=0)
+
+
+def diagram(
+    boxes: Mapping[str, tuple[float, float, str]],
+    arrows: Sequence[tuple[str, str]],
+    *,
+    size: tuple[float, float] = (7, 3),
+) -> Figure:
+    """A schematic of boxes and arrows.
+
+    Args:
+        boxes: name → (x, y, text), in any unit.
+        arrows: pairs of names, from and to.
+        size: of the figure, in inches.
+    """
+    fig, ax = plt.subplots(figsize=size)
+    ax.set_axis_off()
+    drawn = {}
+    for name, (x, y, text) in boxes.items():
+        look = {"boxstyle": "round,pad=0.35", "facecolor": "white", "edgecolor": "0.2"}
+        drawn[name] = ax.text(x, y, text, ha="center", va="center", bbox=look, zorder=3)
+    xs, ys = zip(*[(x, y) for x, y, _ in boxes.values()], strict=True)
+    ax.set_xlim(min(xs) - 0.8, max(xs) + 0.8)
+    ax.set_ylim(min(ys) - 0.6, max(ys) + 0.6)
+    for start, end in arrows:
+        ax.annotate(
+            "",
+            xy=boxes[end][:2],
+            xytext=boxes[start][:2],
+            arrowprops={
+                "arrowstyle": "-|>",
+                "color": "0.35",
+                "patchA": drawn[start].get_bbox_patch(),
+                "patchB": drawn[end].get_bbox_patch(),
+                "shrinkA": 2,
+                "shrinkB": 2,
+            },
+            zorder=2,
+        )
+    return fig
+
+
+def show(fig: Figure, caption: str, *, alt: str) -> None:
+    """Show a figure as a PNG with alt text, its caption below, and close it.
+
+    Args:
+        fig: the figure.
+        caption: begins with "Figure N."; numbers in it are computed by the caller.
+        alt: what a reader who can't see the figure should know.
+    """
+    from IPython.display import Markdown, display
+
+    buffer = io.BytesIO()
+    fig.savefig(buffer, format="png", metadata={"Software": None}, bbox_inches="tight")
+    plt.close(fig)
+    picture = {"image/png": buffer.getvalue(), "text/plain": f"[figure: {alt}]"}
+    display(picture, raw=True, metadata={"image/png": {"alt": alt}})
+    display(Markdown(f"*{caption}*"))

@@ -1,0 +1,225 @@
+"""What the tests share: notebooks written from text, changed copies of the worked solutions, and their verdicts."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zlib
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+
+import pytest
+
+from autograder.engine.assignment import Assignment, read_exercises, with_needs
+from autograder.engine.grade import Verdict, grade
+from autograder.engine.keys import digest, record_key, write_key
+from autograder.engine.load import load
+from autograder.engine.notebook import Cell, Code, read_notebook
+from autograder.engine.observe import PUBLIC_SEED, load_grader, observe_case
+from autograder.engine.probes import probes_of
+from autograder.engine.sandbox import Limits
+from course.project import Project
+
+ROOT = Path(__file__).resolve().parents[1]
+SOLVED = "03"  # the assignment whose worked solution most notebooks here are made from
+
+
+def make_notebook(cells: Iterable[str], path: Path) -> Path:
+    """Write code cells as a notebook without any metadata. Returns the path."""
+    tree = {
+        "cells": [
+            {"cell_type": "code", "metadata": {}, "outputs": [], "execution_count": None, "source": source}
+            for source in cells
+        ],
+        "metadata": {},
+        "nbformat": 4,
+        "nbformat_minor": 4,
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(tree), encoding="utf-8")
+    return path
+
+
+def solution_cells(number: str = SOLVED) -> list[str]:
+    """The code cells of an assignment's worked solution."""
+    reference = Project().assignment(number).reference
+    assert reference is not None
+    return [cell.source for cell in read_notebook(reference) if cell.type == "code"]
+
+
+def stub_cells(number: str = SOLVED) -> list[str]:
+    """The code cells of an assignment as it is released."""
+    released = Project().release(Project().slug(number))
+    return [cell.source for cell in read_notebook(released) if cell.type == "code"]
+
+
+def index_of(cells: list[str], name: str) -> int:
+    """The place of the cell that defines `name`."""
+    return next(i for i, source in enumerate(cells) if Code([Cell(1, "code", source)]).definition(name))
+
+
+def replaced(name: str, changes: Mapping[str, str], cells: list[str] | None = None) -> list[str]:
+    """The solution's cells (or `cells`) with text replaced in the one that defines `name`; every text must be there."""
+    cells = list(solution_cells() if cells is None else cells)
+    at = index_of(cells, name)
+    for old, new in changes.items():
+        assert old in cells[at], f"{name} does not contain {old!r}"
+        cells[at] = cells[at].replace(old, new)
+    return cells
+
+
+def with_first_line(name: str, line: str, cells: list[str] | None = None, *, method: str | None = None) -> list[str]:
+    """The solution's cells (or `cells`) with `line` put first into the function `name`, or into a method of it."""
+    cells = list(solution_cells() if cells is None else cells)
+    at = index_of(cells, name)
+    node = next(
+        n for n in ast.walk(ast.parse(cells[at])) if isinstance(n, ast.FunctionDef) and n.name == (method or name)
+    )
+    first = node.body[1] if ast.get_docstring(node) else node.body[0]
+    lines = cells[at].split("\n")
+    lines.insert(first.lineno - 1, " " * first.col_offset + line)
+    cells[at] = "\n".join(lines)
+    return cells
+
+
+def explain(
+    notebook: Path,
+    number: str = SOLVED,
+    *,
+    exercises: Collection[str] | None = None,
+    seed: int = PUBLIC_SEED,
+    limits: Limits | None = None,
+) -> dict[str, Verdict]:
+    """Grade a notebook file. Returns name → verdict."""
+    assignment = Project().assignment(number)
+    return {v.name: v for v in grade(notebook, assignment, exercises=exercises, seed=seed, limits=limits)}
+
+
+ANSWERS = ("source", "solutions", "autograder/mistakes", "autograder/alternatives")  # what a learner's copy lacks
+
+
+def _copy(root: Path, names: Iterable[str]) -> Project:
+    for name in names:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, root / name)
+    return Project(root)
+
+
+@pytest.fixture
+def copied(tmp_path: Path) -> Project:
+    """A copy of the project to change: as a clone gives it, with release/ and without a gradebook."""
+    return _copy(tmp_path / "copy", ["course", "source", "release", "solutions", "autograder", "nbgrader_config.py"])
+
+
+@pytest.fixture
+def learners_copy(tmp_path: Path) -> Project:
+    """A copy without anything that holds an answer."""
+    project = _copy(tmp_path / "learner", ["course", "release", "autograder", "nbgrader_config.py"])
+    for name in ANSWERS:
+        shutil.rmtree(project.root / name, ignore_errors=True)
+    return project
+
+
+def s30(*words: str, root: Path, **environment: str) -> subprocess.CompletedProcess:
+    """Run the command `s30` of the copy of the project in `root`."""
+    path = os.pathsep.join([str(root), *filter(None, [environment.pop("PYTHONPATH", "")])])
+    variables = {**os.environ, "PYTHONPATH": path, "NO_COLOR": "1", "COLUMNS": "120", **environment}
+    command = [sys.executable, "-m", "course.cli", *words]
+    return subprocess.run(command, cwd=root, capture_output=True, text=True, env=variables)
+
+
+def tiny_assignment(
+    folder: Path,
+    names: Iterable[str],
+    *,
+    track: str = "forward",
+    forbids: Iterable[str] = (),
+    needs: Mapping[str, list[str]] | None = None,
+    solution: str = "return 2 * x",
+    grader: str | None = None,
+    key: bool = True,
+) -> Assignment:
+    """An assignment of exercises of one point each, with its key.
+
+    Args:
+        folder: where its files go.
+        names: of the exercises, all functions of one array.
+        track: of all of them.
+        forbids: what all of them forbid.
+        needs: for those that need others.
+        solution: the body of all of them, in one line.
+        grader: the text of its probes; by default one per exercise, at two sizes.
+        key: record it. A test that wants to see it refused does that itself.
+    """
+    slug, names = "42_doubling", list(names)
+    cells = [
+        _cell("setup", "import numpy as np" + ("\nimport torch\nfrom torch import nn" if track == "torch" else ""))
+    ]
+    for name in names:
+        common = {"schema_version": 3}
+        exercise = {**common, "grade": False, "solution": True, "locked": False, "grade_id": name}
+        check = {**common, "grade": True, "solution": False, "locked": True, "grade_id": f"{name}-check", "points": 1}
+        card = {"track": track, "forbids": list(forbids), "needs": (needs or {}).get(name, [])}
+        cells.append(_cell(name, f"def {name}(x):\n    BODY", nbgrader=exercise, s30=card))
+        cells.append(_cell(f"{name}-check", f'check("{name}")', nbgrader=check))
+    text = json.dumps({"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5})
+    folder.mkdir(parents=True, exist_ok=True)
+    release, reference, probes = (folder / name for name in ("release.ipynb", "solution.ipynb", f"test_{slug}.py"))
+    release.write_text(text.replace("BODY", "raise NotImplementedError()"), encoding="utf-8")
+    reference.write_text(text.replace("BODY", solution), encoding="utf-8")
+    probes.write_text(grader or "\n".join([_IMPORTS, *map(_PROBE.format, names)]), encoding="utf-8")
+    assignment = Assignment(slug, read_exercises(slug, release), probes, folder / f"{slug}.npz", reference)
+    if key:
+        made_from = {"grader": digest(assignment.grader)}
+        write_key(record_key(assignment, folder / "no_mistakes.py", made_from), assignment.key)
+    return assignment
+
+
+_IMPORTS = "from autograder.engine.probes import probe"
+_PROBE = """
+@probe("{0}", cases=[(3,), (5,)])
+def probe_{0}(impl, rng, size):
+    x = rng.standard_normal(size)
+    yield "y", impl.{0}(x)
+"""
+
+
+def functions(bodies: Mapping[str, str]) -> list[str]:
+    """The cells of a notebook that hands in functions of one array, each with its body."""
+    return ["import numpy as np", *(f"def {name}(x):\n    {body}" for name, body in bodies.items())]
+
+
+def public_inputs(assignment: Assignment, name: str, argument: int) -> set[int]:
+    """Checksums of the array that the function `name` gets as its argument of that index at the public seed."""
+    assert assignment.reference is not None
+    loaded = load(read_notebook(assignment.reference), [e.name for e in assignment.exercises])
+    right, seen = loaded.namespace[name], set()
+
+    def spy(*arguments):
+        seen.add(zlib.crc32(arguments[argument].tobytes()))
+        return right(*arguments)
+
+    loaded.namespace[name] = spy
+    for probe in probes_of(load_grader(assignment.grader)):
+        if name in with_needs(assignment.exercises, {probe.exercise}):
+            for case in probe.cases:
+                observe_case(probe, case, PUBLIC_SEED, loaded)
+    return seen
+
+
+def _cell(name: str, source: str, **metadata: dict) -> dict:
+    return {
+        "cell_type": "code",
+        "id": name,
+        "metadata": metadata,
+        "source": source,
+        "outputs": [],
+        "execution_count": None,
+    }
