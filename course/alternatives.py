@@ -7,10 +7,12 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from autograder.engine.errors import UserError
+
 Definition = ast.FunctionDef | ast.ClassDef
 
 
-class AlternativesError(Exception):
+class AlternativesError(UserError):
     """A file of alternatives that can't be understood; for the author."""
 
 

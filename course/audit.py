@@ -23,6 +23,7 @@ from rich.measure import Measurement
 from rich.table import Table
 
 import autograder.engine
+from autograder.engine.errors import UserError
 from autograder.engine.keys import digest
 from course.project import Project
 
@@ -35,7 +36,7 @@ _ENGINE = ("compare", "grade", "keys", "load", "mistakes", "observe", "probes", 
 _AUDIT = ("alternatives", "changes", "cheats", "measure", "mutants", "numerical", "trials")
 
 
-class AuditError(Exception):
+class AuditError(UserError):
     """A grader that can't be audited; the message says what to do."""
 
 
@@ -123,6 +124,8 @@ def audit(project: Project, slug: str) -> Audit:
         raise AuditError("The audit forks a process for everything that it tries, which this system can't.")
     if importlib.util.find_spec("cosmic_ray") is None:
         raise AuditError('The audit makes mutants with cosmic-ray: pip install -c constraints.txt -e ".[dev]"')
+    if not project.source(slug).is_file():
+        raise AuditError(f"{project.source(slug)} does not exist; without the master its grader can't be audited.")
     if not build.is_current(project, slug):
         raise AuditError(f"{slug} has changed since it was compiled: run `s30 build {slug.split('_')[0]}` first.")
     made_from = fingerprint(project, slug)
@@ -158,7 +161,7 @@ def _faults(project: Project, slug: str, exercises: Sequence[Measured]) -> Itera
                     yield f"{e.id}: the {kind} `{name}`: {word}"
         yield from (f"{e.id}: {sentence}" for sentence in e.unsteady)
         if not e.oracle:
-            yield f"{e.id}: {project.oracle(slug).relative_to(project.root)} does not name it"
+            yield f"{e.id}: {project.oracle(slug).relative_to(project.root).as_posix()} does not name it"
     killed, made = sum(e.killed for e in exercises), sum(e.made for e in exercises)
     if 100 * killed < LEAST * made:
         yield f"{slug}: {killed} of {made} mutants die, fewer than {LEAST} of 100"
@@ -236,9 +239,13 @@ def summary(audits: Iterable[Audit]) -> str:
     rate = f" ({100 * killed / made:.1f} %)" if made else ""
     faults = sum(len(a.faults) for a in listed)
     return (
-        f"audit: {len(exercises)} exercises, {mistakes} mistakes, {cheats} cheats, {killed}/{made} mutants{rate}, "
-        f"{alternatives} alternatives: {f'{faults} faults' if faults else 'ok'}"
+        f"audit: {_number(len(exercises), 'exercise')}, {mistakes} mistakes, {cheats} cheats, "
+        f"{killed}/{made} mutants{rate}, {alternatives} alternatives: {_number(faults, 'fault') if faults else 'ok'}"
     )
+
+
+def _number(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def _count(*found: dict[str, str]) -> str:

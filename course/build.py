@@ -20,6 +20,7 @@ from typing import Any
 from traitlets.config import Config, PyFileConfigLoader
 
 from autograder.engine.compare import compare
+from autograder.engine.errors import UserError
 from autograder.engine.keys import AnswerKeyError, digest, read_tree, record_key, write_key
 from autograder.engine.wire import WireError, decode
 from course.project import Project
@@ -28,7 +29,7 @@ from course.project import Project
 _UNEXECUTED = "nbgrader.preprocessors.Execute"
 
 
-class BuildError(Exception):
+class BuildError(UserError):
     """A master that does not compile; the message says where and why."""
 
 

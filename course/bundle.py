@@ -6,6 +6,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from autograder.engine.errors import UserError
 from course.project import Project
 
 # Everything else stays at home: source/, solutions/, mistakes/, alternatives/, oracles, gradebooks, work.
@@ -25,7 +26,7 @@ FOLDER = "sutskever30"
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the same content gives the same bytes
 
 
-class BundleError(Exception):
+class BundleError(UserError):
     """A bundle that would be incomplete, or overwrite something; the message says what to do."""
 
 

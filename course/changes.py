@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 Arguments = dict[str, Any]
-Path = tuple[Any, ...]  # keys and indices that lead to a part of a nested value
+Keys = tuple[Any, ...]  # what leads to a part of a nested value: keys and indices
 
 
 class Change:
@@ -69,20 +69,20 @@ class Change:
         return type(cls.__name__, (cls,), names)
 
 
-def mapped(change: Callable[[Path, Any], Any], value: Any, path: Path = ()) -> Any:
-    """`value` with every leaf of its dicts, lists and tuples replaced by `change(path, leaf)`."""
+def mapped(change: Callable[[Keys, Any], Any], value: Any, keys: Keys = ()) -> Any:
+    """`value` with every leaf of its dicts, lists and tuples replaced by `change(keys, leaf)`."""
     if type(value) is dict:
-        return {key: mapped(change, item, (*path, key)) for key, item in value.items()}
+        return {key: mapped(change, item, (*keys, key)) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        items = [mapped(change, item, (*path, index)) for index, item in enumerate(value)]
+        items = [mapped(change, item, (*keys, index)) for index, item in enumerate(value)]
         return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
-    return change(path, value)
+    return change(keys, value)
 
 
-def leaves(value: Any) -> dict[Path, Any]:
-    """Path → leaf of a nested value."""
-    found: dict[Path, Any] = {}
-    mapped(lambda path, leaf: found.setdefault(path, leaf), value)
+def leaves(value: Any) -> dict[Keys, Any]:
+    """Keys → leaf of a nested value."""
+    found: dict[Keys, Any] = {}
+    mapped(lambda keys, leaf: found.setdefault(keys, leaf), value)
     return found
 
 
@@ -106,10 +106,10 @@ class Layout(Change):
 
     def call(self, function: Callable, arguments: Arguments) -> Any:
         """The result for the other layout."""
-        if any(callable(leaf) for path, leaf in leaves(arguments).items() if path != ("self",)):
+        if any(callable(leaf) for keys, leaf in leaves(arguments).items() if keys != ("self",)):
             return function(arguments)
 
-        def other(path: Path, leaf: Any) -> Any:
+        def other(keys: Keys, leaf: Any) -> Any:
             laid = self.array(leaf)
             self.used |= laid is not leaf
             return laid

@@ -10,7 +10,7 @@ import numpy as np
 
 from autograder.engine.load import Loaded
 from autograder.engine.probes import Probe
-from course.changes import Arguments, Change, Path, is_tensor, leaves, mapped
+from course.changes import Arguments, Change, Keys, is_tensor, leaves, mapped
 from course.numerical import Numerical, numerical_inputs, upstream
 
 
@@ -39,7 +39,7 @@ class Returned(Change):
 
     def call(self, function: Callable, arguments: Arguments) -> Any:
         """The result, leaf by leaf."""
-        return mapped(lambda path, leaf: self.leaf(leaf), function(arguments))
+        return mapped(lambda keys, leaf: self.leaf(leaf), function(arguments))
 
 
 class InputReturned(Change):
@@ -49,7 +49,7 @@ class InputReturned(Change):
         """The result with arrays of the arguments in it."""
         given = [leaf for leaf in leaves(arguments).values() if isinstance(leaf, np.ndarray) or is_tensor(leaf)]
 
-        def first_like(path: Path, leaf: Any) -> Any:
+        def first_like(keys: Keys, leaf: Any) -> Any:
             same = [a for a in given if type(a) is type(leaf) and a.shape == leaf.shape and a.dtype == leaf.dtype]
             return same[0] if same else leaf
 
@@ -68,10 +68,10 @@ class Recorded(Change):
         result, place = function(arguments), (*self.place, self.calls)
         self.calls += 1
         if place not in self.results:
-            self.results[place] = mapped(lambda path, leaf: _copied(leaf), result)
+            self.results[place] = mapped(lambda keys, leaf: _copied(leaf), result)
             return result
         now = leaves(result)
-        return mapped(lambda path, leaf: _with_graph(leaf, now.get(path)), self.results[place])
+        return mapped(lambda keys, leaf: _with_graph(leaf, now.get(keys)), self.results[place])
 
 
 def _copied(leaf: Any) -> Any:
@@ -110,7 +110,7 @@ class UpstreamIgnored(Change):
     def call(self, function: Callable, arguments: Arguments) -> Any:
         """The gradient of the sum of everything."""
         for name in upstream(arguments):
-            arguments[name] = mapped(lambda path, leaf: _filled(leaf, 1.0), arguments[name])
+            arguments[name] = mapped(lambda keys, leaf: _filled(leaf, 1.0), arguments[name])
             self.used = True
         return function(arguments)
 
@@ -121,7 +121,7 @@ class Detached(Change):
     def call(self, function: Callable, arguments: Arguments) -> Any:
         """The same values, through which no gradient flows."""
 
-        def detached(path: Path, leaf: Any) -> Any:
+        def detached(keys: Keys, leaf: Any) -> Any:
             graph = is_tensor(leaf) and leaf.requires_grad
             self.used |= graph
             return leaf.detach() if graph else leaf

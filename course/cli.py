@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from autograder.engine.assignment import AssignmentError
+from autograder.engine.errors import UserError
 from autograder.engine.report import number
 from course.project import Project, UnknownAssignment
 
@@ -121,6 +121,30 @@ def audit(
 
 
 @app.command()
+def lint(numbers: Numbers = None) -> None:
+    """Check masters against the rules that a machine can check."""
+    from course.lint import lint as problems_of
+
+    project = Project()
+    slugs = [project.slug(n) for n in numbers or []] or project.slugs()
+    found = [f"{slug}: {line}" for slug in slugs for line in problems_of(project.source(slug))]
+    for line in found:
+        print(line)
+    if found:
+        raise typer.Exit(1)
+    console.print(f"{len(slugs)} masters keep the rules.")
+
+
+@app.command()
+def bundle(out: Annotated[Path, typer.Argument(metavar="OUT.zip")]) -> None:
+    """Write what students receive: stubs, probes, keys and commands; nothing that holds an answer."""
+    from course.bundle import bundle as write
+
+    count = write(Project(), out)
+    console.print(f"{count} files in {out}", highlight=False, soft_wrap=True)
+
+
+@app.command()
 def demo() -> None:
     """Grade a small class, from submissions to feedback pages, in a temporary folder."""
     from course.demo import run
@@ -130,25 +154,9 @@ def demo() -> None:
 
 def main() -> None:
     """Run the command; what went wrong is one sentence and a non-zero exit."""
-    from autograder.engine.keys import AnswerKeyError
-    from autograder.engine.notebook import NotebookError
-    from course.audit import AuditError
-    from course.build import BuildError
-    from course.demo import DemoFailed
-    from course.learn import NothingToDo
-
     try:
         app()
-    except (
-        AnswerKeyError,
-        AssignmentError,
-        AuditError,
-        BuildError,
-        DemoFailed,
-        NotebookError,
-        NothingToDo,
-        UnknownAssignment,
-    ) as problem:
+    except UserError as problem:
         print(problem, file=sys.stderr)
         sys.exit(1)
 

@@ -16,6 +16,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from autograder.engine.errors import UserError
 from autograder.engine.mistakes import read_mistakes
 from autograder.engine.report import number
 from course.build import nbgrader_config, register
@@ -25,7 +26,7 @@ SLUG = "03_lstm_understanding"
 Notebook = dict[str, Any]
 
 
-class DemoFailed(Exception):
+class DemoFailed(UserError):
     """One of the commands failed; the message holds what it printed."""
 
 
@@ -97,6 +98,8 @@ def _run(say: Callable[[str], None], root: Path, *words: str) -> None:
 
 def run(project: Project, console: Console) -> Path:
     """Make the class, grade it and print its gradebook. Returns the class's folder."""
+    if not project.solution(SLUG).is_file():
+        raise DemoFailed("The demo makes its class from solutions/, which this copy of the course does not have.")
     folder = Path(tempfile.mkdtemp(prefix="s30-demo-"))
     for student, notebook in class_of(project).items():
         path = folder / "submitted" / student / SLUG / f"{SLUG}.ipynb"

@@ -5,11 +5,12 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from autograder.engine.errors import UserError
 from autograder.engine.notebook import read_notebook
 from course.project import Project
 
 
-class NothingToDo(Exception):
+class NothingToDo(UserError):
     """The command would have overwritten work; the message says what stands there."""
 
 

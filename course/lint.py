@@ -13,7 +13,7 @@ from nbformat import from_dict
 from nbgrader.nbgraderformat import MetadataValidator
 
 from autograder.engine.assignment import TRACKS, checked_name
-from autograder.engine.notebook import BrokenCell, Cell, parse, parse_notebook
+from autograder.engine.notebook import BrokenCell, Cell, parse, read_notebook
 
 TRACK_WORDS = {"forward": "NumPy forward", "backward": "NumPy backward", "torch": "PyTorch"}
 MAX_CELL_LINES = 45
@@ -29,10 +29,13 @@ _WRITTEN = re.compile(r"\*\*(\d+) points? · graded by hand\*\*")
 
 
 def lint(master: Path) -> list[str]:
-    """The problems of a master notebook, each as `cell: sentence`; empty if there are none."""
-    raw = master.read_bytes()
-    notebook = json.loads(raw)
-    cells = parse_notebook(raw, master.name)
+    """The problems of a master notebook, each as `cell: sentence`; empty if there are none.
+
+    Raises:
+        NotebookError: there is no such master, or it is no notebook.
+    """
+    cells = read_notebook(master)
+    notebook = json.loads(master.read_bytes())
     ids = [cell.get("id", "") for cell in notebook["cells"]]
     found = [*_cells(notebook["cells"], ids), *_exercises(cells, ids), *_figures(cells, ids)]
     found += _whole(cells)

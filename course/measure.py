@@ -14,15 +14,15 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from autograder.engine.assignment import Assignment, AssignmentError
+from autograder.engine.assignment import Assignment
+from autograder.engine.errors import UserError
 from autograder.engine.grade import grade
-from autograder.engine.keys import AnswerKeyError
 from autograder.engine.mistakes import Mistake, MistakeError, read_mistakes
-from autograder.engine.notebook import Code, NotebookError, read_notebook
+from autograder.engine.notebook import Code, read_notebook
 from autograder.engine.observe import PUBLIC_SEED
 from autograder.engine.probes import only
 from autograder.engine.sandbox import Limits
-from course.alternatives import Alternatives, AlternativesError, read_alternatives
+from course.alternatives import Alternatives, read_alternatives
 from course.audit import NOT_APPLICABLE, OK, Measured
 from course.changes import layouts
 from course.cheats import cheats
@@ -43,7 +43,8 @@ def measure(project: Project, slug: str) -> dict[str, Any]:
     lost = {name: set[int]() for name in names}  # seeds at which something changes its verdict
 
     def keep(name: str, what: str, seen: Seen, right: bool) -> None:
-        wrong = [seed for seed in SEEDS if bench.keeps(name, seen, seed) != right]
+        seeds = [seed for seed in SEEDS if right or bench.complete(name, seed)]  # what fails may do so in any case
+        wrong = [seed for seed in seeds if bench.keeps(name, seen, seed) != right]
         lost[name].update(wrong)
         if wrong:
             verdict = "does not pass" if right else "passes"
@@ -73,7 +74,8 @@ def _mistakes(bench: Bench, mistakes: list[Mistake], found: dict[str, Measured],
     for mistake in mistakes:
         which = mistake.exercise, mistake.name
         found[mistake.exercise].mistakes[mistake.name] = ""  # in the order of the file
-        trials[which] = Trial([mistake.exercise], SEEDS, 120, {mistake.exercise: _mistaken(bench, mistake)})
+        patience = bench.patience([mistake.exercise], SEEDS)
+        trials[which] = Trial([mistake.exercise], SEEDS, patience, {mistake.exercise: _mistaken(bench, mistake)})
         own[which] = f"Likely cause: {mistake.hint}"
     for (name, mistaken), trial, seen in bench.run(trials):
         verdict = bench.verdict(name, trial, seen)
@@ -105,7 +107,8 @@ def _cheats(bench: Bench, found: dict[str, Measured]) -> None:
             if change:
                 # a recorded constant is right at the public seed; anything else must be wrong there already
                 seeds = BOTH if cheat == "constant" else (PUBLIC_SEED,)
-                trials[exercise.name, cheat] = Trial([exercise.name], seeds, 12 * Limits().seconds, change=change)
+                patience = bench.patience([exercise.name], seeds) + 12 * Limits().seconds
+                trials[exercise.name, cheat] = Trial([exercise.name], seeds, patience, change=change)
     for (name, cheat), trial, seen in bench.run(trials):
         if seen.used or _differs(bench, seen):
             verdict = bench.verdict(name, trial, seen, trial.seeds[-1])
@@ -124,10 +127,10 @@ def _mutants(bench: Bench, master: Code, alternatives: Alternatives, found: dict
     made = {e.name: _made(bench, e.name, master) for e in bench.assignment.exercises}
     alive = {(name, mutant) for name, listed in made.items() for mutant in listed}
     for seed in BOTH:  # most die at the first
-        trials = {
-            (name, mutant): Trial([name], (seed,), 15, {name: _in_its_cell(bench, name, mutant.source)}, stop=True)
-            for name, mutant in alive
-        }
+        trials = {}
+        for name, mutant in alive:
+            source = {name: _in_its_cell(bench, name, mutant.source)}
+            trials[name, mutant] = Trial([name], (seed,), bench.patience([name], [seed]), source, stop=True)
         alive = {which for which, _, seen in bench.run(trials) if bench.keeps(which[0], seen, seed)}
     faults = []
     for name, listed in made.items():
@@ -185,10 +188,10 @@ def _in_its_cell(bench: Bench, name: str, definition: str) -> str:
 
 
 def _alternatives(bench: Bench, alternatives: Alternatives, found: dict[str, Measured], keep: Keep) -> None:
-    sets = alternatives.sets.items()
-    trials = {(what, *sources): Trial(list(sources), SEEDS, 240, sources) for what, sources in sets}
-    for what, *names in trials:
-        for name in names:
+    trials = {}
+    for what, sources in alternatives.sets.items():
+        trials[what, *sources] = Trial(list(sources), SEEDS, bench.patience(sources, SEEDS), sources)
+        for name in sources:
             found[name].alternatives[what] = ""
     for exercise in bench.assignment.exercises:
         if not found[exercise.name].alternatives:
@@ -197,7 +200,8 @@ def _alternatives(bench: Bench, alternatives: Alternatives, found: dict[str, Mea
             found[exercise.name].alternatives[what] = NOT_APPLICABLE
             changes = any(r["touched"] for (name, *_), r in bench.reference.records.items() if name == exercise.name)
             if not changes:  # what the exercise changes in place it must be given as it is
-                trials[what, exercise.name] = Trial([exercise.name], BOTH, 60, change=change)
+                patience = bench.patience([exercise.name], BOTH)
+                trials[what, exercise.name] = Trial([exercise.name], BOTH, patience, change=change)
     for (what, *names), trial, seen in bench.run(trials):
         for name in names if trial.sources or seen.used or seen.ended else ():
             verdict = bench.verdict(name, trial, seen, SECOND_SEED)
@@ -233,7 +237,7 @@ def main() -> None:
 
             torch.set_num_threads(1)
         found = measure(project, slug)
-    except (AlternativesError, AnswerKeyError, AssignmentError, MistakeError, NotebookError) as problem:
+    except UserError as problem:
         sys.exit(str(problem))
     Path(out).write_text(json.dumps(found), encoding="utf-8")
 

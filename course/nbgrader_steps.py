@@ -19,6 +19,7 @@ import nbformat
 from nbformat.notebooknode import NotebookNode
 from nbformat.v4 import new_output
 from nbgrader.preprocessors import NbGraderPreprocessor, SaveAutoGrades
+from nbgrader.utils import is_grade
 
 from autograder.engine.assignment import Assignment, checked_name
 from autograder.engine.grade import Verdict, grade
@@ -31,7 +32,10 @@ MARKERS = ("### BEGIN SOLUTION", "### END SOLUTION")
 
 
 class CleanSolution(NbGraderPreprocessor):
-    """Remove what is not the solution: markers, times, versions. Fails if a cell raised."""
+    """Remove what is not the solution: markers, times, versions.
+
+    Fails if a cell raised, and if a check did not give its full points: then master and grader do not agree.
+    """
 
     def preprocess(self, nb: NotebookNode, resources: dict) -> tuple[NotebookNode, dict]:
         """Clean the executed master in place."""
@@ -44,6 +48,10 @@ class CleanSolution(NbGraderPreprocessor):
                 if output.output_type == "error":
                     text = "\n".join(output.traceback)
                     raise RuntimeError(f"Cell {number} of the master raised {output.ename}: {output.evalue}\n{text}")
+                if is_grade(cell) and output.output_type == "execute_result":
+                    given = output.data["text/plain"]
+                    if float(given) < cell.metadata.nbgrader.points:
+                        raise RuntimeError(f"Cell {number} of the master, {cell.source}, gave {given}: {output.data}")
                 if "image/png" in output.get("data", {}):
                     output.data["image/png"] = _plain_png(output.data["image/png"])
         return nb, resources

@@ -15,7 +15,7 @@ from autograder.engine.load import Loaded
 from autograder.engine.observe import PUBLIC_SEED, observe_case
 from autograder.engine.probes import Probe
 from autograder.engine.sandbox import Limits
-from course.changes import Arguments, Change, Path, leaves, mapped
+from course.changes import Arguments, Change, Keys, leaves, mapped
 
 _ENOUGH = 3 * Limits().seconds  # a numerical gradient must be too slow on a faster machine as well
 
@@ -29,11 +29,11 @@ class Numerical(Change):
 
     Args:
         exercise: `…_backward`, which takes upstream gradients and the cache of `…_forward`.
-        inputs: path of a gradient in what it returns → name of the input of the forward function.
+        inputs: keys of a gradient in what it returns → name of the input of the forward function.
         complex_step: which of the two.
     """
 
-    def __init__(self, exercise: str, inputs: Mapping[Path, str], *, complex_step: bool) -> None:
+    def __init__(self, exercise: str, inputs: Mapping[Keys, str], *, complex_step: bool) -> None:
         super().__init__(exercise)
         self.inputs = inputs
         self.complex_step = complex_step
@@ -63,15 +63,15 @@ class Numerical(Change):
         above = [arguments[name] for name in upstream(arguments)]
         given = copy.deepcopy(given)
         if self.complex_step:
-            given = mapped(lambda path, leaf: leaf.astype(complex) if _is_float(leaf) else leaf, given)
-        wanted = {path[-1]: leaf for path, leaf in leaves(given).items() if isinstance(leaf, np.ndarray)}
+            given = mapped(lambda keys, leaf: leaf.astype(complex) if _is_float(leaf) else leaf, given)
+        wanted = {keys[-1]: leaf for keys, leaf in leaves(given).items() if isinstance(leaf, np.ndarray)}
         work = _Work(sum(wanted[name].size for name in self.inputs.values()))
 
         def loss() -> Any:
             return sum(np.sum(out * d) for out, d in zip(forward(given)[:-1], above, strict=True))
 
-        def gradient(path: Path, leaf: Any) -> Any:
-            x = wanted[self.inputs[path]]
+        def gradient(keys: Keys, leaf: Any) -> Any:
+            x = wanted[self.inputs[keys]]
             return _differences(loss, x, work) if not self.complex_step else _imaginary(loss, x, work)
 
         self.used = True
@@ -123,7 +123,7 @@ def _forward(backward: str) -> str:
     return backward.replace("_backward", "_forward")
 
 
-def numerical_inputs(exercise: str, probes: Iterable[Probe], loaded: Loaded) -> dict[Path, str] | None:
+def numerical_inputs(exercise: str, probes: Iterable[Probe], loaded: Loaded) -> dict[Keys, str] | None:
     """Which input of the forward function each gradient belongs to, if a numerical gradient can be derived.
 
     The probes give the gradients their names (`dW`); each must be that of one float64 array among the forward
@@ -143,9 +143,9 @@ def numerical_inputs(exercise: str, probes: Iterable[Probe], loaded: Loaded) -> 
                 continue
             arguments, result = results.made[-1]
             known = {id(held.value): name for name, held in raw.items()}
-            named = {path: known.get(id(leaf), "") for path, leaf in leaves(result).items()}
+            named = {keys: known.get(id(leaf), "") for keys, leaf in leaves(result).items()}
             if all(name.startswith("d") for name in named.values()):
-                found = {path: name[1:] for path, name in named.items()}
+                found = {keys: name[1:] for keys, name in named.items()}
                 return found if _derivable(found, upstream(arguments), inputs.made) else None
     return None
 
@@ -170,10 +170,10 @@ class _Calls(Change):
         return self.made[-1][1]
 
 
-def _derivable(inputs: Mapping[Path, str], above: list[str], calls: list[tuple[Arguments, Any]]) -> bool:
+def _derivable(inputs: Mapping[Keys, str], above: list[str], calls: list[tuple[Arguments, Any]]) -> bool:
     if not calls or not isinstance(calls[-1][1], tuple):
         return False
     arguments, result = calls[-1]
-    names = [path[-1] for path, leaf in leaves(arguments).items() if _is_float(leaf)]
+    names = [keys[-1] for keys, leaf in leaves(arguments).items() if _is_float(leaf)]
     paired = 0 < len(above) == len(result) - 1 and all(isinstance(out, np.ndarray | float) for out in result[:-1])
     return paired and all(names.count(name) == 1 for name in inputs.values())

@@ -9,11 +9,12 @@ from functools import lru_cache
 from pathlib import Path
 
 from autograder.engine.assignment import Assignment, read_exercises
+from autograder.engine.errors import UserError
 
 SLUG = re.compile(r"\d\d_\w+")
 
 
-class UnknownAssignment(Exception):
+class UnknownAssignment(UserError):
     """No such assignment; the message lists those that there are."""
 
 

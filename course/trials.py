@@ -28,6 +28,8 @@ from course.changes import Change
 
 SECOND_SEED = 101
 SEEDS = (PUBLIC_SEED, *range(SECOND_SEED, SECOND_SEED + 19))
+LATE = frozenset(SEEDS[3:])  # at these, cases that take the reference longer than SLOW seconds are left out
+SLOW = 0.25
 Label = TypeVar("Label")
 
 
@@ -61,12 +63,14 @@ class Seen:
         spoiled: exercise → why it could not be defined.
         ended: (status, sentence) if it did not come to its end.
         used: whether its change had anything to do.
+        seconds: (exercise, probe, case) → what it took last.
     """
 
     records: dict[tuple[str, str, int, int], Record] = field(default_factory=dict)
     spoiled: dict[str, str] = field(default_factory=dict)
     ended: tuple[str, str] | None = None
     used: bool = False
+    seconds: dict[CaseId, float] = field(default_factory=dict)
 
 
 class Bench:
@@ -80,10 +84,17 @@ class Bench:
         self.code = Code(self.cells)
         self.probes = probes_of(load_grader(assignment.grader))
         self.expected = cache(self._expected)
-        names = [e.name for e in assignment.exercises]
-        [(_, _, self.reference)] = self.run({"reference": Trial(names, SEEDS, 600)})
-        if self.reference.ended:
-            raise AnswerKeyError(f"The reference of {assignment.slug} was stopped: {self.reference.ended[1]}")
+        self.slow: set[CaseId] = set()
+        timed = self._reference((PUBLIC_SEED,) * 2).seconds  # of the second pass, when all is imported
+        self.slow = {case for case, seconds in timed.items() if seconds > SLOW}
+        self.reference = self._reference(SEEDS)
+
+    def _reference(self, seeds: tuple[int, ...]) -> Seen:
+        """What the reference itself yields."""
+        [(_, _, seen)] = self.run({"reference": Trial([e.name for e in self.assignment.exercises], seeds, 600)})
+        if seen.ended:
+            raise AnswerKeyError(f"The reference of {self.assignment.slug} was stopped: {seen.ended[1]}")
+        return seen
 
     def _expected(self, seed: int) -> dict[CaseId, ExpectedCase]:
         return expect(self.assignment, [e.name for e in self.assignment.exercises], seed)
@@ -152,10 +163,15 @@ class Bench:
     def _run_probes(self, trial: Trial, name: str, seed: int, seen: Seen) -> None:
         for probe in only(self.probes, [name]):
             for case in probe.cases:
+                case_id = name, probe.name, case.index
+                if seed in LATE and case_id in self.slow:
+                    continue
                 if trial.change:
                     trial.change.begin(probe.name, case.index)
+                since = time.monotonic()
                 record, _ = observe_case(probe, case, seed, self.loaded)
-                seen.records[name, probe.name, case.index, seed] = record
+                seen.records[*case_id, seed] = record
+                seen.seconds[case_id] = time.monotonic() - since
                 if trial.stop and "raised" in record:
                     raise _Stop
 
@@ -164,6 +180,15 @@ class Bench:
         changed = {self.definition(n).cell.number: source for n, source in trial.sources.items()}
         cells = [replace(cell, source=changed.get(cell.number, cell.source)) for cell in self.cells]
         return self._verdict(name, Code(cells) if changed else self.code, seen, seed)
+
+    def patience(self, names: Collection[str], seeds: Collection[int]) -> float:
+        """Seconds after which a trial is given up: ten times what the reference takes, and ten."""
+        once = sum(seconds for (name, *_), seconds in self.reference.seconds.items() if name in names)
+        return 10 + 10 * len(seeds) * once
+
+    def complete(self, name: str, seed: int) -> bool:
+        """Whether all cases of an exercise run at `seed`."""
+        return seed not in LATE or name not in {exercise for exercise, *_ in self.slow}
 
     def keeps(self, name: str, seen: Seen, seed: int) -> bool:
         """Whether an exercise is right at `seed`, whatever it is at the public one."""
@@ -177,6 +202,8 @@ class Bench:
         exercise = replace(self.assignment.exercise(name), needs=())  # what it needs is the reference's
         observations = Observations(seen.records, {name: seen.ended} if seen.ended else {}, seen.spoiled)
         others = self.expected(seed) if seed != PUBLIC_SEED else {}
+        if seed in LATE:
+            others = {case: expected for case, expected in others.items() if case not in self.slow}
         alone = replace(self.assignment, exercises=(exercise,))
         [verdict] = verdicts(alone, code, observations, seed, others, [name])
         return verdict

@@ -173,3 +173,11 @@ def test_compiled_notebooks_install_where_nothing_is(copied, built):
         path.unlink()
     install(copied, built[0])
     assert stale(copied, SLUG) == []
+
+
+def test_a_master_that_its_own_grader_refuses_is_not_compiled(copied):
+    """The reference yields what it yields, but a shortcut that `check` notices gives it no points."""
+    old = "h = torch.sigmoid(a_o) * torch.tanh(c)"
+    edit(copied.source(SLUG), old, f"{old} + 0 * nn.LSTM(1, 1).bias_hh_l0.sum()")
+    with pytest.raises(BuildError, match="gave 0"):
+        compile_assignment(copied, SLUG)

@@ -6,13 +6,14 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from autograder.engine.errors import UserError
 from autograder.engine.notebook import Cell, Code, fingerprint, read_notebook
 
 TRACKS = ("forward", "backward", "torch")
 _CHECK = re.compile(r"""^\s*check\(\s*["'](\w+)["']\s*\)\s*$""", re.M)
 
 
-class AssignmentError(Exception):
+class AssignmentError(UserError):
     """A released notebook whose metadata can't be understood; for the author, not the learner."""
 
 

@@ -67,6 +67,9 @@ class Verdict:
         return asdict(self)
 
 
+_SIGNATURE = re.compile(r"\(\) (takes|missing|got an unexpected|got multiple|got some positional)")
+
+
 @dataclass(frozen=True)
 class _Failure:
     """Why a case failed: a status, the lines of its explanation, and every difference that was found by name."""
@@ -119,7 +122,9 @@ def grade(
         # In a process of its own, of whose texts nothing is shown: the code that is told the seed can't pass it on.
         again = observe_notebook(notebook, assignment, right, seed=seed, skip=stubs, limits=limits)
         seen.records |= again.records
-        seen.ended |= again.ended
+        seen.ended |= {
+            name: (status, "On inputs other than the public ones.") for name, (status, _) in again.ended.items()
+        }
         found = verdicts(assignment, code, seen, seed, expect(assignment, right, seed), closed)
     return [v for v in found if v.name in names]
 
@@ -400,6 +405,13 @@ def _raised(exercise: Exercise, raised: Record) -> _Failure:
     if kind in ("SystemExit", "EOFError"):
         what = "calls exit()" if kind == "SystemExit" else "asks for input()"
         return _Failure("error", (f"`{exercise.name}` {what}, which an exercise can't do.", *where))
+    if raised.get("unusable") and kind == "TypeError" and _SIGNATURE.search(text):
+        lines = (
+            f"`{exercise.name}` can't be called as its docstring says.",
+            f"Why: {said}",
+            "What to do: keep the stub's arguments.",
+        )
+        return _Failure("error", lines)
     if raised.get("unusable"):
         return _Failure(
             "failed",

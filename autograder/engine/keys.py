@@ -18,6 +18,7 @@ import numpy as np
 
 from autograder.engine.assignment import Assignment, with_needs
 from autograder.engine.compare import Difference, compare
+from autograder.engine.errors import UserError
 from autograder.engine.load import Loaded, load
 from autograder.engine.mistakes import Mistake, apply, read_mistakes
 from autograder.engine.notebook import read_notebook
@@ -30,7 +31,7 @@ OTHER_SEED = PUBLIC_SEED + 1
 CaseId = tuple[str, str, int]  # exercise, probe, case index
 
 
-class AnswerKeyError(Exception):
+class AnswerKeyError(UserError):
     """A key that can't be read, or a reference that can't be observed; the message says what to do."""
 
 

@@ -8,7 +8,7 @@ import contextlib
 import linecache
 import sys
 import types
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,11 +23,24 @@ class Loaded:
         namespace: what the executed statements defined.
         skipped: name → cell, for names that only a statement that is not run in grading sets.
         spoiled: name → sentence, for names whose statement raised or whose cell does not parse.
+        module: the module that the namespace belongs to, unless that is the running `__main__` anyway.
     """
 
     namespace: dict[str, Any]
     skipped: dict[str, int] = field(default_factory=dict)
     spoiled: dict[str, str] = field(default_factory=dict)
+    module: types.ModuleType | None = None
+
+
+@contextlib.contextmanager
+def as_main(module: types.ModuleType | None) -> Iterator[None]:
+    """Within the block `module` is `__main__`: dataclasses, typing and pickle look a class's module up by name."""
+    previous = sys.modules["__main__"]
+    sys.modules["__main__"] = module or previous
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = previous
 
 
 def cell_file(number: int) -> str:
@@ -53,13 +66,11 @@ def load(
     code = Code(cells)
     wanted = set(exercises)
     module = types.ModuleType("__main__")
-    loaded = Loaded(module.__dict__)
+    loaded = Loaded(module.__dict__, module=module)
     flags = 0  # of the future imports so far, which hold for all cells below as in a kernel
     aliases = code.aliases()
     exercise_cells = {s.cell.number for s in code.statements if bound_names(s.node) & wanted}
-    previous = sys.modules.get("__main__")
-    sys.modules["__main__"] = module  # dataclasses, typing and inspect look a class's module up by name
-    try:
+    with as_main(module):
         for statement in code.statements:
             names = bound_names(statement.node)
             if statement.place in skip:
@@ -74,9 +85,6 @@ def load(
                 loaded.spoiled.pop(name, None)
                 if problem:
                     loaded.spoiled[name] = problem
-    finally:
-        if previous is not None:
-            sys.modules["__main__"] = previous
     for broken in code.broken:
         loaded.spoiled.update(dict.fromkeys(broken.names - set(loaded.namespace), str(broken)))
     loaded.skipped = {n: c for n, c in loaded.skipped.items() if n not in loaded.namespace}

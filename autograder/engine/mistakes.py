@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from autograder.engine.errors import UserError
 from autograder.engine.load import Loaded, cell_file
 from autograder.engine.notebook import Cell, Code
 from autograder.engine.observe import load_grader
@@ -29,7 +30,7 @@ class Mistake:
     change: Mapping[str, str]
 
 
-class MistakeError(Exception):
+class MistakeError(UserError):
     """A mistake that no longer fits its reference."""
 
 

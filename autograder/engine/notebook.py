@@ -15,13 +15,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from autograder.engine.errors import UserError
+
 MAX_NOTEBOOK_BYTES = 20 * 2**20
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 _PARSE_ERRORS = (SyntaxError, ValueError, MemoryError, RecursionError)
 
 
-class NotebookError(Exception):
+class NotebookError(UserError):
     """A file that can't be read as a notebook; the message is one sentence that says what to do."""
 
 

@@ -13,7 +13,6 @@ import fnmatch
 import hashlib
 import importlib.util
 import inspect
-import io
 import json
 import linecache
 import os
@@ -28,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from autograder.engine.load import Loaded, load
+from autograder.engine.load import Loaded, as_main, load
 from autograder.engine.notebook import matches, read_notebook
 from autograder.engine.probes import Case, Observed, Probe, WrongReturn, only, probes_of
 from autograder.engine.wire import WireError, encode
@@ -167,7 +166,7 @@ def observe_case(probe: Probe, case: Case, seed: int, loaded: Loaded) -> tuple[R
     raw: dict[str, Observed] = {}
     seen: dict[str, Any] = {}
     try:
-        with _quiet(), _seeded(seed, case.index):
+        with _quiet(), _seeded(seed, case.index), as_main(loaded.module):
             for name, value in probe.run(impl, rng, *copy.deepcopy(case.params)):
                 held = value if isinstance(value, Observed) else Observed(value)
                 try:
@@ -191,10 +190,11 @@ def observe_case(probe: Probe, case: Case, seed: int, loaded: Loaded) -> tuple[R
 def _quiet() -> Iterator[None]:
     """Printing and warnings change no verdict, and would only drown it."""
     with (
+        open(os.devnull, "w", encoding="utf-8", errors="replace") as nowhere,
         np.errstate(all="ignore"),
         warnings.catch_warnings(action="ignore"),
-        contextlib.redirect_stdout(io.StringIO()),
-        contextlib.redirect_stderr(io.StringIO()),
+        contextlib.redirect_stdout(nowhere),
+        contextlib.redirect_stderr(nowhere),
     ):
         yield
 

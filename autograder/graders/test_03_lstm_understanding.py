@@ -1,54 +1,97 @@
-"""Probes of 03: an LSTM cell forward, backward, and as a torch module."""
+"""Probes of 03: an LSTM forward and backward in NumPy, as a torch module, its initialisation, and a GRU step."""
 
 import numpy as np
 
-from autograder.engine.probes import agree, fill, named, probe, shapes, slope
+from autograder.engine.probes import agree, fill, named, observe, probe, shapes, slope
+
+ZERO_WEIGHTS = {"W": np.zeros((2, 4)), "b": np.zeros(4)}  # one input, one unit: every gate 1/2, g = 0
+ONE, TWO, THREE, ZERO = (np.array([[value]]) for value in (1.0, 2.0, 3.0, 0.0))
 
 
-def cell_inputs(rng, batch, inputs, hidden):
-    """Weights of order one, so that gates are far from 1/2; states that are not bounded by 1."""
-    params = {
-        "W": rng.standard_normal((inputs + hidden, 4 * hidden)),
-        "b": rng.standard_normal(4 * hidden),
-    }
-    x = rng.standard_normal((batch, inputs))
+def draw_weights(rng, inputs, hidden):
+    """Weights of order one, so that gates are far from 1/2."""
+    return {"W": rng.standard_normal((inputs + hidden, 4 * hidden)), "b": rng.standard_normal(4 * hidden)}
+
+
+def draw_states(rng, batch, hidden):
+    """A hidden state in (-1, 1) and a cell state that is not bounded."""
     h, c = rng.standard_normal((2, batch, hidden))
-    return params, x, np.tanh(h), 2 * c
+    return np.tanh(h), 2 * c
+
+
+def draw_sequence(rng, batch, time, inputs, hidden):
+    """Weights small enough for rounding not to grow over time."""
+    params = draw_weights(rng, inputs, hidden)
+    params["W"] /= np.sqrt(inputs + hidden)
+    return params, rng.standard_normal((batch, time, inputs)), *draw_states(rng, batch, hidden)
+
+
+@probe("sigmoid")
+def by_hand(impl, rng):
+    yield "values", impl.sigmoid(np.array([0.0, np.log(3.0), -np.log(3.0)]))
+
+
+@probe("sigmoid", cases=[((1,),), ((7,),), ((3, 4),), ((2, 3, 2),)])
+def any_shape(impl, rng, shape):
+    x = 5 * rng.standard_normal(shape)
+    yield "values", impl.sigmoid(x)
+
+
+@probe("sigmoid")
+def far_out(impl, rng):
+    x = np.sort(rng.uniform(-1e3, 1e3, size=40))
+    with np.errstate(over="raise", invalid="raise"):
+        yield "values", impl.sigmoid(x)
+        yield "log of the left tail", np.log(impl.sigmoid(-np.arange(1.0, 700.0, 50.0)))
 
 
 @probe("lstm_cell_forward")
 def zero_weights(impl, rng):
-    params = {"W": np.zeros((2, 4)), "b": np.zeros(4)}
-    h, c, _ = impl.lstm_cell_forward(params, np.array([[3.0]]), np.array([[0.7]]), np.array([[2.0]]))
+    h, c, _ = impl.lstm_cell_forward(ZERO_WEIGHTS, THREE, ONE, TWO)
     yield from named("h c", (h, c))
 
 
 @probe("lstm_cell_forward", cases=[(1, 1, 1), (4, 3, 5), (2, 6, 2)])
 def states(impl, rng, batch, inputs, hidden):
-    params, x, h_prev, c_prev = cell_inputs(rng, batch, inputs, hidden)
+    params, x = draw_weights(rng, inputs, hidden), rng.standard_normal((batch, inputs))
+    h_prev, c_prev = draw_states(rng, batch, hidden)
     h, c, _ = impl.lstm_cell_forward(params, x, h_prev, c_prev)
     yield from named("h c", (h, c))
 
 
 @probe("lstm_cell_forward", cases=[(3, 2, 4)])
 def saturated(impl, rng, batch, inputs, hidden):
-    params, x, h_prev, c_prev = cell_inputs(rng, batch, inputs, hidden)
+    params, x = draw_weights(rng, inputs, hidden), rng.standard_normal((batch, inputs))
+    h_prev, c_prev = draw_states(rng, batch, hidden)
     params["b"] *= 1e3  # every gate fully open or shut; an unprotected exp overflows
     h, c, _ = impl.lstm_cell_forward(params, x, h_prev, c_prev)
     yield from named("h c", (h, c))
 
 
+@probe("lstm_forward")
+def memory_halves(impl, rng):
+    Hs, _ = impl.lstm_forward(ZERO_WEIGHTS, np.array([[[3.0], [3.0]]]), ONE, TWO)
+    yield "Hs", Hs
+
+
+@probe("lstm_forward", cases=[(1, 1, 1, 1), (2, 1, 3, 4), (3, 6, 2, 5), (6, 3, 4, 2)])
+def sequences(impl, rng, batch, time, inputs, hidden):
+    params, X, h0, c0 = draw_sequence(rng, batch, time, inputs, hidden)
+    Hs, cache = impl.lstm_forward(params, X, h0, c0)
+    yield "Hs", Hs
+    yield "length of the cache", len(cache)
+
+
 @probe("lstm_cell_backward")
 def zero_weights_gradient(impl, rng):
-    params = {"W": np.zeros((2, 4)), "b": np.zeros(4)}
-    *_, cache = impl.lstm_cell_forward(params, np.array([[3.0]]), np.array([[0.7]]), np.array([[2.0]]))
-    gradients = impl.lstm_cell_backward(np.array([[0.0]]), np.array([[1.0]]), cache)
-    yield from named("dx dh_prev dc_prev dW db", gradients)
+    *_, cache = impl.lstm_cell_forward(ZERO_WEIGHTS, THREE, ONE, TWO)
+    yield from named("dx dh_prev dc_prev dW db", impl.lstm_cell_backward(ZERO, ONE, cache))
 
 
 @probe("lstm_cell_backward", cases=[(1, 1, 1), (4, 3, 5), (2, 6, 2), (16, 40, 64)])
 def gradients(impl, rng, batch, inputs, hidden):
-    params, x, h_prev, c_prev = cell_inputs(rng, batch, inputs, hidden)
+    params, x = draw_weights(rng, inputs, hidden), rng.standard_normal((batch, inputs))
+    h_prev, c_prev = draw_states(rng, batch, hidden)
     dh, dc = rng.standard_normal((2, batch, hidden))
     *_, cache = impl.lstm_cell_forward(params, x, h_prev, c_prev)
     yield from named("dx dh_prev dc_prev dW db", impl.lstm_cell_backward(dh, dc, cache))
@@ -56,9 +99,10 @@ def gradients(impl, rng, batch, inputs, hidden):
 
 @probe("lstm_cell_backward", cases=[(3, 2, 4)])
 def with_own_forward(impl, rng, batch, inputs, hidden):
-    params, x, h_prev, c_prev = cell_inputs(rng, batch, inputs, hidden)
-    dh, dc = rng.standard_normal((2, batch, hidden))
-    along_x, along_c = rng.standard_normal((batch, inputs)), rng.standard_normal((batch, hidden))
+    params, x = draw_weights(rng, inputs, hidden), rng.standard_normal((batch, inputs))
+    h_prev, c_prev = draw_states(rng, batch, hidden)
+    dh, dc, along_c = rng.standard_normal((3, batch, hidden))
+    along_x = rng.standard_normal((batch, inputs))
 
     def loss(x, c):
         h_next, c_next, _ = impl.lstm_cell_forward(params, x, h_prev, c)
@@ -69,6 +113,46 @@ def with_own_forward(impl, rng, batch, inputs, hidden):
     yield "dx", dx
     yield "slope along x", agree(np.sum(dx * along_x), slope(lambda v: loss(v, c_prev), x, along_x))
     yield "slope along c_prev", agree(np.sum(dc_prev * along_c), slope(lambda v: loss(x, v), c_prev, along_c))
+
+
+@probe("lstm_backward")
+def one_gate_per_step(impl, rng):
+    _, cache = impl.lstm_forward(ZERO_WEIGHTS, np.array([[[3.0], [3.0]]]), ONE, TWO)
+    dX, dh0, dc0, *_ = impl.lstm_backward(np.array([[[0.0], [1.0]]]), cache)
+    yield from named("dX dh0 dc0", (dX, dh0, dc0))
+
+
+@probe("lstm_backward", cases=[(1, 1, 1, 1), (2, 3, 3, 4), (3, 6, 2, 5), (4, 12, 24, 32)])
+def through_time(impl, rng, batch, time, inputs, hidden):
+    params, X, h0, c0 = draw_sequence(rng, batch, time, inputs, hidden)
+    dHs = rng.standard_normal((batch, time, hidden))
+    _, cache = impl.lstm_forward(params, X, h0, c0)
+    yield from named("dX dh0 dc0 dW db", impl.lstm_backward(dHs, cache))
+
+
+@probe("lstm_backward", cases=[(2, 4, 3, 3)])
+def with_own_sequence(impl, rng, batch, time, inputs, hidden):
+    params, X, h0, c0 = draw_sequence(rng, batch, time, inputs, hidden)
+    dHs, along = rng.standard_normal((batch, time, hidden)), rng.standard_normal(X.shape)
+    _, cache = impl.lstm_forward(params, X, h0, c0)
+    dX, *_ = impl.lstm_backward(dHs, cache)
+    yield "dX", dX
+    numeric = slope(lambda v: np.sum(impl.lstm_forward(params, v, h0, c0)[0] * dHs), X, along)
+    yield "slope along X", agree(np.sum(dX * along), numeric)
+
+
+@probe("state_gradient_norms")
+def two_steps_by_hand(impl, rng):
+    _, cache = impl.lstm_forward(ZERO_WEIGHTS, np.array([[[3.0], [3.0]]]), ZERO, TWO)
+    yield "norms", impl.state_gradient_norms(ONE, cache)
+
+
+@probe("state_gradient_norms", cases=[(1, 1, 2, 3), (2, 5, 3, 4), (3, 9, 2, 5)])
+def norms(impl, rng, batch, time, inputs, hidden):
+    params, X, h0, c0 = draw_sequence(rng, batch, time, inputs, hidden)
+    dh_last = rng.standard_normal((batch, hidden))
+    _, cache = impl.lstm_forward(params, X, h0, c0)
+    yield "norms", impl.state_gradient_norms(dh_last, cache)
 
 
 @probe("LSTM", cases=[(1, 1, 1, 1), (2, 5, 3, 4), (3, 7, 6, 2)])
@@ -90,3 +174,68 @@ def layer(impl, rng, batch, time, inputs, hidden):
     yield "dX", X.grad
     for name, parameter in sorted(module.named_parameters()):
         yield f"d{name}", parameter.grad
+
+
+@probe("LSTM")
+def in_single_precision(impl, rng):
+    import torch
+
+    X = torch.from_numpy(rng.standard_normal((2, 3, 2), dtype=np.float32))
+    seed = int(rng.integers(2**32))
+    H, _ = fill(impl.LSTM(2, 3), seed)(X)
+    yield "H", observe(H, rtol=1e-4)
+
+
+@probe("chrono_init")
+def four_steps(impl, rng):
+    import torch
+
+    module = fill(impl.LSTM(2, 1).double(), 5)
+    impl.chrono_init(module, 10, torch.tensor([0.25], dtype=torch.float64))
+    yield "b", module.b
+
+
+@probe("chrono_init", cases=[(3, 40), (8, 2), (5, 1000)])
+def biases(impl, rng, hidden, T_max):
+    import torch
+
+    u = torch.from_numpy(rng.uniform(size=hidden))
+    seed = int(rng.integers(2**32))
+    module = fill(impl.LSTM(4, hidden).double(), seed)
+    W = module.W.detach().clone()
+    impl.chrono_init(module, T_max, u)
+    yield "b", module.b
+    yield "W is left alone", torch.equal(module.W.detach(), W)
+    yield "b still learns", module.b.requires_grad and module.b.grad_fn is None
+    yield "parameters", shapes(module)
+
+
+@probe("gru_cell")
+def zero_weights_halve(impl, rng):
+    import torch
+
+    params = {name: torch.zeros(shape, dtype=torch.float64) for name, shape in gru_shapes(2, 1).items()}
+    x, h = torch.tensor([[3.0, 1.0]], dtype=torch.float64), torch.tensor([[0.8]], dtype=torch.float64)
+    yield "h", impl.gru_cell(params, x, h)
+
+
+def gru_shapes(inputs, hidden):
+    """Shapes of a GRU's parameters by name."""
+    return {"Wx": (inputs, 3 * hidden), "Wh": (hidden, 3 * hidden), "bx": (3 * hidden,), "bh": (3 * hidden,)}
+
+
+@probe("gru_cell", cases=[(1, 1, 1), (4, 3, 5), (2, 6, 2)])
+def gru_step(impl, rng, batch, inputs, hidden):
+    import torch
+
+    def leaf(*shape):
+        return torch.tensor(rng.standard_normal(shape), requires_grad=True)
+
+    params = {name: leaf(*shape) for name, shape in gru_shapes(inputs, hidden).items()}
+    x, h = leaf(batch, inputs), leaf(batch, hidden)
+    upstream = torch.from_numpy(rng.standard_normal((batch, hidden)))
+    out = impl.gru_cell(params, x, h)
+    yield "h", out
+    out.backward(upstream)
+    for name, tensor in {"x": x, "h_prev": h, **params}.items():
+        yield f"d{name}", tensor.grad

@@ -4,6 +4,31 @@ from autograder.engine.mistakes import Mistake
 
 MISTAKES = [
     Mistake(
+        "sigmoid",
+        "overflows_on_the_left",
+        "for large negative x this computes exp of a large number, and inf / inf is NaN. Use the other form there.",
+        {"np.where(x >= 0, 1.0, small) / (1.0 + small)": "np.exp(x) / (1.0 + np.exp(x))"},
+    ),
+    Mistake(
+        "sigmoid",
+        "mirrored",
+        "the two halves are swapped: this is 1 - σ(x). Which numerator belongs to x ≥ 0?",
+        {"x >= 0": "x < 0"},
+    ),
+    Mistake(
+        "sigmoid",
+        "left_tail_from_one_minus",
+        "values far on the left are exactly 0: 1 - 1/(1 + e^x) cancels. Divide instead of subtracting.",
+        {"np.where(x >= 0, 1.0, small) / (1.0 + small)": "np.where(x >= 0, 1 / (1 + small), 1 - 1 / (1 + small))"},
+    ),
+    Mistake(
+        "sigmoid",
+        "hard_clip",
+        "x is clipped before the exponential, so the left tail stops falling. Clipping hides an overflow; it does not "
+        "compute the function.",
+        {"np.exp(-np.abs(x))": "np.exp(-np.minimum(np.abs(x), 30.0))"},
+    ),
+    Mistake(
         "lstm_cell_forward",
         "gates_i_f_o_g",
         "the gates are taken in the order i, f, o, g. The columns of W hold i, f, g, o: saturate one bias and see.",
@@ -18,19 +43,19 @@ MISTAKES = [
     Mistake(
         "lstm_cell_forward",
         "cell_state_not_squashed",
-        "h is o times the cell state itself. Equation (4) takes its tanh first.",
+        "h is o times the cell state itself. Equation (5) takes its tanh first.",
         {"o * np.tanh(c)": "o * c"},
     ),
     Mistake(
         "lstm_cell_forward",
         "previous_cell_state_shown",
-        "h is made from the previous cell state; equation (4) uses the new one.",
+        "h is made from the previous cell state; equation (5) uses the new one.",
         {"o * np.tanh(c)": "o * np.tanh(c_prev)"},
     ),
     Mistake(
         "lstm_cell_forward",
         "candidate_through_sigmoid",
-        "the candidate g goes through the sigmoid. In equation (2) it is the only one that takes tanh, so that it can "
+        "the candidate g goes through the sigmoid. In equation (3) it is the only one that takes tanh, so that it can "
         "also lower the memory.",
         {"g = np.tanh(a_g)": "g = sigmoid(a_g)"},
     ),
@@ -43,19 +68,49 @@ MISTAKES = [
     Mistake(
         "lstm_cell_forward",
         "bias_missing",
-        "the bias b is not added in equation (1).",
+        "the bias b is not added in equation (2).",
         {' + params["b"]': ""},
     ),
     Mistake(
         "lstm_cell_forward",
-        "exp_overflows",
-        "for large negative inputs exp(-x) overflows; use the given `sigmoid`, which does not.",
-        {"sigmoid(a_i), sigmoid(a_f), sigmoid(a_o)": "(np.exp(a) / (1 + np.exp(a)) for a in (a_i, a_f, a_o))"},
+        "input_gate_tied",
+        "the input gate is 1 - f. That is the coupled variant; here i has weights of its own.",
+        {"c = f * c_prev + i * g": "c = f * c_prev + (1 - f) * g"},
+    ),
+    Mistake(
+        "lstm_forward",
+        "cell_state_not_carried",
+        "every step starts from c0: the cell state must be carried from one step to the next.",
+        {"h, c, step =": "h, _, step ="},
+    ),
+    Mistake(
+        "lstm_forward",
+        "hidden_state_not_carried",
+        "every step starts from h0: the hidden state must be carried from one step to the next.",
+        {"X[:, t], h, c)": "X[:, t], h0, c)"},
+    ),
+    Mistake(
+        "lstm_forward",
+        "last_step_only",
+        "only the last hidden state is returned; Hs holds that of every step, shape (B, T, H).",
+        {"np.stack(outputs, axis=1)": "h"},
+    ),
+    Mistake(
+        "lstm_forward",
+        "time_first",
+        "the outputs are stacked along axis 0, time first. Hs is batch first: (B, T, H).",
+        {"np.stack(outputs, axis=1)": "np.stack(outputs)"},
+    ),
+    Mistake(
+        "lstm_forward",
+        "batch_and_time_swapped",
+        "the loop runs over the first axis of X, which is the batch. Time is the second.",
+        {"X.shape[1]": "X.shape[0]", "X[:, t]": "X[t]"},
     ),
     Mistake(
         "lstm_cell_backward",
         "cell_state_through_h_missing",
-        "only the direct gradient of c is used. The cell state also reaches the loss through h: equation (5) adds it.",
+        "only the direct gradient of c is used. The cell state also reaches the loss through h: equation (7) adds it.",
         {"dc + dh * o * (1 - tanh_c**2)": "dc"},
     ),
     Mistake(
@@ -66,21 +121,44 @@ MISTAKES = [
     ),
     Mistake(
         "lstm_cell_backward",
+        "tanh_derivative_missing",
+        "the way from c to h goes through tanh; its derivative 1 - tanh²(c) is missing in equation (7).",
+        {" * (1 - tanh_c**2)": ""},
+    ),
+    Mistake(
+        "lstm_cell_backward",
         "dc_prev_without_forget_gate",
-        "dc_prev lacks the factor f. Equation (3) multiplies the old cell state by the forget gate.",
+        "dc_prev lacks the factor f. Equation (4) multiplies the old cell state by the forget gate.",
         {"dc_total * f, xh": "dc_total, xh"},
     ),
     Mistake(
         "lstm_cell_backward",
         "forget_gate_from_new_cell_state",
-        "the gradient of the forget gate uses the new cell state; in equation (3) the forget gate meets the old one.",
+        "the gradient of the forget gate uses the new cell state; in equation (4) the forget gate meets the old one.",
         {"dc_total * c_prev * f": "dc_total * c * f"},
     ),
     Mistake(
         "lstm_cell_backward",
-        "tanh_derivative_of_gate",
-        "a sigmoid's derivative is σ(1 - σ). One of the gates uses 1 - σ², the derivative of tanh.",
+        "tanh_derivative_for_output_gate",
+        "the output gate's derivative is that of tanh. A sigmoid's derivative is σ(1 - σ).",
         {"o * (1 - o)": "(1 - o**2)"},
+    ),
+    Mistake(
+        "lstm_cell_backward",
+        "sigmoid_derivative_for_candidate",
+        "the candidate's derivative is that of a sigmoid. g goes through tanh: 1 - g².",
+        {"(1 - g**2)": "g * (1 - g)"},
+    ),
+    Mistake(
+        "lstm_cell_backward",
+        "gate_derivative_missing",
+        "the gradients of the gates don't go through their non-linearities: da needs σ' and tanh', as below (8).",
+        {
+            "g * i * (1 - i)": "g",
+            "c_prev * f * (1 - f)": "c_prev",
+            "i * (1 - g**2)": "i",
+            "tanh_c * o * (1 - o)": "tanh_c",
+        },
     ),
     Mistake(
         "lstm_cell_backward",
@@ -96,9 +174,87 @@ MISTAKES = [
     ),
     Mistake(
         "lstm_cell_backward",
-        "all_ones_upstream",
+        "upstream_of_ones",
         "the upstream gradients are not used: this is the gradient of sum(h) + sum(c).",
         {"W, xh, c_prev": "dh, dc = np.ones_like(dh), np.ones_like(dc)\n    W, xh, c_prev"},
+    ),
+    Mistake(
+        "lstm_backward",
+        "last_gradient_only",
+        "only the gradient of the last hidden state is used. Every dHs[:, t] joins what comes back from step t+1.",
+        {"dHs[:, t] + dh": "(dHs[:, t] if t == dHs.shape[1] - 1 else 0) + dh"},
+    ),
+    Mistake(
+        "lstm_backward",
+        "no_gradient_through_h",
+        "the gradient that step t+1 sends back to the hidden state is dropped; it adds to dHs[:, t].",
+        {"dHs[:, t] + dh": "dHs[:, t]"},
+    ),
+    Mistake(
+        "lstm_backward",
+        "no_gradient_through_c",
+        "the gradient that step t+1 sends back to the cell state is dropped: dc must be carried as dh is.",
+        {"dx, dh, dc, dW_t": "dx, dh, _, dW_t"},
+    ),
+    Mistake(
+        "lstm_backward",
+        "weights_of_one_step",
+        "dW and db are those of a single step. The weights are used in every step, so their gradients add over time.",
+        {"dW + dW_t, db + db_t": "dW_t, db_t"},
+    ),
+    Mistake(
+        "lstm_backward",
+        "inputs_in_reverse",
+        "dX is in the order of the loop, last step first. Return it in the order of time.",
+        {"dX[::-1]": "dX"},
+    ),
+    Mistake(
+        "lstm_backward",
+        "caches_in_reverse",
+        "the loop runs forward in time. The last step's gradient is known first: go from T to 1.",
+        {"reversed(range(dHs.shape[1]))": "range(dHs.shape[1])", "dX[::-1]": "dX"},
+    ),
+    Mistake(
+        "state_gradient_norms",
+        "reversed_in_time",
+        "the norms are in the order in which they were computed, last step first. Return them in the order of time.",
+        {"norms[::-1]": "norms"},
+    ),
+    Mistake(
+        "state_gradient_norms",
+        "one_step_too_far",
+        "the norms are taken after the backward step, so each belongs to the step before. The last is that of dh_last.",
+        {
+            "        norms.append(np.sqrt(np.sum(dh**2) + np.sum(dc**2)))\n": "",
+            "lstm_cell_backward(dh, dc, step)\n": "lstm_cell_backward(dh, dc, step)\n"
+            "        norms.append(np.sqrt(np.sum(dh**2) + np.sum(dc**2)))\n",
+        },
+    ),
+    Mistake(
+        "state_gradient_norms",
+        "hidden_state_only",
+        "only the hidden state's gradient is measured. The state is the pair (h, c): equation (11) has both norms.",
+        {" + np.sum(dc**2)": ""},
+    ),
+    Mistake(
+        "state_gradient_norms",
+        "cell_state_only",
+        "only the cell state's gradient is measured. The state is the pair (h, c): equation (11) has both norms.",
+        {"np.sum(dh**2) + ": ""},
+    ),
+    Mistake(
+        "state_gradient_norms",
+        "weights_measured",
+        "these are the sizes of the weights' gradients in each step. Equation (11) asks for those of the state.",
+        {
+            "np.sum(dh**2) + np.sum(dc**2)": "np.sum(lstm_cell_backward(dh, dc, step)[3] ** 2)",
+        },
+    ),
+    Mistake(
+        "state_gradient_norms",
+        "squared",
+        "these are squared norms: equation (11) takes the root.",
+        {"np.sqrt(np.sum(dh**2) + np.sum(dc**2))": "np.sum(dh**2) + np.sum(dc**2)"},
     ),
     Mistake(
         "LSTM",
@@ -132,8 +288,83 @@ MISTAKES = [
     ),
     Mistake(
         "LSTM",
+        "bias_twice",
+        "the bias is added twice, as if there were one for x and one for h. Here there is one.",
+        {"+ self.b)": "+ 2 * self.b)"},
+    ),
+    Mistake(
+        "LSTM",
         "parameter_not_registered",
         "a parameter is kept where the module does not see it: assign an nn.Parameter to an attribute of the module.",
         {"self.b = nn.Parameter(torch.zeros(4 * hidden))": "self.b = torch.zeros(4 * hidden, dtype=torch.float64)"},
+    ),
+    Mistake(
+        "chrono_init",
+        "forget_bias_in_the_input_gate",
+        "the two slices are swapped: in b the input gate comes first, the forget gate second.",
+        {
+            "layer.b[H : 2 * H] = forget": "layer.b[:H] = forget",
+            "layer.b[:H] = -forget": "layer.b[H : 2 * H] = -forget",
+        },
+    ),
+    Mistake(
+        "chrono_init",
+        "input_bias_not_set",
+        "only the forget gate's bias is set; equation (12) gives the input gate the negative of it.",
+        {"layer.b[:H] = -forget": "pass"},
+    ),
+    Mistake(
+        "chrono_init",
+        "without_logarithm",
+        "the biases are the times themselves. Equation (12) takes their logarithm, because the gate is a sigmoid.",
+        {"torch.log(1 + u * (T_max - 2))": "1 + u * (T_max - 2)"},
+    ),
+    Mistake(
+        "chrono_init",
+        "other_biases_zeroed",
+        "the biases of g and o are changed too; they are to be left as they are.",
+        {"layer.b[:H] = -forget": "layer.b[:] = 0\n        layer.b[H : 2 * H] = forget\n        layer.b[:H] = -forget"},
+    ),
+    Mistake(
+        "chrono_init",
+        "parameter_replaced_by_a_tensor",
+        "b is no longer a parameter that learns: change it in place, inside torch.no_grad().",
+        {"    with torch.no_grad():\n": "    if True:\n        layer.b.requires_grad_(False)\n"},
+    ),
+    Mistake(
+        "gru_cell",
+        "update_gate_swapped",
+        "z and 1 - z are swapped: in equation (15) z is the share of the old state that is kept.",
+        {"(1 - z) * n + z * h": "z * n + (1 - z) * h"},
+    ),
+    Mistake(
+        "gru_cell",
+        "reset_before_the_product",
+        "the reset gate multiplies h before the product with Wh. In equation (14) it multiplies what comes out of it.",
+        {"torch.tanh(p_n + r * q_n)": 'torch.tanh(p_n + ((r * h) @ params["Wh"] + params["bh"]).chunk(3, dim=1)[2])'},
+    ),
+    Mistake(
+        "gru_cell",
+        "reset_gate_missing",
+        "the reset gate is not used in the candidate.",
+        {"p_n + r * q_n": "p_n + q_n"},
+    ),
+    Mistake(
+        "gru_cell",
+        "bias_outside_the_reset",
+        "the hidden part's bias escapes the reset gate. In equation (14) r multiplies q_n, and q_n contains it.",
+        {"r * q_n": 'r * (q_n - params["bh"].chunk(3)[2]) + params["bh"].chunk(3)[2]'},
+    ),
+    Mistake(
+        "gru_cell",
+        "gates_z_r_n",
+        "reset and update gate are swapped: the columns hold r, z, n.",
+        {"p_r, p_z, p_n =": "p_z, p_r, p_n =", "q_r, q_z, q_n =": "q_z, q_r, q_n ="},
+    ),
+    Mistake(
+        "gru_cell",
+        "graph_lost",
+        "the result has no graph: something was detached or computed under no_grad, so no gradient can flow back.",
+        {"return (1 - z) * n + z * h": "return ((1 - z) * n + z * h).detach().requires_grad_()"},
     ),
 ]
