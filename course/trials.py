@@ -83,7 +83,7 @@ class Bench:
         self.cells = read_notebook(assignment.reference)
         self.code = Code(self.cells)
         self.probes = probes_of(load_grader(assignment.grader))
-        self.expected = cache(self._expected)
+        self.expected, self.definition = cache(self._expected), cache(self._definition)
         self.slow: set[CaseId] = set()
         timed = self._reference((PUBLIC_SEED,) * 2).seconds  # of the second pass, when all is imported
         self.slow = {case for case, seconds in timed.items() if seconds > SLOW}
@@ -99,7 +99,7 @@ class Bench:
     def _expected(self, seed: int) -> dict[CaseId, ExpectedCase]:
         return expect(self.assignment, [e.name for e in self.assignment.exercises], seed)
 
-    def definition(self, name: str) -> Statement:
+    def _definition(self, name: str) -> Statement:
         """Where the reference defines an exercise."""
         found = self.code.definition(name)
         assert found is not None
@@ -177,9 +177,11 @@ class Bench:
 
     def verdict(self, name: str, trial: Trial, seen: Seen, seed: int = PUBLIC_SEED) -> Verdict:
         """The verdict on one exercise by itself, at the public seed and at `seed`."""
+        if not trial.sources:
+            return self._verdict(name, _nothing(name), seen, seed)
         changed = {self.definition(n).cell.number: source for n, source in trial.sources.items()}
         cells = [replace(cell, source=changed.get(cell.number, cell.source)) for cell in self.cells]
-        return self._verdict(name, Code(cells) if changed else self.code, seen, seed)
+        return self._verdict(name, Code(cells), seen, seed)
 
     def patience(self, names: Collection[str], seeds: Collection[int]) -> float:
         """Seconds after which a trial is given up: ten times what the reference takes, and ten."""
@@ -192,11 +194,10 @@ class Bench:
 
     def keeps(self, name: str, seen: Seen, seed: int) -> bool:
         """Whether an exercise is right at `seed`, whatever it is at the public one."""
-        code = Code([Cell(1, "code", f"{name} = ...")])  # what its text tells is the same at every seed
         there = {k: r for k, r in seen.records.items() if k[-1] == seed}
         if seed != PUBLIC_SEED:
             there |= {k: r for k, r in self.reference.records.items() if k[0] == name and k[-1] == PUBLIC_SEED}
-        return self._verdict(name, code, replace(seen, records=there), seed).status == "passed"
+        return self._verdict(name, _nothing(name), replace(seen, records=there), seed).status == "passed"
 
     def _verdict(self, name: str, code: Code, seen: Seen, seed: int) -> Verdict:
         exercise = replace(self.assignment.exercise(name), needs=())  # what it needs is the reference's
@@ -207,6 +208,11 @@ class Bench:
         alone = replace(self.assignment, exercises=(exercise,))
         [verdict] = verdicts(alone, code, observations, seed, others, [name])
         return verdict
+
+
+def _nothing(name: str) -> Code:
+    """A text that breaks no rule, where only what was observed is to be judged."""
+    return Code([Cell(1, "code", f"{name} = ...")])
 
 
 class _Stop(Exception):

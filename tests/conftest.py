@@ -11,12 +11,14 @@ import sys
 import zlib
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from autograder.engine.assignment import Assignment, read_exercises, with_needs
 from autograder.engine.grade import Verdict, grade
-from autograder.engine.keys import digest, record_key, write_key
+from autograder.engine.keys import digest, load_reference, record_key, write_key
 from autograder.engine.load import load
 from autograder.engine.notebook import Cell, Code, read_notebook
 from autograder.engine.observe import PUBLIC_SEED, load_grader, observe_case
@@ -45,10 +47,23 @@ def make_notebook(cells: Iterable[str], path: Path) -> Path:
 
 
 def solution_cells(number: str = SOLVED) -> list[str]:
-    """The code cells of an assignment's worked solution."""
-    reference = Project().assignment(number).reference
-    assert reference is not None
-    return [cell.source for cell in read_notebook(reference) if cell.type == "code"]
+    """What an assignment's worked solution defines: a cell of imports, then a cell per exercise or helper.
+
+    Its figures and experiments, which don't run in grading, and what they import are left out: matplotlib alone would
+    double the time of every test that grades.
+    """
+    assignment = Project().assignment(number)
+    assert assignment.reference is not None
+    names = {exercise.name for exercise in assignment.exercises}
+    torch = any(exercise.track == "torch" for exercise in assignment.exercises)
+    cells = ["\n".join(["import numpy as np", *(["import torch", "from torch import nn"] if torch else [])])]
+    for cell in read_notebook(assignment.reference):
+        defined = [s.node for s in Code([cell]).statements if isinstance(s.node, ast.FunctionDef | ast.ClassDef)]
+        if names & {node.name for node in defined}:
+            cells.append(cell.source)
+        elif defined:
+            cells.append("\n\n".join(ast.unparse(node) for node in defined))
+    return cells
 
 
 def stub_cells(number: str = SOLVED) -> list[str]:
@@ -223,3 +238,18 @@ def _cell(name: str, source: str, **metadata: dict) -> dict:
         "outputs": [],
         "execution_count": None,
     }
+
+
+@pytest.fixture(scope="session")
+def reference():
+    """`reference("03")`: the names that the worked solution of an assignment defines."""
+
+    def load(number: str) -> SimpleNamespace:
+        return SimpleNamespace(**load_reference(Project().assignment(number)).namespace)
+
+    return load
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(2015)

@@ -71,12 +71,13 @@ def cell_number(name: str, cells: list[str]) -> int:
 
 
 @pytest.mark.parametrize("number", ["00", "03"])
-@pytest.mark.parametrize("seed", [PUBLIC_SEED, SECRET])
-def test_the_solution_passes_with_all_points_at_any_seed(number, seed, tmp_path):
-    found = explain(make_notebook(solution_cells(number), tmp_path / "solution.ipynb"), number, seed=seed)
+def test_the_worked_solution_passes_with_all_points_at_a_second_seed_too(number):
+    assignment = Project().assignment(number)
+    assert assignment.reference is not None
+    found = explain(assignment.reference, number, seed=SECRET)
     assert set(statuses(found)) == {"passed"}
     assert all(verdict.points == verdict.max_points > 0 for verdict in found.values())
-    assert sum(verdict.max_points for verdict in found.values()) == Project().assignment(number).max_points
+    assert sum(verdict.max_points for verdict in found.values()) == assignment.max_points
 
 
 @pytest.mark.parametrize("number", ["00", "03"])

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from nbgrader.api import Gradebook
 
+from autograder.engine.assignment import with_needs
 from course.demo import SLUG, class_of
 from course.project import Project
 
@@ -107,25 +108,32 @@ def scores(folder: Path, student: str) -> dict[str, float | None]:
         return {g.name.removesuffix("-check"): g.auto_score for g in notebook.grades if g.name.endswith("-check")}
 
 
-FULL = {"lstm_cell_forward": 3.0, "lstm_cell_backward": 4.0, "LSTM": 3.0}
+EXERCISES = Project().assignment(SLUG).exercises
+FULL = {e.name: e.points for e in EXERCISES}
+
+
+def all_but(*wrong: str) -> dict[str, float]:
+    """Full points, but for some exercises and those that need them."""
+    lost = {e.name for e in EXERCISES if with_needs(EXERCISES, {e.name}) & set(wrong)}
+    return {name: 0.0 if name in lost else points for name, points in FULL.items()}
 
 
 @pytest.mark.parametrize(
     ("student", "expected"),
     [
         ("ada_complete", FULL),
-        ("ben_two_mistakes", {**FULL, "lstm_cell_backward": 0.0, "LSTM": 0.0}),
-        ("cleo_gate_order", {**FULL, "lstm_cell_forward": 0.0, "lstm_cell_backward": 0.0}),
-        ("dan_half_done", {**dict.fromkeys(FULL, 0.0), "lstm_cell_forward": 3.0}),
-        ("eve_blank", dict.fromkeys(FULL, 0.0)),
+        ("ben_two_mistakes", all_but("lstm_cell_backward", "LSTM")),
+        ("cleo_gate_order", all_but("lstm_cell_forward")),
+        ("dan_half_done", all_but(*set(FULL) - {"sigmoid", "lstm_cell_forward", "lstm_forward"})),
+        ("eve_blank", all_but(*FULL)),
         ("finn_damaged_file", FULL),
         ("duplicated", FULL),
         ("relabelled", FULL),
         ("bare", FULL),
         ("checks_deleted", FULL),
-        ("edited_checks", {**FULL, "LSTM": 0.0}),
-        ("tagged", {**FULL, "lstm_cell_forward": 0.0, "lstm_cell_backward": 0.0}),
-        ("exits", {**FULL, "LSTM": 0.0}),
+        ("edited_checks", all_but("LSTM")),
+        ("tagged", all_but("lstm_cell_forward")),
+        ("exits", all_but("LSTM")),
     ],
 )
 def test_every_submission_gets_its_score(graded, student, expected):
@@ -159,8 +167,8 @@ def test_export_has_the_scores(graded, tmp_path):
     assert ran.returncode == 0, ran.stderr
     with grades.open() as lines:
         exported = {row["student_id"]: float(row["score"] or 0) for row in csv.DictReader(lines)}
-    assert exported["ada_complete"] == 10.0
-    assert exported["dan_half_done"] == 3.0
+    assert exported["ada_complete"] == sum(FULL.values())
+    assert exported["eve_blank"] == 0.0
 
 
 def test_the_secret_seed_stays_with_the_class(graded):
@@ -217,7 +225,7 @@ def test_stock_generate_commands_give_what_is_committed(copied):
 def test_stock_validate_explains(copied):
     release = copied.root / "release" / SLUG / f"{SLUG}.ipynb"
     ran = nbgrader("validate", str(release), cwd=copied.root)
-    assert "VALIDATION FAILED ON 4 CELL(S)" in ran.stdout
+    assert f"VALIDATION FAILED ON {len(EXERCISES) + 1} CELL(S)" in ran.stdout  # and the written question
     assert "is still the stub" in ran.stdout
     assert "Traceback" not in ran.stdout
     solved = copied.root / "solutions" / SLUG / f"{SLUG}.ipynb"

@@ -1,0 +1,266 @@
+"""What students and teachers see in a browser: checks and Validate in JupyterLab, assignments in formgrader."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, s30
+
+from autograder.engine.report import number
+from course.bundle import FOLDER, bundle
+from course.project import Project
+
+sync_api = pytest.importorskip("playwright.sync_api", reason='Playwright is missing: pip install -e ".[dev]"')
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+FLAGS = "--no-sandbox --disable-gpu --disable-background-networking --disable-quic --no-first-run --disable-sync"
+SECONDS = 120  # to wait for anything at all, such as a validation on a busy machine
+ENTRANCE, LSTM = "00_numpy_and_pytorch_for_deep_learning", "03_lstm_understanding"
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium; .ci/chromium installs Debian's"),
+]
+
+
+@dataclass(frozen=True)
+class Site:
+    """A running JupyterLab that serves a student's copy of the course and a teacher's folder, and its token."""
+
+    learner: Project
+    url: str
+    token: str
+
+    def at(self, path: str) -> str:
+        """The address of a page, with the token that opens it."""
+        return f"{self.url}/{path}?token={self.token}"
+
+    def notebook(self, path: Path) -> str:
+        """The address of a notebook in a JupyterLab that has nothing else open."""
+        return self.at(f"lab/tree/{path.relative_to(self.learner.root.parent).as_posix()}") + "&reset"
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """Two folders under one server: what students receive, with work begun; and a teacher's, with a gradebook."""
+    home = tmp_path_factory.mktemp("browser")
+    bundle(Project(), home / "course.zip")
+    with zipfile.ZipFile(home / "course.zip") as archive:
+        archive.extractall(home)
+    learner = Project(home / FOLDER)
+    for slug in (ENTRANCE, LSTM):
+        ran = s30("start", slug, root=learner.root)
+        assert ran.returncode == 0, ran.stderr
+    _solved(learner, ENTRANCE)
+
+    teacher = home / "teacher"
+    for slug in (ENTRANCE, LSTM):
+        shutil.copytree(ROOT / "source" / slug, teacher / "source" / slug)
+    shutil.copy(ROOT / "nbgrader_config.py", teacher)
+    ran = s30("gradebook", ENTRANCE, LSTM, "--course-dir", str(teacher), root=ROOT)
+    assert ran.returncode == 0, ran.stderr
+    with _jupyter(home, started_in=teacher, packages=learner.root) as (url, token):
+        yield Site(learner, url, token)
+
+
+def _solved(learner: Project, slug: str) -> Path:
+    """Write the stub with the solution in every cell that is the student's, beside the stub. Returns the path."""
+    reference = Project().assignment(slug).reference
+    assert reference is not None
+    answers = {cell["id"]: cell["source"] for cell in json.loads(reference.read_text(encoding="utf-8"))["cells"]}
+    notebook = json.loads(learner.release(slug).read_text(encoding="utf-8"))
+    for cell in notebook["cells"]:
+        if cell["metadata"].get("nbgrader", {}).get("solution"):
+            cell["source"] = answers[cell["id"]]
+    path = learner.work(slug).with_name("solved.ipynb")
+    path.write_text(json.dumps(notebook), encoding="utf-8")
+    return path
+
+
+@contextlib.contextmanager
+def _jupyter(home: Path, *, started_in: Path, packages: Path) -> Iterator[tuple[str, str]]:
+    """Run JupyterLab over `home` with the environment's extensions and nobody's settings. Yields address and token."""
+    settings, exchange, token = home / ".settings", home / ".exchange", secrets.token_hex(16)
+    for path, text in (
+        (".config/nbgrader_config.py", f"c = get_config()\nc.Exchange.root = {str(exchange)!r}\n"),
+        (f"{settings.name}/@jupyterlab/apputils-extension/notification.jupyterlab-settings", '{"fetchNews": "false"}'),
+    ):
+        (home / path).parent.mkdir(parents=True)
+        (home / path).write_text(text, encoding="utf-8")
+    exchange.mkdir()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    variables = {
+        "PYTHONPATH": str(packages),
+        "IPYTHONDIR": str(home / ".ipython"),
+        "JUPYTER_CONFIG_DIR": str(home / ".config"),
+        "JUPYTER_DATA_DIR": str(home / ".data"),
+        "JUPYTER_RUNTIME_DIR": str(home / ".runtime"),
+        "JUPYTERLAB_SETTINGS_DIR": str(settings),
+        "JUPYTERLAB_WORKSPACES_DIR": str(home / ".workspaces"),
+    }
+    options = {
+        "ServerApp.ip": "127.0.0.1",
+        "ServerApp.port": port,
+        "ServerApp.port_retries": 0,
+        "ServerApp.root_dir": home,
+        "IdentityProvider.token": token,
+    }
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"]
+    command += [f"--{name}={value}" for name, value in options.items()]
+    with (home / "server.log").open("w", encoding="utf-8") as log:
+        server = subprocess.Popen(command, cwd=started_in, env=os.environ | variables, stdout=log, stderr=log)
+    try:
+        _wait_for(f"http://127.0.0.1:{port}/api", server, home / "server.log")
+        yield f"http://127.0.0.1:{port}", token
+    finally:
+        server.terminate()  # its kernels end with it
+        try:
+            server.wait(20)
+        except subprocess.TimeoutExpired:
+            server.kill()
+
+
+def _wait_for(address: str, server: subprocess.Popen, log: Path) -> None:
+    """Return when the server answers; fail with its log when it has ended, or takes too long."""
+    end = time.monotonic() + SECONDS
+    while server.poll() is None and time.monotonic() < end:
+        try:
+            with urllib.request.urlopen(address, timeout=5):
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.1)
+    pytest.fail(f"JupyterLab does not answer at {address}:\n{log.read_text(encoding='utf-8')}")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[sync_api.Browser]:
+    """Chromium, without a window."""
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS.split())
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: sync_api.Browser, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[sync_api.Page]:
+    """A page of its own for each test. If the test fails, what it shows is saved as a picture."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    context.set_default_timeout(SECONDS * 1000)
+    sync_api.expect.set_options(timeout=SECONDS * 1000)
+    page = context.new_page()
+    failed_before = request.session.testsfailed
+    yield page
+    if request.session.testsfailed > failed_before:
+        picture = tmp_path / "page.png"
+        page.screenshot(path=picture)
+        print(f"What the browser showed: {picture}")
+    context.close()
+
+
+def open_notebook(page: sync_api.Page, address: str) -> None:
+    """Open a notebook and wait until its kernel is there; before that, JupyterLab ignores what is run."""
+    page.goto(address)
+    page.locator("#jp-main-statusbar").get_by_text("| Idle").wait_for()
+
+
+def cell_with(page: sync_api.Page, text: str) -> sync_api.Locator:
+    """The code cell whose source contains `text`."""
+    return page.locator(".jp-CodeCell", has=page.locator(".jp-InputArea-editor", has_text=text)).first
+
+
+def run(cell: sync_api.Locator) -> None:
+    """Run a cell as a student does, and wait until it has run."""
+    cell.locator(".cm-line").first.click()
+    cell.page.keyboard.press("Shift+Enter")
+    sync_api.expect(cell.locator(".jp-InputPrompt")).to_have_text(re.compile(r"\[\d+\]:"))
+
+
+def validate(page: sync_api.Page) -> sync_api.Locator:
+    """Press nbgrader's button. Returns what the dialog says."""
+    page.get_by_role("button", name="Validate").click()
+    message = page.get_by_role("dialog").locator("#validation-message")
+    message.wait_for()
+    return message
+
+
+def test_a_stub_opens_offline_and_its_check_says_that_it_is_not_attempted(page, site):
+    elsewhere, broken = [], []
+    page.on("request", lambda r: None if r.url.startswith((site.url, "data:", "blob:")) else elsewhere.append(r.url))
+    page.on("pageerror", lambda error: broken.append(str(error)))
+    open_notebook(page, site.notebook(site.learner.work(LSTM)))
+    run(cell_with(page, "course.checker("))
+    run(cell_with(page, "def lstm_cell_forward("))
+    check = cell_with(page, 'check("lstm_cell_forward")')
+    run(check)
+    explanation = check.get_by_role("status")
+    sync_api.expect(explanation).to_have_count(1)
+    sync_api.expect(explanation).to_contain_text("lstm_cell_forward: not attempted, 0 of ")
+    sync_api.expect(check.locator(".jp-OutputArea")).not_to_contain_text("<div")
+
+    hints = page.locator("details")
+    sync_api.expect(hints.first).to_be_attached()
+    sync_api.expect(page.locator("details[open]")).to_have_count(0)
+    hints.first.locator("summary").click()
+    sync_api.expect(page.locator("details[open]")).to_have_count(1)
+    sync_api.expect(page.locator("mjx-container").first).to_be_attached()
+    sync_api.expect(page.locator("mjx-merror")).to_have_count(0)
+    assert not elsewhere
+    assert not broken
+
+
+def test_solving_an_exercise_in_the_notebook_gives_its_points(page, site):
+    open_notebook(page, site.notebook(site.learner.work(ENTRANCE)))
+    run(cell_with(page, "course.checker("))
+    exercise = cell_with(page, "def one_hot(")
+    in_the_way = exercise.locator(".cm-line", has_text="raise NotImplementedError()")
+    in_the_way.click()
+    for key in ("End", "Shift+Home", "Delete"):
+        page.keyboard.press(key)
+    sync_api.expect(in_the_way).to_have_count(0)
+    run(exercise)
+    check = cell_with(page, 'check("one_hot")')
+    run(check)
+    points = number(site.learner.assignment(ENTRANCE).exercise("one_hot").points)
+    sync_api.expect(check.get_by_role("status")).to_contain_text(f"one_hot: passed, {points} of {points} points")
+
+
+def test_validate_explains_what_is_missing(page, site):
+    open_notebook(page, site.notebook(site.learner.work(LSTM)))
+    message = validate(page)
+    sync_api.expect(message).to_contain_text("The following cell failed:")
+    sync_api.expect(message).to_contain_text("lstm_cell_forward: not attempted, 0 of ")
+    sync_api.expect(message).not_to_contain_text("Traceback")
+    sync_api.expect(message).not_to_contain_text("CheckFailed")
+
+
+def test_validate_is_content_with_the_solution(page, site):
+    open_notebook(page, site.notebook(site.learner.work(ENTRANCE).with_name("solved.ipynb")))
+    sync_api.expect(validate(page)).to_have_text("Success! Your notebook passes all the tests.")
+
+
+def test_formgrader_lists_the_assignments(page, site):
+    errors = []
+    page.on("response", lambda response: errors.append(response.url) if response.status >= 400 else None)
+    page.goto(site.at("formgrader"))
+    for slug in (ENTRANCE, LSTM):
+        sync_api.expect(page.get_by_role("row", name=slug)).to_contain_text("draft")
+    sync_api.expect(page.locator(".alert")).to_have_count(0)
+    assert not errors
