@@ -145,7 +145,9 @@ def _stub(name: str, cell: Cell) -> Iterator[str]:
         untyped = [a.arg for a in [*node.args.args, *node.args.kwonlyargs] if a.annotation is None]
         if untyped or node.returns is None:
             yield f"{name}: type hints are missing ({', '.join([*untyped, *(['return'] * (node.returns is None))])})."
-    if not re.search(r"\([A-Z][^)]*\)|shape|scalar|float|int", doc):
+    inner = [n for n in ast.walk(node) if isinstance(n, ast.FunctionDef)]
+    docs = "\n".join([doc, *(ast.get_docstring(n) or "" for n in inner)])
+    if not re.search(r"\([A-Z][^)]*\)|shape|scalar|float|int|number", docs):
         yield f"{name}: the docstring says no shapes."
 
 

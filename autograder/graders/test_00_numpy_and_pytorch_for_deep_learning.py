@@ -1,8 +1,14 @@
-"""Probes of 00: one-hot targets."""
+"""Probes of 00: broadcasting, a stable loss, gradients by hand and by machine, and the same network in torch."""
+
+import sys
+from contextlib import contextmanager
+from itertools import pairwise
 
 import numpy as np
 
-from autograder.engine.probes import probe
+from autograder.engine.probes import WrongReturn, agree, fill, observe, probe, shapes, slope
+
+# One-hot targets and distances --------------------------------------------------------------------------------------
 
 
 @probe("one_hot")
@@ -14,3 +20,427 @@ def by_hand(impl, rng):
 def random_labels(impl, rng, count, classes):
     y = rng.integers(classes, size=count)
     yield "Y", impl.one_hot(y, classes)
+
+
+@probe("one_hot", cases=[(6, 4)])
+def last_class_absent(impl, rng, count, classes):
+    y = rng.integers(classes - 1, size=count)
+    yield "Y", impl.one_hot(y, classes)
+
+
+@probe("pairwise_sq_dists")
+def origin_and_three_four(impl, rng):
+    yield "D", impl.pairwise_sq_dists(np.array([[0.0, 0.0], [3.0, 4.0]]), np.array([[3.0, 4.0]]))
+
+
+@probe("pairwise_sq_dists", cases=[(1, 1, 2), (4, 6, 3), (5, 5, 2), (7, 1, 4)])
+def random_points(impl, rng, N, M, dimensions):
+    A, B = rng.standard_normal((N, dimensions)), rng.standard_normal((M, dimensions))
+    yield "D", impl.pairwise_sq_dists(A, B)
+
+
+@probe("pairwise_sq_dists", cases=[20, 30, 40, 60])
+def nearly_the_same_points(impl, rng, N):
+    B = rng.standard_normal((1, 1))
+    A = B + 1e-9 * rng.standard_normal((N, 1))
+    D = impl.pairwise_sq_dists(A, B)
+    yield "square root of D", observe(np.sqrt(D), atol=1e-6)  # NaN where D is below zero
+
+
+# A stable loss ------------------------------------------------------------------------------------------------------
+
+
+@probe("log_softmax")
+def two_logits(impl, rng):
+    yield "ln p of (0, ln 3)", impl.log_softmax(np.array([0.0, np.log(3.0)]))
+    yield "ln p of (1000, 0)", impl.log_softmax(np.array([1000.0, 0.0]))
+
+
+@probe("log_softmax", cases=[((5,), -1), ((4, 4), -1), ((4, 4), 0), ((3, 5), 0), ((2, 3, 4), 1), ((2, 3, 4), -1)])
+def any_axis(impl, rng, shape, axis):
+    z = 3 * rng.standard_normal(shape)
+    yield "ln p", impl.log_softmax(z, axis)
+
+
+@probe("log_softmax", cases=[1e3, 1e4])
+def large_logits(impl, rng, size):
+    z = size * rng.standard_normal((6, 5))
+    yield "ln p", impl.log_softmax(z)
+
+
+@probe("log_softmax")
+def rows_far_apart(impl, rng):
+    z = rng.standard_normal((4, 3)) + np.array([[-1e4], [0.0], [3e3], [1e4]])
+    yield "ln p", impl.log_softmax(z)
+
+
+@probe("cross_entropy")
+def three_quarters_and_equal_logits(impl, rng):
+    yield "loss at (0, ln 3)", impl.cross_entropy(np.array([[0.0, np.log(3.0)]]), np.array([1]))
+    yield "loss at equal logits", impl.cross_entropy(np.full((3, 4), 2.5), np.array([0, 1, 3]))
+
+
+@probe("cross_entropy", cases=[(1, 2, 2.0), (4, 4, 2.0), (6, 3, 2.0), (50, 10, 2.0), (5, 3, 1e3), (5, 3, 1e4)])
+def random_logits(impl, rng, N, classes, size):
+    logits, y = size * rng.standard_normal((N, classes)), rng.integers(classes, size=N)
+    yield "loss", impl.cross_entropy(logits, y)
+
+
+# A network and its gradient -----------------------------------------------------------------------------------------
+
+
+def mlp_inputs(rng, N, features, hidden, classes):
+    """Weights of order one, scaled such that the hidden units are neither linear nor saturated; a random upstream."""
+    params = {
+        "W1": rng.standard_normal((features, hidden)) / np.sqrt(features),
+        "b1": rng.standard_normal(hidden),
+        "W2": rng.standard_normal((hidden, classes)),
+        "b2": rng.standard_normal(classes),
+    }
+    return params, rng.standard_normal((N, features)), rng.standard_normal((N, classes))
+
+
+def half_inputs():
+    """The hidden unit is tanh(½ ln 3) = ½."""
+    params = {"W1": np.array([[0.5]]), "b1": np.zeros(1), "W2": np.array([[4.0, -2.0]]), "b2": np.array([1.0, 0.0])}
+    return params, np.array([[np.log(3.0)]])
+
+
+SIZES = [(1, 1, 1, 2), (5, 3, 4, 2), (4, 4, 4, 4), (2, 6, 3, 5)]
+
+
+@probe("mlp_forward")
+def hidden_unit_of_one_half(impl, rng):
+    logits, _ = impl.mlp_forward(*half_inputs())
+    yield "logits", logits
+
+
+@probe("mlp_forward", cases=SIZES)
+def logits(impl, rng, N, features, hidden, classes):
+    params, X, _ = mlp_inputs(rng, N, features, hidden, classes)
+    logits, _ = impl.mlp_forward(params, X)
+    yield "logits", logits
+
+
+def cubic(weights, coupling):
+    """A function with a third derivative, and with mixed second ones."""
+    return lambda x: float(np.sum(weights * x**3) + coupling * np.sum(x) ** 2)
+
+
+@probe("numerical_grad")
+def cube_at_two(impl, rng):
+    yield "gradient", impl.numerical_grad(lambda x: float(x[0] ** 3), np.array([2.0]), h=0.1)
+
+
+@probe("numerical_grad", cases=[((1,),), ((5,),), ((4, 3),), ((2, 3, 2),)])
+def cubics(impl, rng, shape):
+    f, x = cubic(1 + rng.random(shape), 1 + rng.random()), rng.standard_normal(shape)
+    yield "gradient", observe(impl.numerical_grad(f, x), rtol=1e-7)
+    yield "x afterwards", x
+
+
+@probe("numerical_grad", cases=[((3, 2),)])
+def large_step(impl, rng, shape):
+    f, x = cubic(1 + rng.random(shape), 1 + rng.random()), rng.standard_normal(shape)
+    h = round(0.1 + 0.1 * rng.random(), 3)
+    yield "gradient", impl.numerical_grad(f, x, h=h)
+    yield "x afterwards", x
+
+
+@probe("unbroadcast")
+def three_rows(impl, rng):
+    g = np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
+    yield "gradient of shape (2,)", impl.unbroadcast(g, (2,))
+    yield "gradient of shape (3, 1)", impl.unbroadcast(g, (3, 1))
+
+
+@probe(
+    "unbroadcast",
+    cases=[
+        ((4, 3), (3,)),
+        ((4, 3), (4, 1)),
+        ((4, 3), (1, 3)),
+        ((3, 3), (3, 1)),
+        ((2, 3, 4), (4,)),
+        ((2, 3, 4), (3, 1)),
+        ((2, 3, 4), (1,)),
+        ((5, 2, 3, 4), (2, 1, 4)),
+        ((4, 3), ()),
+        ((4, 3), (1, 1)),
+        ((4, 3), (4, 3)),
+        ((1, 3), (1, 1)),
+    ],
+)
+def broadcasts(impl, rng, broadcast, shape):
+    g = rng.standard_normal(broadcast)
+    yield f"gradient of shape {shape}", impl.unbroadcast(g, shape)
+
+
+def every(gradients):
+    """Each gradient of a dict under a name of its own: `dW1` is that of "W1"."""
+    for name, gradient in gradients.items():
+        yield f"d{name}", gradient
+
+
+@probe("mlp_backward")
+def hidden_unit_of_one_half_gradient(impl, rng):
+    _, cache = impl.mlp_forward(*half_inputs())
+    yield from every(impl.mlp_backward(np.array([[1.0, -1.0]]), cache))
+
+
+@probe("mlp_backward", cases=[*SIZES, (1000, 60, 100, 40)])
+def gradients(impl, rng, N, features, hidden, classes):
+    params, X, dlogits = mlp_inputs(rng, N, features, hidden, classes)
+    _, cache = impl.mlp_forward(params, X)
+    yield from every(impl.mlp_backward(dlogits, cache))
+
+
+@probe("mlp_backward", cases=[(3, 2, 4, 5)])
+def with_own_forward(impl, rng, N, features, hidden, classes):
+    params, X, dlogits = mlp_inputs(rng, N, features, hidden, classes)
+    along = {name: rng.standard_normal(value.shape) for name, value in params.items()}
+
+    def loss_of(name):
+        return lambda value: np.sum(impl.mlp_forward({**params, name: value}, X)[0] * dlogits)
+
+    _, cache = impl.mlp_forward(params, X)
+    gradients = impl.mlp_backward(dlogits, cache)
+    yield from every(gradients)
+    for name, value in params.items():
+        yield (
+            f"slope along {name}",
+            agree(np.sum(gradients[name] * along[name]), slope(loss_of(name), value, along[name])),
+        )
+
+
+# Scalar autograd ----------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def at_most(calls):
+    """Stop what makes more function calls than this: a walk along every path would never come back."""
+    before, left = sys.getprofile(), calls
+
+    def count(frame, event, argument):
+        nonlocal left
+        left -= event in ("call", "c_call")
+        if left < 0:
+            sys.setprofile(None)
+            raise WrongReturn(
+                f"`backward` made {calls} function calls on a graph of less than 100 values, and was stopped. Does it "
+                "go through each value once, or along every path?"
+            )
+
+    sys.setprofile(count)
+    try:
+        yield
+    finally:
+        sys.setprofile(before)
+
+
+def told(values, expression):
+    """Each value under its name, with the expression that it belongs to."""
+    for name, value in values.items():
+        yield f"{name}, where {expression}", value
+
+
+@probe("Value")
+def x_squared_plus_x(impl, rng):
+    x = impl.Value(3.0)
+    y = x * x + x
+    y.backward()
+    yield from told({"y.data": y.data, "x.grad": x.grad, "y.grad": y.grad}, "y = x * x + x")
+
+
+@probe("Value", cases=["*", "+"])
+def two_operands(impl, rng, operation):
+    a, b = rng.standard_normal(2).tolist()
+    x, y = impl.Value(a), impl.Value(b)
+    z = x * y if operation == "*" else x + y
+    z.backward()
+    values = {"z.data": z.data, "x.grad": x.grad, "y.grad": y.grad, "z.grad": z.grad}
+    yield from told(values, f"z = x {operation} y")
+
+
+@probe("Value", cases=["tanh", "relu", "exp"])
+def one_operand(impl, rng, operation):
+    a, b = (0.3 + rng.random(2)).tolist()
+    for number in (a, -b):
+        x = impl.Value(number)
+        y = getattr(x, operation)() * impl.Value(a + b)
+        y.backward()
+        sign = "positive" if number > 0 else "negative"
+        yield from told({"y.data": y.data, "x.grad": x.grad}, f"y = x.{operation}() * c with a {sign} x")
+
+
+@probe("Value")
+def logarithm_and_powers(impl, rng):
+    a, b = (0.5 + rng.random(2)).tolist()
+    x, y = impl.Value(a), impl.Value(b)
+    z = x.log() * y**3.0 + y**-1.0
+    z.backward()
+    yield from told({"z.data": z.data, "x.grad": x.grad, "y.grad": y.grad}, "z = x.log() * y**3 + y**-1")
+
+
+@probe("Value")
+def result_used_often(impl, rng):
+    a, b = rng.standard_normal(2).tolist()
+    x, y = impl.Value(a), impl.Value(b)
+    u = x * y  # used by v and by z
+    v = u + x
+    z = v * u + v * v
+    z.backward()
+    values = {"z.data": z.data, "x.grad": x.grad, "y.grad": y.grad, "u.grad": u.grad, "v.grad": v.grad}
+    yield from told(values, "u = x * y, v = u + x, z = v * u + v * v")
+
+
+@probe("Value")
+def second_call(impl, rng):
+    a, b = rng.standard_normal(2).tolist()
+    x, y = impl.Value(a), impl.Value(b)
+    u = x * y
+    z = u.tanh() + u * x
+    z.backward()
+    z.backward()
+    values = {"x.grad": x.grad, "y.grad": y.grad, "u.grad": u.grad, "z.grad": z.grad}
+    yield from told(values, "u = x * y, z = u.tanh() + u * x, after a second z.backward()")
+    w = u * u + x  # another result of the same values
+    w.backward()
+    yield from told({"x.grad": x.grad, "y.grad": y.grad}, "w = u * u + x, after z.backward() and w.backward()")
+
+
+@probe("Value", cases=[30])
+def many_paths(impl, rng, doublings):
+    factors = (0.5 + rng.random(doublings)).tolist()
+    x = impl.Value(1.0)
+    z = x
+    for factor in factors:
+        z = (z + z) * impl.Value(factor / 2)
+    with at_most(50_000):
+        z.backward()
+    yield from told({"z.data": z.data, "x.grad": x.grad}, "z = (z + z) * c, over and over from z = x")
+
+
+@probe("Value", cases=[12, 40])
+def random_graph(impl, rng, operations):
+    numbers = (0.5 * rng.standard_normal(4)).tolist()
+    kinds = rng.choice(["+", "×", "tanh"], operations).tolist()
+    picks = [rng.integers(4 + k, size=2).tolist() for k in range(operations)]
+    leaves = [impl.Value(number) for number in numbers]
+    values = list(leaves)
+    for kind, (i, j) in zip(kinds, picks, strict=True):
+        a, b = values[i], values[j]
+        values.append(a + b if kind == "+" else a * b.tanh() if kind == "×" else (a + b).tanh())
+    result = values[-1]
+    for leaf in values[:-1]:
+        result = result + leaf.tanh()
+    result.backward()
+    yield "result", result.data
+    yield "gradients of the leaves", observe([leaf.grad for leaf in leaves], atol=1e-9)  # they may cancel
+
+
+# The same in torch --------------------------------------------------------------------------------------------------
+
+
+@probe("MLP", cases=SIZES)
+def network(impl, rng, N, features, hidden, classes):
+    import torch
+
+    X = torch.tensor(rng.standard_normal((N, features)), requires_grad=True)
+    upstream = torch.tensor(rng.standard_normal((N, classes)))
+    seed = int(rng.integers(2**32))
+
+    module = impl.MLP(features, hidden, classes).double()
+    yield "parameters", shapes(module)
+    fill(module, seed)
+    logits = module(X)
+    yield "logits", logits
+    torch.sum(logits * upstream).backward()
+    yield "gradient of X", X.grad
+    for name, parameter in sorted(module.named_parameters()):
+        yield f"gradient of {name}", parameter.grad
+
+
+@probe("MLP")
+def hidden_unit_of_one_half_in_torch(impl, rng):
+    import torch
+
+    params, X = half_inputs()
+    weights = {"hidden.weight": params["W1"].T, "readout.weight": params["W2"].T, "readout.bias": params["b2"]}
+    module = impl.MLP(1, 1, 2).double()
+    with torch.no_grad():
+        for name, parameter in module.named_parameters():
+            parameter.copy_(torch.tensor(weights.get(name, 0.0)))
+    yield "logits", module(torch.tensor(X))
+
+
+@probe("Softplus")
+def at_zero_and_far_out(impl, rng):
+    import torch
+
+    x = torch.tensor([0.0, 1000.0, -1000.0], dtype=torch.float64, requires_grad=True)
+    out = impl.Softplus.apply(x)
+    out.backward(torch.tensor([2.0, 3.0, 5.0], dtype=torch.float64))
+    yield "out at x = 0, 1000, -1000", out
+    yield "dx at x = 0, 1000, -1000", x.grad
+
+
+@probe(
+    "Softplus",
+    cases=[((1,), 1.0, 0.0), ((4, 3), 2.0, 0.0), ((6, 2), 1e3, 0.0), ((5,), 3.0, -25.0), ((5,), 1e-3, -40.0)],
+)
+def values_and_slopes(impl, rng, shape, size, centre):
+    import torch
+
+    x = torch.tensor(centre + size * rng.standard_normal(shape), requires_grad=True)
+    upstream = torch.tensor(rng.standard_normal(shape))
+    out = impl.Softplus.apply(x)
+    yield "out", out
+    out.backward(upstream)
+    yield "dx", x.grad
+    yield "x afterwards", x
+
+
+def given_network(*sizes):
+    """A network of torch's own, so that `train` can be right without `MLP`."""
+    from torch import nn
+
+    layers = [nn.Linear(n, m) for n, m in pairwise(sizes)]
+    return nn.Sequential(*[part for layer in layers for part in (layer, nn.Tanh())][:-1]).double()
+
+
+@probe("train")
+def linear_from_zero(impl, rng):
+    import torch
+
+    module = given_network(1, 2)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.zero_()
+    X = torch.ones(1, 1, dtype=torch.float64)
+    yield "losses", impl.train(module, X, torch.tensor([0]), 1.0, 2)
+
+
+@probe("train", cases=[(1, 2, 3, 2, 1), (8, 3, 4, 2, 2), (12, 2, 5, 3, 20)])
+def losses_and_parameters(impl, rng, N, features, hidden, classes, steps):
+    import torch
+
+    X, y = torch.tensor(rng.standard_normal((N, features))), torch.tensor(rng.integers(classes, size=N))
+    lr, seed = round(0.3 + 0.4 * rng.random(), 3), int(rng.integers(2**32))
+    module = fill(given_network(features, hidden, classes), seed)
+    yield "losses", impl.train(module, X, y, lr, steps)
+    for name, parameter in module.named_parameters():
+        yield f"{name} afterwards", parameter
+
+
+@probe("train", cases=[(6, 3, 2)])
+def with_old_gradients(impl, rng, N, features, classes):
+    import torch
+
+    X, y = torch.tensor(rng.standard_normal((N, features))), torch.tensor(rng.integers(classes, size=N))
+    old = rng.standard_normal((classes, features))
+    seed = int(rng.integers(2**32))
+    module = fill(given_network(features, classes), seed)
+    module[0].weight.grad = torch.tensor(old)
+    yield "losses", impl.train(module, X, y, 0.5, 3)
+    yield "weight afterwards", module[0].weight
