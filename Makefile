@@ -21,6 +21,7 @@ lint: setup
 	$(BIN)/mypy
 
 test: lint
+	$(BIN)/s30 lint
 	$(BIN)/s30 build --check
 	$(BIN)/pytest tests
 

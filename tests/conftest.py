@@ -20,7 +20,7 @@ from autograder.engine.assignment import Assignment, read_exercises, with_needs
 from autograder.engine.grade import Verdict, grade
 from autograder.engine.keys import digest, load_reference, record_key, write_key
 from autograder.engine.load import load
-from autograder.engine.notebook import Cell, Code, read_notebook
+from autograder.engine.notebook import Cell, Code, read_notebook, runs_in_grading
 from autograder.engine.observe import PUBLIC_SEED, load_grader, observe_case
 from autograder.engine.probes import probes_of
 from autograder.engine.sandbox import Limits
@@ -47,23 +47,30 @@ def make_notebook(cells: Iterable[str], path: Path) -> Path:
 
 
 def solution_cells(number: str = SOLVED) -> list[str]:
-    """What an assignment's worked solution defines: a cell of imports, then a cell per exercise or helper.
+    """What grading runs of an assignment's worked solution, a cell for each of its cells; the first one imports.
 
-    Its figures and experiments, which don't run in grading, and what they import are left out: matplotlib alone would
-    double the time of every test that grades.
+    Left out is what notebooks import for their figures: matplotlib alone would double the time of every test that
+    grades.
     """
     assignment = Project().assignment(number)
     assert assignment.reference is not None
-    names = {exercise.name for exercise in assignment.exercises}
-    torch = any(exercise.track == "torch" for exercise in assignment.exercises)
-    cells = ["\n".join(["import numpy as np", *(["import torch", "from torch import nn"] if torch else [])])]
-    for cell in read_notebook(assignment.reference):
-        defined = [s.node for s in Code([cell]).statements if isinstance(s.node, ast.FunctionDef | ast.ClassDef)]
-        if names & {node.name for node in defined}:
-            cells.append(cell.source)
-        elif defined:
-            cells.append("\n\n".join(ast.unparse(node) for node in defined))
-    return cells
+    code = Code(read_notebook(assignment.reference))
+    aliases = code.aliases()
+    exercises = {code.definition(exercise.name).cell.number for exercise in assignment.exercises}
+    cells = {0: "import numpy as np" + ("\nimport torch\nfrom torch import nn" if "torch" in aliases else "")}
+    for statement in code.statements:
+        number = statement.cell.number
+        if number in exercises:
+            cells[number] = statement.cell.source
+        elif runs_in_grading(statement, exercises, aliases) and not _imports_figures(statement.node):
+            cells[number] = (cells[number] + "\n\n" if number in cells else "") + ast.unparse(statement.node)
+    return list(cells.values())
+
+
+def _imports_figures(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Import | ast.ImportFrom) and (
+        "course" in ast.unparse(node) or "plot" in ast.unparse(node)
+    )
 
 
 def stub_cells(number: str = SOLVED) -> list[str]:
@@ -114,7 +121,13 @@ def explain(
     return {v.name: v for v in grade(notebook, assignment, exercises=exercises, seed=seed, limits=limits)}
 
 
-ANSWERS = ("source", "solutions", "autograder/mistakes", "autograder/alternatives")  # what a learner's copy lacks
+ANSWERS = (
+    "source",
+    "solutions",
+    "autograder/mistakes",
+    "autograder/alternatives",
+    "autograder/audit",
+)  # what a learner's copy lacks
 
 
 def _copy(root: Path, names: Iterable[str]) -> Project:

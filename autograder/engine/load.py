@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from autograder.engine.notebook import Cell, Code, Statement, bound_names, runs_in_grading
+from autograder.engine.notebook import Cell, Code, Statement, runs_in_grading
 
 
 @dataclass
@@ -69,19 +69,18 @@ def load(
     loaded = Loaded(module.__dict__, module=module)
     flags = 0  # of the future imports so far, which hold for all cells below as in a kernel
     aliases = code.aliases()
-    exercise_cells = {s.cell.number for s in code.statements if bound_names(s.node) & wanted}
+    exercise_cells = {s.cell.number for s in code.statements if s.names & wanted}
     with as_main(module):
         for statement in code.statements:
-            names = bound_names(statement.node)
             if statement.place in skip:
                 continue
             if not runs_in_grading(statement, exercise_cells, aliases):
-                loaded.skipped.update(dict.fromkeys(names, statement.cell.number))
+                loaded.skipped.update(dict.fromkeys(statement.names, statement.cell.number))
                 continue
             before(statement)
             flags |= _future_flags(statement.node)
             problem = _run(statement, loaded.namespace, flags)
-            for name in names:
+            for name in statement.names:
                 loaded.spoiled.pop(name, None)
                 if problem:
                     loaded.spoiled[name] = problem

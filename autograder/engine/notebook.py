@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,11 @@ class Statement:
     def place(self) -> tuple[int, int]:
         """(cell number, line within the cell)."""
         return self.cell.number, self.node.lineno
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """The names that it sets."""
+        return frozenset(bound_names(self.node))
 
 
 @dataclass(frozen=True)
@@ -172,7 +178,7 @@ class Code:
 
     def definitions(self, name: str) -> list[Statement]:
         """Every top-level definition of `name`, in order (also `name = …`)."""
-        return [s for s in self.statements if name in bound_names(s.node) and not isinstance(s.node, ast.AugAssign)]
+        return [s for s in self.statements if name in s.names and not isinstance(s.node, ast.AugAssign)]
 
     def definition(self, name: str, stub: str | None = None) -> Statement | None:
         """The definition of `name` that counts: the last one that is not the stub, else the last one."""
@@ -384,15 +390,14 @@ def keep_last(code: Code) -> Code:
 def set_elsewhere(code: Code, name: str, exercises: Collection[str]) -> dict[str, int]:
     """Globals that `name` uses and that only statements set which are not run in grading: name → cell number."""
     aliases = code.aliases()
-    exercise_cells = {s.cell.number for s in code.statements if bound_names(s.node) & set(exercises)}
+    exercise_cells = {s.cell.number for s in code.statements if s.names & set(exercises)}
     kept: set[str] = set()
     skipped: dict[str, int] = {}
     for statement in code.statements:
-        names = bound_names(statement.node)
         if runs_in_grading(statement, exercise_cells, aliases):
-            kept |= names
+            kept |= statement.names
         else:
-            skipped |= dict.fromkeys(names, statement.cell.number)
+            skipped |= dict.fromkeys(statement.names, statement.cell.number)
     used: set[str] = set()
     queue = [name]
     while queue:

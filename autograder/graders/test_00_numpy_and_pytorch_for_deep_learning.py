@@ -188,7 +188,7 @@ def hidden_unit_of_one_half_gradient(impl, rng):
     yield from every(impl.mlp_backward(np.array([[1.0, -1.0]]), cache))
 
 
-@probe("mlp_backward", cases=[*SIZES, (1000, 60, 100, 40)])
+@probe("mlp_backward", cases=[*SIZES, (4000, 60, 100, 40)])
 def gradients(impl, rng, N, features, hidden, classes):
     params, X, dlogits = mlp_inputs(rng, N, features, hidden, classes)
     _, cache = impl.mlp_forward(params, X)

@@ -88,7 +88,8 @@ def zero_weights_gradient(impl, rng):
     yield from named("dx dh_prev dc_prev dW db", impl.lstm_cell_backward(ZERO, ONE, cache))
 
 
-@probe("lstm_cell_backward", cases=[(1, 1, 1), (4, 3, 5), (2, 6, 2), (16, 40, 64)])
+# in the last case finite differences run out of time
+@probe("lstm_cell_backward", cases=[(1, 1, 1), (4, 3, 5), (2, 6, 2), (200, 16, 48)])
 def gradients(impl, rng, batch, inputs, hidden):
     params, x = draw_weights(rng, inputs, hidden), rng.standard_normal((batch, inputs))
     h_prev, c_prev = draw_states(rng, batch, hidden)
@@ -122,7 +123,7 @@ def one_gate_per_step(impl, rng):
     yield from named("dX dh0 dc0", (dX, dh0, dc0))
 
 
-@probe("lstm_backward", cases=[(1, 1, 1, 1), (2, 3, 3, 4), (3, 6, 2, 5), (4, 12, 24, 32)])
+@probe("lstm_backward", cases=[(1, 1, 1, 1), (2, 3, 3, 4), (3, 6, 2, 5), (4, 60, 24, 32)])
 def through_time(impl, rng, batch, time, inputs, hidden):
     params, X, h0, c0 = draw_sequence(rng, batch, time, inputs, hidden)
     dHs = rng.standard_normal((batch, time, hidden))
@@ -155,7 +156,7 @@ def norms(impl, rng, batch, time, inputs, hidden):
     yield "norms", impl.state_gradient_norms(dh_last, cache)
 
 
-@probe("LSTM", cases=[(1, 1, 1, 1), (2, 5, 3, 4), (3, 7, 6, 2)])
+@probe("LSTM", cases=[(1, 1, 1, 1), (2, 5, 3, 5), (3, 7, 6, 2)])
 def layer(impl, rng, batch, time, inputs, hidden):
     import torch
 
