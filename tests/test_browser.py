@@ -22,7 +22,8 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, s30
 
-from autograder.engine.report import number
+from autograder.engine.grade import Verdict
+from autograder.engine.report import SIGNS, as_html, number
 from course.bundle import FOLDER, bundle
 from course.project import Project
 
@@ -240,6 +241,50 @@ def test_solving_an_exercise_in_the_notebook_gives_its_points(page, site):
     run(check)
     points = number(site.learner.assignment(ENTRANCE).exercise("one_hot").points)
     sync_api.expect(check.get_by_role("status")).to_contain_text(f"one_hot: passed, {points} of {points} points")
+
+
+# The least contrast, as WCAG defines it, of a box and all in it with what lies behind
+CONTRAST = """box => {
+    const numbers = colour => colour.match(/[\\d.]+/g).map(Number);
+    const linear = v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
+    const luminance = colour => {
+        const [r, g, b] = numbers(colour).map(v => linear(v / 255));
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    };
+    const behind = e => {
+        const colour = getComputedStyle(e).backgroundColor;
+        return numbers(colour)[3] === 0 ? behind(e.parentElement) : colour;
+    };
+    const contrast = e => {
+        const [a, b] = [getComputedStyle(e).color, behind(e)].map(luminance);
+        return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+    };
+    return Math.min(...[box, ...box.querySelectorAll("*")].map(contrast));
+}"""
+
+
+@pytest.mark.xfail(strict=True, raises=AssertionError, reason="the colours of titles are too dark for the dark theme")
+def test_every_ending_is_readable_in_the_light_and_in_the_dark_theme(page, site):
+    open_notebook(page, site.notebook(site.learner.work(ENTRANCE)))
+    run(cell_with(page, "course.checker("))
+    check = cell_with(page, 'check("one_hot")')
+    run(check)
+    check.get_by_role("status").wait_for()
+    endings = [
+        Verdict("00/x", "forward", status, float(status == "passed"), 1.0, "`x` is so.\nWhere: `y`") for status in SIGNS
+    ]
+    check.locator(".jp-RenderedHTML").evaluate("(e, html) => { e.innerHTML = html }", "".join(map(as_html, endings)))
+    unreadable = {}
+    for theme in ("JupyterLab Dark", "JupyterLab Light"):
+        for item in ("Settings", "Theme", theme):
+            labels = page.locator(".lm-MenuBar-itemLabel, .lm-Menu-itemLabel")
+            labels.filter(has_text=re.compile(f"^{item}$")).click()
+        page.locator(f'body[data-jp-theme-name="{theme}"]').wait_for(state="attached")
+        for status, box in zip(SIGNS, check.get_by_role("status").all(), strict=True):
+            contrast = box.evaluate(CONTRAST)
+            if contrast < 4:  # a bold sign at 4 is readable; text has far more
+                unreadable[theme, status] = round(contrast, 1)
+    assert not unreadable
 
 
 def test_validate_explains_what_is_missing(page, site):
