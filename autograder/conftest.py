@@ -90,7 +90,7 @@ class _Session:
         try:
             return grade(path, assignment, seed=self.seed, exercises=self.demanded[assignment.slug])
         except NotebookError as problem:
-            return unreadable(assignment, str(problem))
+            return unreadable(assignment, str(problem), self.demanded[assignment.slug])
 
 
 SESSION = pytest.StashKey[_Session]()

@@ -575,3 +575,12 @@ def test_every_released_and_solved_notebook_loads_as_it_should(slug):
     assert assignment.reference is not None
     loaded: Loaded = load(read_notebook(assignment.reference), names)
     assert set(names) <= set(loaded.namespace)
+
+
+def test_an_abandoned_attempt_is_no_shortcut():
+    """What counts is the definition that stands in the end."""
+    cells = ["import torch.nn as nn", "class Layer(nn.LSTM):\n    pass", "class Layer(nn.Module):\n    pass"]
+    code = Code([Cell(number, "code", source) for number, source in enumerate(cells, 1)])
+    assert code.shortcut("Layer", ["torch.nn.LSTM"]) is None
+    code = Code([Cell(number, "code", source) for number, source in enumerate(cells[:2], 1)])
+    assert code.shortcut("Layer", ["torch.nn.LSTM"]) is not None

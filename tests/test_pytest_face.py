@@ -288,7 +288,6 @@ def test_a_broken_notebook_is_a_failure_that_says_what_is_wrong(broken):
     assert {status for id_, status in statuses.items() if id_.startswith("03/")} == {"not_attempted"}
 
 
-@pytest.mark.xfail(strict=True, reason="the same sentence stands under every exercise of the notebook")
 def test_a_broken_notebook_is_explained_once(broken):
     assert broken.text.count("is not a notebook: it is not valid JSON") == 1
 

@@ -171,7 +171,7 @@ def static_verdict(exercise: Exercise, code: Code) -> Verdict | None:
     if fingerprint(definition.node) == exercise.stub:
         return _verdict(exercise, "not_attempted", f"`{exercise.name}` is still the stub.")
     ruled_out = [*ALWAYS_FORBIDDEN, *exercise.forbids, *(["torch"] if exercise.track != "torch" else [])]
-    found = code.shortcut(exercise.name, ruled_out)
+    found = code.shortcut(exercise.name, ruled_out, exercise.stub)
     if found:
         dotted, where = found
         reason = (
@@ -552,6 +552,8 @@ def _shows(record: Record | None, trace: Record) -> bool:
         return False
 
 
-def unreadable(assignment: Assignment, sentence: str) -> list[Verdict]:
-    """The verdicts on a file that is no notebook: an error each, with the sentence."""
-    return [_verdict(exercise, "error", sentence) for exercise in assignment.exercises]
+def unreadable(assignment: Assignment, sentence: str, names: Collection[str]) -> list[Verdict]:
+    """The verdicts on a file that is no notebook: an error each, with the sentence under the first."""
+    chosen = [exercise for exercise in assignment.exercises if exercise.name in names]
+    said = [sentence, *["The notebook can't be read; see above."] * (len(chosen) - 1)]
+    return [_verdict(exercise, "error", line) for exercise, line in zip(chosen, said, strict=True)]

@@ -205,11 +205,12 @@ class Code:
                         found[item.asname or item.name] = f"{node.module}.{item.name}"
         return found
 
-    def shortcut(self, name: str, forbidden: Sequence[str]) -> tuple[str, Statement] | None:
+    def shortcut(self, name: str, forbidden: Sequence[str], stub: str | None = None) -> tuple[str, Statement] | None:
         """The first forbidden thing that `name`, or what it uses of the notebook, mentions; and where.
 
         Args:
-            name: the exercise.
+            name: the exercise; of several definitions, as of all that it uses, only the one that counts is read.
+            stub: fingerprint of the exercise's stub.
             forbidden: dotted patterns such as `torch.nn.LSTM*` or `torch`, which also covers all below it.
         """
         aliases = self.aliases()
@@ -221,9 +222,13 @@ class Code:
             if current in seen:
                 continue
             seen.add(current)
-            for statement in self.definitions(current):
-                if not runs_in_grading(statement, own_cells, aliases):
-                    continue
+            counted = self.definition(current, stub) if current == name else None
+            run = (
+                [counted]
+                if counted
+                else [s for s in self.definitions(current) if runs_in_grading(s, own_cells, aliases)]
+            )
+            for statement in run[-1:]:
                 for dotted in _mentions(statement.node, current, aliases):
                     root, _, rest = dotted.partition(".")
                     full = aliases.get(root, root) + (f".{rest}" if rest else "")
