@@ -127,31 +127,37 @@ def _print_gradebook(project: Project, folder: Path, console: Console) -> None:
     with (folder / "grades.csv").open(encoding="utf-8") as exported:
         scores = {row["student_id"]: row for row in csv.DictReader(exported)}
     assignment = project.assignment(SLUG)
-    table = Table(title=f"\nGradebook of {SLUG}", title_justify="left")
-    table.add_column("student")
-    for exercise in assignment.exercises:
-        table.add_column(exercise.name, justify="right")
-    table.add_column("score", justify="right")
-    reasons = []
-    for student in sorted(scores):
+    students = sorted(scores)
+    verdicts: dict[str, list[str]] = {}
+    for student in students:
         notebook = json.loads((folder / "autograded" / student / SLUG / f"{SLUG}.ipynb").read_text(encoding="utf-8"))
-        row = []
-        for exercise in assignment.exercises:
-            shown, result = _cell(notebook, exercise.grade_id)["outputs"]
-            text = "".join(shown["data"]["text/plain"])
-            row.append(f"{text[0]} {number(float(''.join(result['data']['text/plain'])))}/{number(exercise.points)}")
-            if not text.startswith("✓"):
-                reasons.append((student, text))
-        table.add_row(student, *row, f"{number(float(scores[student]['score']))}/{scores[student]['max_score']}")
+        checks = [_cell(notebook, exercise.grade_id)["outputs"] for exercise in assignment.exercises]
+        verdicts[student] = ["".join(shown["data"]["text/plain"]) for shown, _ in checks]
+    table = Table(title=f"\nGradebook of {SLUG}", title_justify="left", show_footer=True)
+    table.add_column("exercise", footer="score")
+    for student in students:
+        row = scores[student]
+        table.add_column(student.split("_")[0], f"{number(float(row['score']))}/{number(float(row['max_score']))}")
+    for exercise, *texts in zip(assignment.exercises, *verdicts.values(), strict=True):
+        table.add_row(exercise.name, *(f"{text[0]} {_points(text)}" for text in texts))
     console.print(table)
     console.print("Scores hold the automatic points; the written question (2 points) is graded by hand.\n")
-    for student, text in reasons:
-        title, *lines = text.splitlines()
-        kept = (
-            []
-            if "not attempted" in title
-            else [line.strip() for line in lines if line.strip().startswith(("`", "Compared:", "Likely cause:"))]
-        )
-        console.print(f"{student}  {title}", style="bold", highlight=False, soft_wrap=True)
-        for reason in kept:
-            console.print(f"    {reason}", highlight=False, markup=False, soft_wrap=True)
+    for student, texts in verdicts.items():
+        for text in texts:
+            _print_reason(student, text, console)
+
+
+def _points(text: str) -> str:
+    """`0/3` of `✗ LSTM: wrong, 0 of 3 points`."""
+    return "/".join(text.splitlines()[0].split(", ")[-1].split()[0:3:2])
+
+
+def _print_reason(student: str, text: str, console: Console) -> None:
+    """Why points are missing, in brief; a stub that nobody touched needs no reason."""
+    title, *lines = text.splitlines()
+    if title.startswith("✓") or "not attempted" in title:
+        return
+    console.print(f"{student}  {title}", style="bold", highlight=False, soft_wrap=True)
+    for line in lines:
+        if line.strip().startswith(("`", "Compared:", "Likely cause:")):
+            console.print(f"    {line.strip()}", highlight=False, markup=False, soft_wrap=True)
