@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import dataclasses
 import importlib.util
 import os
 import sys
@@ -11,9 +12,19 @@ from pathlib import Path
 from typing import Any
 
 from autograder.engine.assignment import Assignment, Exercise, with_needs
+from autograder.engine.errors import UserError
 from autograder.engine.grade import Verdict, static_verdict, verdicts
 from autograder.engine.load import Loaded
-from autograder.engine.notebook import Cell, Code, NotebookError, fingerprint, keep_last, read_notebook, set_elsewhere
+from autograder.engine.notebook import (
+    Cell,
+    Code,
+    NotebookError,
+    Statement,
+    fingerprint,
+    keep_last,
+    read_notebook,
+    set_elsewhere,
+)
 from autograder.engine.observe import PUBLIC_SEED, load_grader, observe_case, ruled_out
 from autograder.engine.probes import only, probes_of
 from autograder.engine.report import as_html, as_text, number
@@ -68,7 +79,10 @@ class Checker:
             raise CheckFailed(problem.args[0]) from None
         shell = _shell()
         namespace = self._namespace or (shell.user_ns if shell else sys._getframe(1).f_globals)
-        verdict, notes = self.verdict(exercise, namespace)
+        try:
+            verdict, notes = self.verdict(exercise, namespace)
+        except UserError as problem:
+            raise CheckFailed(str(problem)) from None
         if os.environ.get("NBGRADER_EXECUTION") == "validate" and verdict.points < verdict.max_points:
             raise CheckFailed(as_text(verdict, notes))
         if not hasattr(shell, "kernel"):
@@ -81,7 +95,11 @@ class Checker:
         names = with_needs(self.assignment.exercises, {exercise.name})
         seen = self._observe(namespace, code, names)
         found = {v.name: v for v in verdicts(self.assignment, code, seen, PUBLIC_SEED, {}, names)}
-        return found[exercise.name], list(self._notes(exercise, code, found[exercise.name]))
+        verdict = found[exercise.name]
+        if verdict.status == "missing" and _in_file(exercise):
+            message = f"The cell of `{exercise.name}` has not been run: run it (Shift+Enter), then this check."
+            verdict = dataclasses.replace(verdict, message=message)
+        return verdict, list(self._notes(exercise, code, verdict))
 
     def _observe(self, namespace: Mapping[str, Any], code: Code, names: set[str]) -> Observations:
         seen = Observations(torch=importlib.util.find_spec("torch") is not None)
@@ -108,13 +126,9 @@ class Checker:
                     f"`{name}` is set by a cell that is not run in grading (In [{cell}]): move it into the function, "
                     "or make it an argument. As it is, grading fails."
                 )
-        saved = _saved_notebook()
         mine = code.definition(exercise.name)
-        if verdict.status == "passed" and saved and mine:
-            try:
-                theirs = Code(read_notebook(saved)).definition(exercise.name, exercise.stub)
-            except NotebookError:
-                return
+        if verdict.status == "passed" and mine:
+            theirs = _in_file(exercise)
             if theirs and fingerprint(theirs.node) != fingerprint(mine.node):
                 yield f"the file still holds another version of `{exercise.name}`: save the notebook (Ctrl+S)."
 
@@ -151,3 +165,12 @@ def _saved_notebook() -> Path | None:
     name = os.environ.get("JPY_SESSION_NAME", "")
     path = Path(name)
     return path if name.endswith(".ipynb") and path.is_file() else None
+
+
+def _in_file(exercise: Exercise) -> Statement | None:
+    """What defines an exercise in the file of the running notebook, if there is one that can be read."""
+    saved = _saved_notebook()
+    try:
+        return Code(read_notebook(saved)).definition(exercise.name, exercise.stub) if saved else None
+    except NotebookError:
+        return None

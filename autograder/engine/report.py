@@ -9,19 +9,20 @@ from typing import Any
 
 from autograder.engine.grade import Verdict
 
-# A sign, a word and a colour for each ending: nothing is said by colour alone.
+# A sign, a word and a colour for each ending: nothing is said by colour alone. Notebooks are light or dark, so only the
+# border and the sign are coloured, at a contrast of at least 4 with both grounds; text has the colour of its page.
 SIGNS = {
-    "passed": ("✓", "passed", "#1a7f5a"),
-    "partly": ("◐", "partly right", "#9a6700"),
-    "failed": ("✗", "wrong", "#b3261e"),
-    "error": ("✗", "error", "#b3261e"),
-    "not_attempted": ("○", "not attempted", "#57606a"),
-    "missing": ("✗", "missing", "#b3261e"),
-    "blocked": ("○", "blocked", "#57606a"),
-    "forbidden": ("✗", "shortcut not allowed", "#b3261e"),
-    "timeout": ("✗", "out of time", "#b3261e"),
-    "memory": ("✗", "out of memory", "#b3261e"),
-    "crashed": ("✗", "crashed", "#b3261e"),
+    "passed": ("✓", "passed", "#1f8a5f"),
+    "partly": ("◐", "partly right", "#a87200"),
+    "failed": ("✗", "wrong", "#dc4437"),
+    "error": ("✗", "error", "#dc4437"),
+    "not_attempted": ("○", "not attempted", "#767d86"),
+    "missing": ("✗", "missing", "#dc4437"),
+    "blocked": ("○", "blocked", "#767d86"),
+    "forbidden": ("✗", "shortcut not allowed", "#dc4437"),
+    "timeout": ("✗", "out of time", "#dc4437"),
+    "memory": ("✗", "out of memory", "#dc4437"),
+    "crashed": ("✗", "crashed", "#dc4437"),
 }
 
 
@@ -48,6 +49,7 @@ def as_text(verdict: Verdict, notes: Iterable[str] = ()) -> str:
 def as_html(verdict: Verdict, notes: Iterable[str] = ()) -> str:
     """The verdict for a notebook or a feedback page. Everything in it is escaped."""
     colour = SIGNS[verdict.status][2]
+    sign, words = title(verdict).split(" ", 1)
     lines = [] if verdict.status == "passed" else verdict.message.splitlines()
     rows = "".join(
         f'<div style="margin-top:0.25em">{_line(line)}</div>' for line in [*lines, *map("Note: {}".format, notes)]
@@ -55,7 +57,7 @@ def as_html(verdict: Verdict, notes: Iterable[str] = ()) -> str:
     return (
         f'<div role="status" style="border-left:4px solid {colour};padding:0.4em 0.8em;margin:0.3em 0;'
         f'font-family:system-ui,sans-serif;line-height:1.4;overflow-wrap:anywhere">'
-        f'<strong style="color:{colour}">{html.escape(title(verdict))}</strong>{rows}</div>'
+        f'<strong><span style="color:{colour}">{sign}</span> {html.escape(words)}</strong>{rows}</div>'
     )
 
 
