@@ -33,7 +33,7 @@ def numerical_gradient(f: Callable[[], float], x: np.ndarray, h: float = 1e-5) -
             below = f()
         finally:
             x[index] = before
-        gradient[index] = (above - below) / (2 * h)
+        gradient[index] = 0.5 * (above - below) / h
     return gradient
 
 

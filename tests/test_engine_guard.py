@@ -162,7 +162,7 @@ def test_a_table_of_wide_tolerances_is_noticed(monkeypatch):
 
 
 def test_shortcuts_that_nobody_looks_for_are_noticed(monkeypatch):
-    monkeypatch.setattr(Code, "shortcut", lambda self, name, forbidden: None)
+    monkeypatch.setattr(Code, "shortcut", lambda self, name, forbidden, stub=None: None)
     assert canaries()
 
 
