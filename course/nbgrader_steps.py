@@ -23,7 +23,7 @@ from nbgrader.utils import is_grade
 
 from autograder.engine.assignment import Assignment, checked_name
 from autograder.engine.grade import Verdict, grade
-from autograder.engine.notebook import Cell, Code, fingerprint, parse_notebook
+from autograder.engine.notebook import Cell, Code, fingerprint
 from autograder.engine.report import as_html, as_text
 from course.project import Project
 
@@ -208,7 +208,6 @@ def _grade(nb: NotebookNode, assignment: Assignment, seed: int) -> list[Verdict]
     with tempfile.TemporaryDirectory(prefix="s30-") as folder:
         path = Path(folder) / f"{assignment.slug}.ipynb"
         path.write_text(json.dumps(nb), encoding="utf-8")
-        parse_notebook(path.read_bytes(), path.name)
         return grade(path, assignment, seed=seed)
 
 
