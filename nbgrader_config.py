@@ -15,6 +15,20 @@ c = get_config()  # noqa: F821 (nbgrader provides it)
 c.CourseDirectory.course_id = "sutskever30"
 c.CourseDirectory.solution_directory = "solutions"
 
+# Stubs as nbgrader makes them, each stamped with its version.
+c.GenerateAssignment.preprocessors = [
+    "nbgrader.preprocessors.IncludeHeaderFooter",
+    "nbgrader.preprocessors.LockCells",
+    "nbgrader.preprocessors.ClearSolutions",
+    "nbgrader.preprocessors.ClearOutput",
+    "nbgrader.preprocessors.CheckCellMetadata",
+    "nbgrader.preprocessors.ComputeChecksums",
+    "nbgrader.preprocessors.SaveCells",
+    "nbgrader.preprocessors.ComputeChecksums",
+    "course.nbgrader_steps.StampRelease",
+    "nbgrader.preprocessors.CheckCellMetadata",
+]
+
 # Worked solutions are executed, then cleaned of markers and version noise; a cell that raises stops it.
 c.Execute.timeout = 300
 c.GenerateSolution.preprocessors = [

@@ -51,8 +51,8 @@ def nbgrader_config(project: Project, course_dir: Path) -> Config:
     return config
 
 
-def _convert(kind: str, slug: str, config: Config, *, preprocessors: list[Any] | None = None) -> None:
-    """Run one of nbgrader's converters on one assignment."""
+def convert(kind: str, slug: str, config: Config, *, preprocessors: list[Any] | None = None) -> None:
+    """Run one of nbgrader's converters on one assignment. Raises BuildError with what it logged."""
     from nbgrader.converters import GenerateAssignment, GenerateSolution
     from nbgrader.coursedir import CourseDirectory
 
@@ -134,16 +134,16 @@ def compile_assignment(project: Project, slug: str, *, execute: bool = True) -> 
         raise BuildError(f"{project.source(slug).parent} holds {', '.join(strays)}, which nbgrader would release.")
     with _staging(project, slug) as staged:
         config = nbgrader_config(staged, staged.root)
-        _convert("assignment", slug, config)
+        convert("assignment", slug, config)
         steps = config.GenerateSolution.preprocessors
-        _convert("solution", slug, config, preprocessors=[step for step in steps if step != _UNEXECUTED])
+        convert("solution", slug, config, preprocessors=[step for step in steps if step != _UNEXECUTED])
         try:
             key = record_key(staged.assignment(slug), staged.mistakes(slug), made_from(project, slug))
         except Exception as problem:
             raise BuildError(f"{slug}: {problem}") from problem
         write_key(key, staged.key(slug))
         if execute:
-            _convert("solution", slug, config)
+            convert("solution", slug, config)
         return Built(slug, staged.release(slug).read_bytes(), staged.solution(slug).read_bytes(), key)
 
 
@@ -217,21 +217,3 @@ def _differs(a: Any, b: Any, path: str) -> str | None:
     if isinstance(a, float) and isinstance(b, float):
         return path if compare(a, b, rtol=1e-6, atol=1e-9) else None
     return None if a == b else path
-
-
-def register(project: Project, slug: str, config: Config) -> None:
-    """Enter an assignment into the class's gradebook as its released notebook has it; release/ is only read."""
-    with tempfile.TemporaryDirectory(prefix="s30-register-") as folder:
-        config = copy.deepcopy(config)
-        config.CourseDirectory.source_directory = str(project.root / "release")
-        config.CourseDirectory.release_directory = folder
-        _convert(
-            "assignment",
-            slug,
-            config,
-            preprocessors=[
-                "nbgrader.preprocessors.CheckCellMetadata",
-                "nbgrader.preprocessors.ComputeChecksums",
-                "nbgrader.preprocessors.SaveCells",
-            ],
-        )

@@ -12,16 +12,19 @@ from course.project import Project
 # Everything else stays at home: source/, solutions/, mistakes/, alternatives/, oracles, gradebooks, work.
 ALLOWED = (
     "README.md",
+    "CATALOG.md",
     "LICENSE",
     "pyproject.toml",
     "constraints.txt",
     "course/*.py",
+    "course/catalog.toml",
     "autograder/*.py",
     "autograder/engine/*.py",
     "autograder/graders/test_*.py",
     "autograder/keys/*.npz",
     "release/*/*.ipynb",
 )
+WITHHELD = ("course/reveal.py",)
 FOLDER = "sutskever30"
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the same content gives the same bytes
 
@@ -33,7 +36,7 @@ class BundleError(UserError):
 def contents(project: Project) -> Iterator[Path]:
     """The files of a student's copy, relative to the project, in order."""
     found = {path for pattern in ALLOWED for path in project.root.glob(pattern) if path.is_file()}
-    yield from sorted(path.relative_to(project.root) for path in found)
+    yield from sorted(path.relative_to(project.root) for path in found - {project.root / name for name in WITHHELD})
 
 
 def bundle(project: Project, out: Path) -> int:

@@ -19,7 +19,7 @@ from rich.table import Table
 from autograder.engine.errors import UserError
 from autograder.engine.mistakes import read_mistakes
 from autograder.engine.report import number
-from course.build import nbgrader_config, register
+from course.gradebook import register
 from course.project import Project
 
 SLUG = "03_lstm_understanding"
@@ -107,7 +107,7 @@ def run(project: Project, console: Console) -> Path:
         path.write_text(json.dumps(notebook, indent=1), encoding="utf-8")
     count = len(list((folder / "submitted").iterdir()))
     console.print(f"A class of {count} hands in {SLUG}; everything is in {folder}\n", soft_wrap=True)
-    register(project, SLUG, nbgrader_config(project, folder))
+    register(project, SLUG, folder)
 
     def say(line: str) -> None:
         console.print(line, style="dim", soft_wrap=True, highlight=False)

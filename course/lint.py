@@ -14,6 +14,7 @@ from nbgrader.nbgraderformat import MetadataValidator
 
 from autograder.engine.assignment import TRACKS, checked_name
 from autograder.engine.notebook import BrokenCell, Cell, parse, read_notebook
+from course.catalog import catalog
 
 TRACK_WORDS = {"forward": "NumPy forward", "backward": "NumPy backward", "torch": "PyTorch"}
 MAX_CELL_LINES = 45
@@ -38,7 +39,7 @@ def lint(master: Path) -> list[str]:
     notebook = json.loads(master.read_bytes())
     ids = [cell.get("id", "") for cell in notebook["cells"]]
     found = [*_cells(notebook["cells"], ids), *_exercises(cells, ids), *_figures(cells, ids)]
-    found += _whole(cells)
+    found += [*_whole(cells), *_catalogued(cells, master.stem)]
     return found
 
 
@@ -197,6 +198,25 @@ def _whole(cells: list[Cell]) -> Iterator[str]:
         if imports_torch and first_torch and cell.number < last_numpy:
             yield "notebook: torch is imported before the NumPy exercises are over; they work without it."
             break
+
+
+def _catalogued(cells: list[Cell], slug: str) -> Iterator[str]:
+    """The title cell says what the catalog says."""
+    paper = catalog().get(slug)
+    if paper is None:
+        yield f"notebook: course/catalog.toml has no entry {slug}."
+        return
+    title = cells[0].source
+    if title.split("\n", 1)[0] != f"# {paper.number} · {paper.title}":
+        yield f"notebook: its heading must be the catalog's: # {paper.number} · {paper.title}."
+    if f"**Time** {paper.time}." not in title:
+        yield f"notebook: its time must be the catalog's: **Time** {paper.time}."
+    if paper.link not in title:
+        yield f"notebook: its first cell must link to {paper.link}, as the catalog does."
+    before = re.search(r"\*\*Before you start\*\*(.*?)(\n\n|$)", title, re.S)
+    missing = [number for number in paper.needs if not before or number not in before[1]]
+    if missing:
+        yield f"notebook: Before you start must name {', '.join(missing)}, which the catalog says it needs."
 
 
 def words(markdown: str) -> int:

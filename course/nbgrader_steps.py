@@ -1,5 +1,6 @@
 """Our steps in nbgrader's pipeline, attached by nbgrader_config.py alone.
 
+- :class:`StampRelease` ends generate_assignment: a copy of a stub knows of which version it is.
 - :class:`CleanSolution` ends generate_solution: no markers, no version noise.
 - :class:`RepairSubmission` begins autograde: whatever an editor did to the cells, nbgrader finds those it knows.
 - :class:`GradeSubmission` stands in autograde where nbgrader would execute the notebook.
@@ -9,6 +10,8 @@ from __future__ import annotations
 
 import base64
 import copy
+import dataclasses
+import hashlib
 import json
 import os
 import secrets
@@ -25,10 +28,21 @@ from autograder.engine.assignment import Assignment, checked_name
 from autograder.engine.grade import Verdict, grade
 from autograder.engine.notebook import Cell, Code, fingerprint
 from autograder.engine.report import as_html, as_text
+from course.gradebook import GradebookError, other_cells
 from course.project import Project
 
 NOT_GRADED = "NotGraded"
 MARKERS = ("### BEGIN SOLUTION", "### END SOLUTION")
+
+
+class StampRelease(NbGraderPreprocessor):
+    """Write a digest of the stub into it, by which `s30 start` sees that a learner's copy is of another version."""
+
+    def preprocess(self, nb: NotebookNode, resources: dict) -> tuple[NotebookNode, dict]:
+        """Stamp the stub in place."""
+        text = json.dumps(nb.cells, sort_keys=True)
+        nb.metadata["s30"] = {"release": hashlib.sha256(text.encode()).hexdigest()[:12]}
+        return nb, resources
 
 
 class CleanSolution(NbGraderPreprocessor):
@@ -80,6 +94,9 @@ class RepairSubmission(NbGraderPreprocessor):
         """Repair the submission in place."""
         project = Project()
         slug = resources["nbgrader"]["assignment"]
+        problem = other_cells(project, slug, resources["nbgrader"]["db_url"])
+        if problem:
+            raise GradebookError(problem)
         released = nbformat.read(project.release(slug), as_version=4).cells
         known = [cell for cell in released if "nbgrader" in cell.metadata]
         mine: dict[str, NotebookNode] = {}
@@ -219,6 +236,7 @@ def _verdict_outputs(verdict: Verdict, max_points: float) -> list[NotebookNode]:
     """What nbgrader reads as the score is the first result: one number, within bounds."""
     share = verdict.points / verdict.max_points if verdict.max_points else 0.0
     points = min(max(round(share * max_points, 6), 0.0), max_points)
+    verdict = dataclasses.replace(verdict, points=points, max_points=max_points)  # what it is worth to this class
     return [
         new_output("display_data", data={"text/html": as_html(verdict), "text/plain": as_text(verdict)}),
         new_output("execute_result", data={"text/plain": repr(points)}, execution_count=None),

@@ -85,6 +85,11 @@ class Project:
         for slug in self.slugs():
             if wanted == slug or wanted.zfill(2) == slug.split("_")[0]:
                 return slug
+        from course.catalog import catalog
+
+        for slug, paper in catalog().items():
+            if wanted == slug or wanted.zfill(2) == paper.number:
+                raise UnknownAssignment(f"{slug} is not written yet. `s30 list` shows what there is.")
         known = ", ".join(self.slugs()) or "none: is this the project's folder?"
         raise UnknownAssignment(f"There is no assignment {name!r}. The assignments: {known}.")
 

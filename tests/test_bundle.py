@@ -16,8 +16,8 @@ import pytest
 from conftest import ROOT, s30
 
 from autograder.engine.keys import read_tree
-from course.build import nbgrader_config, register
 from course.bundle import FOLDER, BundleError, bundle
+from course.gradebook import register
 from course.project import Project
 
 LONG_ENOUGH = 24  # shorter lines, such as `return out`, say nothing
@@ -148,7 +148,7 @@ def test_no_answer_is_in_the_gradebook_or_on_a_feedback_page(tmp_path):
     path = tmp_path / "submitted" / "blank" / slug / f"{slug}.ipynb"
     path.parent.mkdir(parents=True)
     path.write_bytes(project.release(slug).read_bytes())
-    register(project, slug, nbgrader_config(project, tmp_path))
+    register(project, slug, tmp_path)
     for command in ("autograde", "generate_feedback"):
         ran = [sys.executable, "-m", "nbgrader", command, slug, "--course-dir", str(tmp_path)]
         subprocess.run(ran, cwd=ROOT, check=True, capture_output=True)

@@ -10,11 +10,17 @@ from conftest import s30
 SLUG = "03_lstm_understanding"
 
 
-def test_list_shows_every_assignment_and_how_to_start(learners_copy):
+def test_list_shows_the_assignments_and_how_to_start(learners_copy):
     ran = s30("list", root=learners_copy.root)
     assert ran.returncode == 0, ran.stderr
-    assert "Understanding LSTM networks" in ran.stdout
-    assert "s30 start 03" in ran.stdout
+    assert "Understanding LSTM Networks" in ran.stdout
+    assert "s30 start NN" in ran.stdout
+
+
+def test_an_assignment_that_is_not_written_says_so(learners_copy):
+    ran = s30("start", "24", root=learners_copy.root)
+    assert ran.returncode == 1
+    assert "24_machine_super_intelligence is not written yet" in ran.stderr
 
 
 def test_start_copies_the_stub_and_never_overwrites(learners_copy):
