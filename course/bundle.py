@@ -13,6 +13,7 @@ from course.project import Project
 ALLOWED = (
     "README.md",
     "CATALOG.md",
+    "docs/*.png",
     "LICENSE",
     "pyproject.toml",
     "constraints.txt",

@@ -23,6 +23,7 @@ import pytest
 from conftest import ROOT, s30
 
 from autograder.engine.grade import Verdict
+from autograder.engine.mistakes import read_mistakes
 from autograder.engine.report import SIGNS, as_html, number
 from course.bundle import FOLDER, bundle
 from course.project import Project
@@ -69,6 +70,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         ran = s30("start", slug, root=learner.root)
         assert ran.returncode == 0, ran.stderr
     _solved(learner, ENTRANCE)
+    _mistaken(learner, LSTM, "lstm_cell_backward", "cell_state_through_h_missing")
 
     teacher = home / "teacher"
     for slug in (ENTRANCE, LSTM):
@@ -90,6 +92,22 @@ def _solved(learner: Project, slug: str) -> Path:
         if cell["metadata"].get("nbgrader", {}).get("solution"):
             cell["source"] = answers[cell["id"]]
     path = learner.work(slug).with_name("solved.ipynb")
+    path.write_text(json.dumps(notebook), encoding="utf-8")
+    return path
+
+
+def _mistaken(learner: Project, slug: str, exercise: str, mistake: str) -> Path:
+    """Write the solved notebook with one known mistake in it, beside the stub. Returns the path."""
+    [known] = [m for m in read_mistakes(Project().mistakes(slug)) if (m.exercise, m.name) == (exercise, mistake)]
+    solved = _solved(learner, slug)
+    notebook = json.loads(solved.read_text(encoding="utf-8"))
+    cell = next(c for c in notebook["cells"] if c["id"] == exercise)
+    source = "".join(cell["source"])
+    for old, new in known.change.items():
+        assert old in source
+        source = source.replace(old, new)
+    cell["source"] = source
+    path = solved.with_name("mistaken.ipynb")
     path.write_text(json.dumps(notebook), encoding="utf-8")
     return path
 
@@ -250,6 +268,27 @@ def test_solving_an_exercise_in_the_notebook_gives_its_points(page, site):
     run(check)
     sync_api.expect(explanation).not_to_contain_text("save the notebook")
     sync_api.expect(explanation).to_contain_text("passed")
+
+
+def test_a_wrong_answer_is_explained_under_it(page, site):
+    """With PICTURES=docs in the environment, the picture in the README is taken anew."""
+    open_notebook(page, site.notebook(site.learner.work(LSTM).with_name("mistaken.ipynb")))
+    for text in ("course.checker(", "def sigmoid(", "def lstm_cell_forward(", "def lstm_cell_backward("):
+        run(cell_with(page, text))
+    check = cell_with(page, 'check("lstm_cell_backward")')
+    run(check)
+    explanation = check.get_by_role("status")
+    sync_api.expect(explanation).to_contain_text("lstm_cell_backward: wrong, 0 of 4 points")
+    sync_api.expect(explanation).to_contain_text("Likely cause: only the direct gradient of c is used.")
+    folder = os.environ.get("PICTURES")
+    if folder:
+        page.set_viewport_size({"width": 1280, "height": 1000})
+        explanation.scroll_into_view_if_needed()
+        box = check.bounding_box()
+        assert box
+        hints = 126  # pixels above the check, and no line of the code above them
+        clip = {"x": box["x"], "y": box["y"] - hints, "width": box["width"], "height": box["height"] + hints}
+        page.screenshot(path=ROOT / folder / "explanation.png", clip=clip)
 
 
 # The least contrast, as WCAG defines it, of a box and all in it with what lies behind
