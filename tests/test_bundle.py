@@ -12,8 +12,10 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import nbformat
 import pytest
-from conftest import ROOT, s30
+from conftest import ROOT, make_notebook, s30
+from nbclient import NotebookClient
 
 from autograder.engine.keys import read_tree
 from course.bundle import FOLDER, BundleError, bundle
@@ -209,3 +211,15 @@ def test_the_bundle_installs_and_grades_on_a_machine_of_its_own(unpacked, tmp_pa
     assert "one_hot ○ not attempted 0/1" in run("-m", "pytest", "autograder/", "--assignment", "00")
     told = run("-c", "import course\ncheck = course.checker('00')\nprint(repr(check('one_hot')))")
     assert "No cell defines `one_hot`" in told
+
+
+def test_a_hosted_notebook_needs_the_unzipped_folder_and_nothing_installed(unpacked, tmp_path):
+    """What the README says for Colab: `%cd` into the folder, then the notebook's own cells."""
+    cells = [f"%cd -q {unpacked}", "import course\nprint(course.__file__)\ncheck = course.checker('03')"]
+    cells += ["def sigmoid(x):\n    return x", "print(float(check('sigmoid')))\ncheck('sigmoid')"]
+    path = make_notebook(cells, tmp_path / "hosted.ipynb")
+    notebook = nbformat.read(path, as_version=4)
+    NotebookClient(notebook, timeout=60, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    said = json.dumps(notebook.cells)
+    assert f"{unpacked}/course/__init__.py" in said
+    assert "sigmoid: wrong, 0 of 1 points" in said
