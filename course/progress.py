@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
-import importlib.metadata
-import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from autograder.engine.assignment import Assignment, Exercise
 from autograder.engine.grade import Verdict, grade, unreadable
-from autograder.engine.notebook import Code, NotebookError, read_notebook
+from autograder.engine.notebook import Cell, Code, NotebookError, read_notebook
+from autograder.engine.observe import PUBLIC_SEED
 from course.catalog import Paper, catalog, in_study_order
 from course.project import Project
+from course.results import Results, digest_of
 
 REVEALED = "# Revealed: this is the course's solution."
 RESULTS = ".results"  # in work/: the last verdicts on each notebook
-PASSING = ("timeout",)  # endings that may be another one next time, so they are not stored
 
 
 @dataclass(frozen=True)
@@ -65,11 +62,12 @@ def progress(project: Project, slug: str) -> Progress | None:
     assignment = project.assignment(slug)
     names = [exercise.name for exercise in assignment.exercises]
     try:
-        code = Code(read_notebook(notebook))
+        cells = read_notebook(notebook)
     except NotebookError as problem:
         return Progress(assignment, notebook, unreadable(assignment, str(problem), names), frozenset())
+    code = Code(cells)
     revealed = frozenset(e.name for e in assignment.exercises if is_revealed(code, e))
-    return Progress(assignment, notebook, _verdicts(project, assignment, notebook), revealed)
+    return Progress(assignment, notebook, _verdicts(project, assignment, notebook, cells), revealed)
 
 
 def is_revealed(code: Code, exercise: Exercise) -> bool:
@@ -78,37 +76,16 @@ def is_revealed(code: Code, exercise: Exercise) -> bool:
     return found is not None and found.cell.source.startswith(REVEALED)
 
 
-def _verdicts(project: Project, assignment: Assignment, notebook: Path) -> list[Verdict]:
-    """The verdicts on a notebook: those stored, if they are on this content by this grader."""
-    store = project.root / "work" / RESULTS / f"{assignment.slug}.json"
-    made_from = evaluated_from(project, assignment, notebook)
-    try:
-        stored = json.loads(store.read_bytes())
-        if stored["made_from"] == made_from:
-            return [Verdict(**verdict) for verdict in stored["verdicts"]]
-    except (OSError, ValueError, KeyError, TypeError):
-        pass  # none, or one that nobody can read: grade
-    found = grade(notebook, assignment)
-    if not any(v.status in PASSING for v in found):
-        store.parent.mkdir(parents=True, exist_ok=True)
-        draft = store.with_suffix(".writing")
-        draft.write_text(json.dumps({"made_from": made_from, "verdicts": [v.as_json() for v in found]}))
-        os.replace(draft, store)
+def _verdicts(project: Project, assignment: Assignment, notebook: Path, cells: list[Cell]) -> list[Verdict]:
+    """The verdicts on a notebook: those kept, if they are on these cells by this grader."""
+    results = Results(project.root / "work" / RESULTS)
+    made_from = digest_of(project, assignment, PUBLIC_SEED, cells)
+    found = results.get(assignment.slug, made_from)
+    if found is None:
+        found = grade(notebook, assignment)
+        if not any(v.status == "timeout" for v in found):  # it may be in time when it is tried again
+            results.put(assignment.slug, made_from, found)
     return found
-
-
-def evaluated_from(project: Project, assignment: Assignment, notebook: Path) -> str:
-    """A digest of all that the verdicts on a notebook depend on: its bytes, the grader, the engine, the libraries."""
-    digest = hashlib.sha256()
-    engine = sorted((project.root / "autograder" / "engine").glob("*.py"))
-    for path in (notebook, project.release(assignment.slug), assignment.grader, assignment.key, *engine):
-        digest.update(path.read_bytes() if path.is_file() else b"missing")
-    for library in ("numpy", "torch"):
-        try:
-            digest.update(importlib.metadata.version(library).encode())
-        except importlib.metadata.PackageNotFoundError:
-            digest.update(b"missing")
-    return digest.hexdigest()
 
 
 # What comes next ------------------------------------------------------------------------------------------------------

@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, s30
 
+from autograder.engine.observe import PUBLIC_SEED
 from course import learn
 from course.progress import progress
 from course.project import Project
+from course.results import digest_of
 
 SLUG = "03_lstm_understanding"
 SOLVED_SIGMOID = """def sigmoid(x):
@@ -94,6 +96,7 @@ def test_an_unchanged_notebook_is_not_graded_again_and_a_changed_grader_grades_i
     from course import progress as module
 
     real = module.grade
+    before = digest_of(started, started.assignment(SLUG), PUBLIC_SEED, [])
     monkeypatch.setattr(module, "grade", spy)
     first = progress(started, SLUG)
     assert progress(started, SLUG) == first
@@ -102,10 +105,9 @@ def test_an_unchanged_notebook_is_not_graded_again_and_a_changed_grader_grades_i
     stored.write_text("not JSON")
     assert progress(started, SLUG) == first
     assert len(calls) == 2
-    key = started.key(SLUG)
-    made_from = module.evaluated_from(started, started.assignment(SLUG), started.work(SLUG))
-    key.write_bytes(key.read_bytes() + b" ")
-    assert module.evaluated_from(started, started.assignment(SLUG), started.work(SLUG)) != made_from
+    grader = started.grader(SLUG)
+    grader.write_text(grader.read_text() + "\n# changed\n")
+    assert digest_of(started, started.assignment(SLUG), PUBLIC_SEED, []) != before
 
 
 def test_next_begins_at_the_beginning_then_follows_the_notebook(copied):

@@ -1,0 +1,86 @@
+"""Verdicts that were reached, kept with a digest of all that they depend on, so that nothing is graded twice.
+
+A verdict is a function of the submission, the grader, the libraries and the seed. What is kept for other ones is not
+used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import os
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+
+from autograder.engine.assignment import Assignment
+from autograder.engine.grade import Verdict
+from autograder.engine.notebook import Cell
+from course.project import Project
+
+LIBRARIES = ("numpy", "torch")
+
+
+def digest_of(project: Project, assignment: Assignment, seed: int, cells: Iterable[Cell]) -> str:
+    """A digest of all that the verdicts on a notebook depend on.
+
+    Of the notebook these are the kinds and texts of its cells: outputs, counts and layout decide nothing.
+    """
+    digest = hashlib.sha256(grader_digest(project, assignment, seed).encode())
+    for cell in cells:
+        digest.update(json.dumps([cell.type, cell.source, cell.nbgrader.get("grade_id")]).encode())
+    return digest.hexdigest()
+
+
+def grader_digest(project: Project, assignment: Assignment, seed: int) -> str:
+    """A digest of what grades: stub, probes, key, reference, engine, libraries and seed."""
+    parts = (project.release(assignment.slug), assignment.grader, assignment.key, assignment.reference)
+    engine = sorted((project.root / "autograder" / "engine").glob("*.py"))
+    files = tuple((path, path.stat().st_mtime_ns) for path in (*parts, *engine) if path is not None and path.is_file())
+    return _digest(files, seed)
+
+
+@lru_cache(maxsize=64)
+def _digest(files: tuple[tuple[Path, int], ...], seed: int) -> str:
+    digest = hashlib.sha256(str(seed).encode())
+    for path, _ in files:
+        digest.update(path.name.encode() + path.read_bytes())
+    for library in LIBRARIES:
+        try:
+            digest.update(importlib.metadata.version(library).encode())
+        except importlib.metadata.PackageNotFoundError:
+            digest.update(b"missing")
+    return digest.hexdigest()[:16]
+
+
+class Results:
+    """The last verdicts on each of some notebooks, a file for each.
+
+    Args:
+        folder: where the files are; made when there is something to keep.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def get(self, name: str, made_from: str) -> list[Verdict] | None:
+        """What is kept for the notebook called `name`, if it depends on exactly `made_from`."""
+        try:
+            kept = json.loads(self._path(name).read_bytes())
+            if kept["made_from"] == made_from:
+                return [Verdict(**verdict) for verdict in kept["verdicts"]]
+        except (OSError, ValueError, KeyError, TypeError):
+            pass  # nothing, or nothing that can be read
+        return None
+
+    def put(self, name: str, made_from: str, verdicts: list[Verdict]) -> None:
+        """Keep verdicts in place of those that were kept for `name`; whole or not at all."""
+        path = self._path(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_suffix(f".{os.getpid()}")
+        draft.write_text(json.dumps({"made_from": made_from, "verdicts": [v.as_json() for v in verdicts]}))
+        os.replace(draft, path)
+
+    def _path(self, name: str) -> Path:
+        return self.folder / f"{name}.json"
