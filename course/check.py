@@ -28,7 +28,7 @@ from autograder.engine.notebook import (
 from autograder.engine.observe import PUBLIC_SEED, load_grader, observe_case, ruled_out
 from autograder.engine.probes import only, probes_of
 from autograder.engine.report import as_html, as_text, number
-from autograder.engine.sandbox import Observations
+from autograder.engine.runner import Observations
 
 
 class CheckFailed(Exception):

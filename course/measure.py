@@ -21,7 +21,7 @@ from autograder.engine.mistakes import Mistake, MistakeError, read_mistakes
 from autograder.engine.notebook import Code, read_notebook
 from autograder.engine.observe import PUBLIC_SEED
 from autograder.engine.probes import only
-from autograder.engine.sandbox import Limits
+from autograder.engine.runner import Limits
 from course.alternatives import Alternatives, read_alternatives
 from course.audit import NOT_APPLICABLE, OK, Measured
 from course.changes import layouts

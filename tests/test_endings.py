@@ -29,7 +29,7 @@ from autograder.engine.load import load
 from autograder.engine.notebook import Code, read_notebook
 from autograder.engine.observe import PUBLIC_SEED, load_grader, observe_case
 from autograder.engine.probes import probes_of
-from autograder.engine.sandbox import Limits, Observations
+from autograder.engine.runner import Limits, Observations
 from course.project import Project
 
 FORWARD, BACKWARD, LAYER = "lstm_cell_forward", "lstm_cell_backward", "LSTM"

@@ -22,7 +22,7 @@ from autograder.engine.grade import Verdict, grade
 from autograder.engine.keys import AnswerKeyError, record_key
 from autograder.engine.mistakes import Mistake, read_mistakes
 from autograder.engine.observe import PUBLIC_SEED, load_grader
-from autograder.engine.sandbox import Limits
+from autograder.engine.runner import Limits
 from autograder.engine.wire import Opaque, Tensor
 from course.build import compile_assignment, install
 from course.project import Project

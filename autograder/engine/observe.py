@@ -1,8 +1,7 @@
 """Running probes on an implementation and recording what it returned.
 
 :func:`observe_case` runs in the process of the code under test: in a notebook's kernel for `check`, in a child
-process for everybody else's code (:mod:`autograder.engine.sandbox` starts it). It knows inputs, never answers.
-Run as a program it reads one JSON request from standard input and appends one JSON line per event to a file.
+process for a file (:mod:`autograder.engine.child`). It knows inputs, never answers.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ import fnmatch
 import hashlib
 import importlib.util
 import inspect
-import json
 import linecache
 import os
 import sys
@@ -27,9 +25,9 @@ from typing import Any
 
 import numpy as np
 
-from autograder.engine.load import Loaded, as_main, load
-from autograder.engine.notebook import matches, read_notebook
-from autograder.engine.probes import Case, Observed, Probe, WrongReturn, only, probes_of
+from autograder.engine.load import Loaded, as_main
+from autograder.engine.notebook import matches
+from autograder.engine.probes import Case, Observed, Probe, WrongReturn
 from autograder.engine.wire import WireError, encode
 
 PUBLIC_SEED = 30
@@ -257,13 +255,7 @@ def _source_line(file: str, line: int) -> str:
     return linecache.getline(file, line).strip()[:200]
 
 
-# The child process --------------------------------------------------------------------------------------------------
-
-
-def _keep_torch_out(event: str, args: tuple) -> None:
-    """An audit hook, which unlike an import hook can't be taken away again."""
-    if event == "import" and str(args[0]).split(".")[0] == "torch":
-        raise ImportError("torch can't be imported in a NumPy exercise")
+# Shortcuts ----------------------------------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
@@ -302,61 +294,3 @@ def _raiser(dotted: str) -> Callable:
         raise Shortcut(f"`{dotted}` does this exercise for you, so it can't be used here.")
 
     return forbidden
-
-
-def _limit_memory(megabytes: int) -> None:
-    """Bound the memory that this process may still take (where the system can)."""
-    try:
-        import resource
-    except ImportError:
-        return
-    used = 0
-    with contextlib.suppress(OSError):
-        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    with contextlib.suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_AS, (used + megabytes * 2**20, resource.RLIM_INFINITY))
-        resource.setrlimit(resource.RLIMIT_FSIZE, (256 * 2**20, 256 * 2**20))
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-
-
-def main() -> None:
-    """Observe a notebook as the request on standard input asks; see :mod:`autograder.engine.sandbox`."""
-    request = json.loads(sys.stdin.readline())
-    with open(request["out"], "a", encoding="utf-8") as out:
-
-        def send(**event: Any) -> None:
-            out.write(json.dumps(event) + "\n")
-            out.flush()
-
-        if request["torch"]:
-            try:
-                import torch
-
-                torch.set_num_threads(1)
-            except ImportError:
-                send(event="no torch")
-                return
-        else:
-            sys.addaudithook(_keep_torch_out)
-        probes = only(probes_of(load_grader(Path(request["grader"]))), request["exercises"])
-        cells = read_notebook(Path(request["notebook"]))
-        _limit_memory(request["memory_mb"])
-        loaded = load(
-            cells,
-            request["names"],
-            skip={tuple(place) for place in request["skip"]},
-            before=lambda s: send(event="statement", place=list(s.place)),
-        )
-        send(event="loaded", spoiled=loaded.spoiled)
-        for exercise in request["exercises"]:
-            with ruled_out(request["forbids"].get(exercise, []), loaded.namespace):
-                for probe in only(probes, [exercise]):
-                    for case in probe.cases:
-                        send(event="case", exercise=exercise, probe=probe.name, case=case.index)
-                        send(event="record", record=observe_case(probe, case, request["seed"], loaded)[0])
-            send(event="done", exercise=exercise)
-    os._exit(0)  # threads and exit handlers of the code under test get no further turn
-
-
-if __name__ == "__main__":
-    main()
