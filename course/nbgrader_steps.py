@@ -7,12 +7,14 @@
 
 from __future__ import annotations
 
+import atexit
 import base64
 import copy
 import json
 import os
 import secrets
 import tempfile
+from functools import lru_cache
 from pathlib import Path
 
 import nbformat
@@ -20,12 +22,15 @@ from nbformat.notebooknode import NotebookNode
 from nbformat.v4 import new_output
 from nbgrader.preprocessors import NbGraderPreprocessor, SaveAutoGrades
 from nbgrader.utils import is_grade
+from traitlets import Bool
 
 from autograder.engine.assignment import Assignment, checked_name
 from autograder.engine.grade import Verdict, grade
 from autograder.engine.notebook import Cell, Code, fingerprint
 from autograder.engine.report import as_html, as_text
-from course.project import Project
+from autograder.engine.runner import Runner
+from autograder.engine.sandbox import runner_for_others
+from course.project import LESSONS, Project
 
 NOT_GRADED = "NotGraded"
 MARKERS = ("### BEGIN SOLUTION", "### END SOLUTION")
@@ -161,7 +166,15 @@ def _unique_ids(nb: NotebookNode) -> None:
 
 
 class GradeSubmission(NbGraderPreprocessor):
-    """Write a verdict into every check cell: the points as the cell's value, the explanation beside it."""
+    """Write a verdict into every check cell: the points as the cell's value, the explanation beside it.
+
+    Submissions run in a sandbox. Where there is none, grading stops, unless the configuration says
+    ``c.GradeSubmission.allow_unsandboxed = True``; then every verdict says so.
+    """
+
+    allow_unsandboxed = Bool(
+        False, help="Grade without a sandbox where none can be had: the code could read and change files of the grader."
+    ).tag(config=True)
 
     def preprocess(self, nb: NotebookNode, resources: dict) -> tuple[NotebookNode, dict]:
         """Grade the repaired submission in place. Whatever happens, no cell is left without a verdict."""
@@ -174,9 +187,10 @@ class GradeSubmission(NbGraderPreprocessor):
                 checks[meta["grade_id"]] = cell
                 cell.outputs = _not_run("This check was not run.")  # an empty cell would count as full points
         nbinfo = resources["nbgrader"]
+        runner = runner_for_strangers(self.allow_unsandboxed)
         try:
             assignment = Project().assignment(nbinfo["assignment"])
-            found = _grade(nb, assignment, class_seed(nbinfo["db_url"], nbinfo["assignment"]))
+            found = _grade(nb, assignment, class_seed(nbinfo["db_url"], nbinfo["assignment"]), runner)
             by_check = {e.grade_id: v for e, v in zip(assignment.exercises, found, strict=True)}
         except Exception as problem:
             self.log.exception("Could not grade %s of %s", nbinfo["assignment"], nbinfo["student"])
@@ -187,7 +201,8 @@ class GradeSubmission(NbGraderPreprocessor):
             return nb, resources
         for grade_id, cell in checks.items():
             if grade_id in by_check:
-                cell.outputs = _verdict_outputs(by_check[grade_id], float(cell.metadata.nbgrader.points))
+                points = float(cell.metadata.nbgrader.points)
+                cell.outputs = _verdict_outputs(by_check[grade_id], points, runner.warning)
         return nb, resources
 
 
@@ -204,23 +219,32 @@ class SaveVerdicts(SaveAutoGrades):
             self.gradebook.db.commit()
 
 
-def _grade(nb: NotebookNode, assignment: Assignment, seed: int) -> list[Verdict]:
+@lru_cache(maxsize=2)
+def runner_for_strangers(allow_unsandboxed: bool) -> Runner:
+    """What runs submissions, for as long as this process lives. Raises SandboxError if there is no sandbox."""
+    runner = runner_for_others(LESSONS, allow_unsandboxed=allow_unsandboxed)
+    atexit.register(runner.close)
+    return runner
+
+
+def _grade(nb: NotebookNode, assignment: Assignment, seed: int, runner: Runner) -> list[Verdict]:
     with tempfile.TemporaryDirectory(prefix="s30-") as folder:
         path = Path(folder) / f"{assignment.slug}.ipynb"
         path.write_text(json.dumps(nb), encoding="utf-8")
-        return grade(path, assignment, seed=seed)
+        return grade(path, assignment, seed=seed, runner=runner)
 
 
 def _not_run(sentence: str) -> list[NotebookNode]:
     return [new_output("error", ename=NOT_GRADED, evalue=sentence, traceback=[sentence])]
 
 
-def _verdict_outputs(verdict: Verdict, max_points: float) -> list[NotebookNode]:
+def _verdict_outputs(verdict: Verdict, max_points: float, warning: str) -> list[NotebookNode]:
     """What nbgrader reads as the score is the first result: one number, within bounds."""
     share = verdict.points / verdict.max_points if verdict.max_points else 0.0
     points = min(max(round(share * max_points, 6), 0.0), max_points)
+    notes = [warning] if warning else []
     return [
-        new_output("display_data", data={"text/html": as_html(verdict), "text/plain": as_text(verdict)}),
+        new_output("display_data", data={"text/html": as_html(verdict, notes), "text/plain": as_text(verdict, notes)}),
         new_output("execute_result", data={"text/plain": repr(points)}, execution_count=None),
     ]
 

@@ -1,8 +1,8 @@
 """What a process does to itself before it runs a stranger's code: namespaces, limits, no rights, fewer system calls.
 
-Linux only, but for :func:`limit_memory`, which does what it can anywhere. None of it can be undone by the process itself.
-The order is: :func:`enter_namespaces`, fork, :func:`limit` and :func:`give_up_rights` in the fork. Run as a program it
-tries all this out and says as JSON how far it came.
+Linux only, but for :func:`limit_memory`, which does what it can anywhere. The process can undo none of it. The order
+is: :func:`enter_namespaces`, fork, then :func:`limit` and :func:`give_up_rights` in the fork. Run as a program it tries
+all this out and says as JSON how far it came.
 """
 
 from __future__ import annotations

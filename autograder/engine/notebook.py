@@ -194,6 +194,8 @@ class Code:
         """Imported name → what it stands for: `nn` → `torch.nn`. Imports inside functions count too."""
         found: dict[str, str] = {}
         for statement in self.statements:
+            if "import" not in statement.cell.source:  # walking all of a notebook takes longer than parsing it
+                continue
             for node in ast.walk(statement.node):
                 if isinstance(node, ast.Import):
                     for item in node.names:

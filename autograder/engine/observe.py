@@ -14,6 +14,7 @@ import importlib.util
 import inspect
 import linecache
 import os
+import re
 import sys
 import traceback
 import types
@@ -269,16 +270,17 @@ def ruled_out(patterns: Sequence[str], namespace: dict[str, Any]) -> Iterator[No
     banned: dict[int, Callable] = {}
     places: list[tuple[dict[str, Any], str, Any, Callable]] = []
     for module in modules:
-        for attribute, value in list(vars(module).items()):
+        near = [pattern for pattern in patterns if _may_hold(module.__name__, pattern)]
+        for attribute, value in list(vars(module).items()) if near else ():
             dotted = f"{module.__name__}.{attribute}"
-            if not callable(value) or attribute.startswith("_") or not matches(dotted, patterns):
+            if not callable(value) or attribute.startswith("_") or not matches(dotted, near):
                 continue
-            by_name = any(fnmatch.fnmatchcase(dotted, pattern) for pattern in patterns)
+            by_name = any(fnmatch.fnmatchcase(dotted, pattern) for pattern in near)
             if by_name or getattr(value, "__module__", None) == module.__name__:
                 banned[id(value)] = _raiser(dotted)
             elif isinstance(value, types.BuiltinFunctionType):
                 places.append((vars(module), attribute, value, _raiser(dotted)))
-    for held in [*map(vars, modules), namespace]:
+    for held in [*map(vars, modules), namespace] if banned else ():
         places += [(held, name, value, banned[id(value)]) for name, value in held.items() if id(value) in banned]
     for held, name, _, raiser in places:
         held[name] = raiser
@@ -287,6 +289,12 @@ def ruled_out(patterns: Sequence[str], namespace: dict[str, Any]) -> Iterator[No
     finally:
         for held, name, value, _ in places:
             held[name] = value
+
+
+def _may_hold(module: str, pattern: str) -> bool:
+    """Whether a pattern can match an attribute of a module: most can't, and there are thousands."""
+    fixed = re.split(r"[*?\[]", pattern)[0]
+    return fixed.startswith(f"{module}.") or f"{module}.".startswith(fixed)
 
 
 def _raiser(dotted: str) -> Callable:

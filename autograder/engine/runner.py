@@ -23,7 +23,7 @@ import time
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 from autograder.engine.assignment import Assignment, Exercise, with_needs
 from autograder.engine.child import MAX_EVENT_BYTES
@@ -156,7 +156,7 @@ def _observe_track(
         if ending is None and not remaining:
             return
         status, sentence = ending or ("crashed", "It ended the Python process (os._exit or the like).")
-        last = events[-1] if events else {"event": "nothing"}
+        last: Record = events[-1] if events else {"event": "nothing"}
         if last["event"] == "statement":  # the cell itself, not a call of ours
             cell, line = last["place"]
             skip.add((cell, line))
@@ -286,7 +286,8 @@ class Subprocess:
     @contextlib.contextmanager
     def start(self, assignment: Assignment, request: Record) -> Iterator[Child]:
         """See :class:`Runner`."""
-        environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST", "COV_", "JUPYTER", "NBGRADER"))}
+        ours = ("PYTEST", "COV_", "JUPYTER", "NBGRADER")
+        environment = {k: v for k, v in os.environ.items() if not k.startswith(ours)}
         with tempfile.TemporaryDirectory(prefix="s30-", ignore_cleanup_errors=True) as folder:
             process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "autograder.engine.child"],

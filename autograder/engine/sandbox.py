@@ -19,6 +19,7 @@ import sys
 import sysconfig
 import threading
 from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -29,13 +30,20 @@ from autograder.engine.isolate import TMP_MB
 from autograder.engine.observe import Record
 from autograder.engine.runner import SINGLE, STARTING, Child, Runner, Subprocess
 
-UNSANDBOXED = "Graded without a sandbox: the code could read and change files of the grader, so this is not to be relied on."
+UNSANDBOXED = "Graded without a sandbox: the code could read and change files of the grader."
 MAX_PARENTS = 4
 _ENGINE = ("__init__", "child", "errors", "isolate", "load", "notebook", "observe", "probes", "warm", "wire")
 _HOME = "/s30"  # in the sandbox
 _SYSTEM = ("/lib", "/lib32", "/lib64", "/usr/lib", "/usr/lib32", "/usr/lib64", "/usr/local/lib", "/nix/store")
 _DEVICES = ("null", "zero", "full", "random", "urandom")
-_ENVIRONMENT = {"HOME": "/tmp", "LANG": "C.UTF-8", "LOGNAME": "learner", "MPLBACKEND": "Agg", **SINGLE}
+_ENVIRONMENT = {
+    "HOME": "/tmp",
+    "LANG": "C.UTF-8",
+    "LOGNAME": "learner",
+    "MALLOC_ARENA_MAX": "2",  # every arena sets address space aside, which is limited
+    "MPLBACKEND": "Agg",
+    **SINGLE,
+}
 
 
 class SandboxError(UserError):
@@ -79,7 +87,7 @@ def protection() -> Protection:
         tried = subprocess.run(command, env={}, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
         outcome = json.loads(tried.stdout)
     except subprocess.TimeoutExpired:
-        return Protection(False, False, False, "bubblewrap does not come to an end.", "Try it: bwrap --ro-bind / / true")
+        return Protection(False, False, False, "bubblewrap does not come to an end.", _advice())
     except ValueError:
         said = tried.stderr.strip().splitlines()[-1:] or ["it says nothing"]
         return Protection(False, False, False, f"bubblewrap can't make a sandbox: {said[0]}.", _advice())
@@ -154,6 +162,8 @@ class Sandbox:
         self._lessons = {name: _source(name) for name in lessons}
         self._parents: dict[tuple[Path, int, bool], _Parent] = {}
         self._lock = threading.Lock()
+        # A parent dies with the thread that started it (--die-with-parent), so all are started from one that stays
+        self._starter = ThreadPoolExecutor(max_workers=1)
 
     @contextlib.contextmanager
     def start(self, assignment: Assignment, request: Record) -> Iterator[Child]:
@@ -173,7 +183,7 @@ class Sandbox:
                 os.close(writer)
                 theirs.close()
             try:
-                yield _Child(reader, ours, None if self._warm else parent)
+                yield _Child(reader, ours, parent, in_parent=not self._warm)
             finally:
                 if not self._warm:
                     parent.close()
@@ -191,12 +201,12 @@ class Sandbox:
                 if fresh:
                     while len(self._parents) >= MAX_PARENTS:
                         self._parents.pop(next(iter(self._parents))).close()
-                    self._parents[key] = self._started(assignment, torch)
+                    self._parents[key] = self._starter.submit(self._started, assignment, torch).result()
                 parent = self._parents[key]
                 try:
                     socket.send_fds(parent.socket, [b"r"], descriptors)
                     return parent
-                except OSError:  # it is gone, whatever ended it
+                except OSError:  # it is gone, whatever ended it; or was closed because of that
                     self._parents.pop(key).close()
                     if fresh:
                         raise
@@ -213,6 +223,7 @@ class Sandbox:
         with self._lock:
             while self._parents:
                 self._parents.popitem()[1].close()
+        self._starter.shutdown()
 
     def __enter__(self) -> Sandbox:
         return self
@@ -226,7 +237,7 @@ class _Parent:
 
     def __init__(self, files: dict[str, Path], hidden: Sequence[Path], settings: Record) -> None:
         self.socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        settings |= {"socket": theirs.fileno(), "packages": list(_packages())}
+        settings |= {"socket": theirs.fileno(), "packages": [_places(folder)[-1] for folder in _packages()]}
         bwrap = shutil.which("bwrap") or "bwrap"
         with theirs:
             self._process = subprocess.Popen(
@@ -273,18 +284,22 @@ class _Parent:
 class _Child:
     """A request that is being served; closing `control` ends it."""
 
-    def __init__(self, channel: int, control: socket.socket, parent: _Parent | None) -> None:
+    def __init__(self, channel: int, control: socket.socket, parent: _Parent, *, in_parent: bool) -> None:
         self.channel = channel
         self._control = control
-        self._parent = parent  # if the request runs in that very process
+        self._parent = parent
+        self._in_parent = in_parent  # it runs in that very process
 
     def ended(self, seconds: float) -> int | None:
-        if self._parent is not None:
+        if self._in_parent:
             return self._parent.wait(seconds)
         ready, _, _ = select.select([self._control], [], [], seconds)
         if not ready:
             return None
-        return int(self._control.recv(16) or b"-9")  # nothing is said if all of the sandbox was ended
+        status = self._control.recv(16)
+        if not status:  # whoever should say it was ended as well, and so probably was everything in the sandbox
+            self._parent.close()
+        return int(status or b"-9")
 
 
 # The command line ---------------------------------------------------------------------------------------------------
@@ -304,16 +319,34 @@ def _packages() -> Iterator[str]:
     installed = {sysconfig.get_path(name) for name in ("purelib", "platlib")}
     for entry in sys.path:
         if Path(entry).is_dir() and (entry in installed or Path(entry).name in ("site-packages", "dist-packages")):
-            yield entry
+            yield os.path.realpath(entry)
 
 
-def _libraries() -> list[str]:
-    """Folders with Python, its packages and shared libraries; none lies in another."""
+def _libraries() -> dict[str, str]:
+    """Folders with Python, its packages and shared libraries → where they go in the sandbox.
+
+    Packages move, for a virtual environment may lie anywhere, below /tmp too; with the `lib` that they lie in, because
+    some find shared libraries there.
+    """
     interpreter = Path(_interpreter())
-    prefixes = {sys.base_prefix, sys.base_exec_prefix, sys.prefix, sys.exec_prefix, str(interpreter.parents[1])}
-    wanted = {f"{prefix}/{name}" for prefix in prefixes for name in ("lib", "lib64")} | set(_SYSTEM) | set(_packages())
-    there = sorted(folder for folder in wanted if Path(folder).is_dir())
-    return [folder for folder in there if not any(folder.startswith(f"{other}/") for other in there)]
+    bases = {sys.base_prefix, sys.base_exec_prefix, str(interpreter.parents[1])}
+    fixed = [f"{base}/{name}" for base in sorted(bases) for name in ("lib", "lib64")] + [*_SYSTEM]
+    found = {folder: folder for folder in fixed if Path(folder).is_dir()}
+    for folder in _packages():
+        lib = os.path.realpath(f"{sys.prefix}/lib")
+        root = lib if folder.startswith(f"{lib}/") else folder
+        found.setdefault(root, f"{_HOME}/packages/{len(found)}")
+    return found
+
+
+def _places(folder: str) -> list[str]:
+    """Where a folder of this machine can be seen in the sandbox."""
+    return [
+        place + folder.removeprefix(root)
+        for root, place in _libraries().items()
+        for root in {root, os.path.realpath(root)}
+        if folder.startswith(f"{root}/") or folder == root
+    ]
 
 
 def _source(module: str) -> tuple[str, Path]:
@@ -337,17 +370,26 @@ def _bwrap(bwrap: str, hidden: Sequence[Path], *, sized: bool, files: dict[str, 
     """
     interpreter, libraries, engine = _interpreter(), _libraries(), Path(__file__).resolve().parent
     command = [bwrap, "--unshare-all", "--unshare-user", "--die-with-parent", "--new-session", "--clearenv"]
-    command += ["--uid", "1000", "--gid", "1000", "--cap-drop", "ALL", "--hostname", "s30"]  # never 0: it can't be nested
+    command += [
+        "--uid",
+        "1000",
+        "--gid",
+        "1000",
+        "--cap-drop",
+        "ALL",
+        "--hostname",
+        "s30",
+    ]  # never 0: it can't be nested
     for name, value in {**_ENVIRONMENT, "PYTHONPATH": _HOME}.items():
         command += ["--setenv", name, value]
-    for folder in libraries:
-        command += ["--ro-bind", folder, folder]
+    for folder, place in libraries.items():
+        command += ["--ro-bind", folder, place]
     command += ["--ro-bind", interpreter, interpreter]
     for name in ("/etc/ld.so.cache", "/etc/alternatives"):
         command += ["--ro-bind-try", name, name]
     ours = [f"{folder}/{package}" for folder in _packages() for package in ("autograder", "course")]
-    private = {str(folder) for folder in hidden} | {folder for folder in ours if Path(folder).is_dir()}
-    masks = sorted(folder for folder in private if any(folder.startswith(f"{other}/") for other in libraries))
+    private = [*map(str, hidden), *(folder for folder in ours if Path(folder).is_dir())]
+    masks = sorted({place for folder in private for place in _places(folder)})
     for folder in masks:
         command += ["--tmpfs", folder]
     held = {f"{_HOME}/autograder/engine/{name}.py": engine / f"{name}.py" for name in _ENGINE}
@@ -362,5 +404,3 @@ def _bwrap(bwrap: str, hidden: Sequence[Path], *, sized: bool, files: dict[str, 
     for folder in ("/", *masks):
         command += ["--remount-ro", folder]
     return [*command, "--chdir", "/tmp", "--"]
-
-
