@@ -26,7 +26,7 @@ from traitlets import Bool
 
 from autograder.engine.assignment import Assignment, checked_name
 from autograder.engine.grade import Verdict, grade
-from autograder.engine.notebook import Cell, Code, fingerprint
+from autograder.engine.notebook import Cell, Code
 from autograder.engine.report import as_html, as_text
 from autograder.engine.runner import Runner
 from autograder.engine.sandbox import runner_for_others
@@ -123,7 +123,7 @@ def _find(wanted: NotebookNode, cells: list[NotebookNode]) -> NotebookNode | Non
         name = meta["grade_id"]
         stub = Code([Cell(0, "code", wanted.source)]).definition(name)
         defining = [c for c in cells if _defines(c, name, None)]
-        solved = [c for c in defining if _defines(c, name, fingerprint(stub.node) if stub else None)]
+        solved = [c for c in defining if _defines(c, name, stub.fingerprint if stub else None)]
         candidates = solved or defining or candidates
     if not candidates and meta["grade"] and not meta["solution"]:
         name = checked_name(Cell(0, "code", wanted.source))
@@ -137,7 +137,7 @@ def _defines(cell: NotebookNode, name: str, stub: str | None) -> bool:
     found = code.definition(name)
     if found is None:
         return code.breakage(name) is not None
-    return stub is None or fingerprint(found.node) != stub
+    return stub is None or found.fingerprint != stub
 
 
 def _restore(cell: NotebookNode, wanted: NotebookNode) -> None:

@@ -120,11 +120,7 @@ MISTAKES = read_mistakes(FIXTURE.mistakes(SLUG))
 
 def mistaken_source(course: Course, mistake: Mistake) -> str:
     """The cell of the mistake's exercise with the mistake in it."""
-    source = "".join(course.cells()[mistake.exercise]["source"])
-    for old, new in mistake.change.items():
-        assert old in source
-        source = source.replace(old, new)
-    return source
+    return mistake.source("".join(course.cells()[mistake.exercise]["source"]))
 
 
 def rounds(mistakes: Iterable[Mistake], assignment: Assignment) -> list[dict[str, Mistake]]:

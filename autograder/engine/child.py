@@ -80,7 +80,7 @@ def _observe(request: Record, probes: list[Probe], send: Send) -> None:
     random.seed(0)  # what a notebook draws without a seed is the same in every run: so are the verdicts
     np.random.seed(0)
     if "torch" in sys.modules:
-        sys.modules["torch"].manual_seed(0)
+        sys.modules["torch"].default_generator.manual_seed(0)
     loaded = load(
         [Cell(number, "code", source) for number, source in request["cells"]],
         request["names"],

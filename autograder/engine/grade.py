@@ -27,7 +27,7 @@ from autograder.engine.keys import (
     read_key,
     sketch,
 )
-from autograder.engine.notebook import Code, fingerprint, read_notebook
+from autograder.engine.notebook import Code, read_notebook
 from autograder.engine.observe import PUBLIC_SEED, Record
 from autograder.engine.runner import Limits, Observations, Runner, Subprocess, observe_notebook
 from autograder.engine.wire import WireError, decode
@@ -171,7 +171,7 @@ def static_verdict(exercise: Exercise, code: Code) -> Verdict | None:
             f"What to do: was it renamed, or its cell deleted? Get the stub back from release/, the cell "
             f"`{exercise.name}`.",
         )
-    if fingerprint(definition.node) == exercise.stub:
+    if definition.fingerprint == exercise.stub:
         return _verdict(exercise, "not_attempted", f"`{exercise.name}` is still the stub.")
     ruled_out = [*ALWAYS_FORBIDDEN, *exercise.forbids, *(["torch"] if exercise.track != "torch" else [])]
     found = code.shortcut(exercise.name, ruled_out, exercise.stub)

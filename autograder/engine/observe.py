@@ -21,6 +21,8 @@ import types
 import warnings
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -206,7 +208,7 @@ def _seeded(*seed: int) -> Iterator[None]:
     torch_state = torch.get_rng_state() if torch else None
     np.random.seed(seed)
     if torch:
-        torch.manual_seed(hash(seed) % 2**31)
+        torch.default_generator.manual_seed(hash(seed) % 2**31)  # that of the CPU; all others take long to reach
     try:
         yield
     finally:
@@ -259,29 +261,61 @@ def _source_line(file: str, line: int) -> str:
 # Shortcuts ----------------------------------------------------------------------------------------------------------
 
 
+@dataclass
+class _Library:
+    """The modules of a package that were loaded when it was looked at, and where they hold each callable.
+
+    Looking at a large package takes long, and copies most of its memory in a process that was forked: so it is done
+    once, before the fork, and not in every child.
+    """
+
+    loaded: int  # modules of all packages
+    names: str  # of its own, a line each
+    holders: dict[int, list[tuple[dict[str, Any], str]]]  # id of a callable → namespaces and names
+
+
+@cache
+def library(root: str) -> _Library:
+    """What is loaded of a package, as of the first call."""
+    names = [name for name, module in list(sys.modules.items()) if name.split(".")[0] == root and module is not None]
+    holders: dict[int, list[tuple[dict[str, Any], str]]] = {}
+    for held in [vars(sys.modules[name]) for name in names]:
+        for name, value in held.items():
+            if callable(value):
+                holders.setdefault(id(value), []).append((held, name))
+    return _Library(len(sys.modules), "\n".join(["", *names, ""]), holders)
+
+
 @contextlib.contextmanager
 def ruled_out(patterns: Sequence[str], namespace: dict[str, Any]) -> Iterator[None]:
     """Within the block, what `patterns` name raises, by whatever name modules and `namespace` hold it.
 
     What a forbidden module merely imports is left alone, for others need it too.
     """
-    roots = {pattern.split(".")[0] for pattern in patterns}
-    modules = [m for name, m in list(sys.modules.items()) if m is not None and name.split(".")[0] in roots]
     banned: dict[int, Callable] = {}
     places: list[tuple[dict[str, Any], str, Any, Callable]] = []
-    for module in modules:
-        near = [pattern for pattern in patterns if _may_hold(module.__name__, pattern)]
-        for attribute, value in list(vars(module).items()) if near else ():
-            dotted = f"{module.__name__}.{attribute}"
-            if not callable(value) or attribute.startswith("_") or not matches(dotted, near):
-                continue
-            by_name = any(fnmatch.fnmatchcase(dotted, pattern) for pattern in near)
-            if by_name or getattr(value, "__module__", None) == module.__name__:
-                banned[id(value)] = _raiser(dotted)
-            elif isinstance(value, types.BuiltinFunctionType):
-                places.append((vars(module), attribute, value, _raiser(dotted)))
-    for held in [*map(vars, modules), namespace] if banned else ():
+    namespaces = [namespace]
+    for root in {pattern.split(".")[0] for pattern in patterns}:
+        known = library(root)
+        near = {name for pattern in patterns for name in _near(pattern, known.names)}
+        if len(sys.modules) != known.loaded:
+            late = [n for n in list(sys.modules) if n.split(".")[0] == root and f"\n{n}\n" not in known.names]
+            namespaces += [vars(sys.modules[name]) for name in late if sys.modules[name] is not None]
+            near |= set(late)
+        for module in filter(None, map(sys.modules.get, sorted(near))):
+            for attribute, value in list(vars(module).items()):
+                dotted = f"{module.__name__}.{attribute}"
+                if not callable(value) or attribute.startswith("_") or not matches(dotted, patterns):
+                    continue
+                by_name = any(fnmatch.fnmatchcase(dotted, pattern) for pattern in patterns)
+                if by_name or getattr(value, "__module__", None) == module.__name__:
+                    banned[id(value)] = _raiser(dotted)
+                    places += [(*h, value, banned[id(value)]) for h in known.holders.get(id(value), ())]
+                elif isinstance(value, types.BuiltinFunctionType):
+                    places.append((vars(module), attribute, value, _raiser(dotted)))
+    for held in namespaces if banned else ():
         places += [(held, name, value, banned[id(value)]) for name, value in held.items() if id(value) in banned]
+    places = [(held, name, value, raiser) for held, name, value, raiser in places if held.get(name) is value]
     for held, name, _, raiser in places:
         held[name] = raiser
     try:
@@ -291,10 +325,12 @@ def ruled_out(patterns: Sequence[str], namespace: dict[str, Any]) -> Iterator[No
             held[name] = value
 
 
-def _may_hold(module: str, pattern: str) -> bool:
-    """Whether a pattern can match an attribute of a module: most can't, and there are thousands."""
+def _near(pattern: str, names: str) -> Iterator[str]:
+    """The modules, of those in lines, that may hold what a pattern names: those above it, and those that it covers."""
     fixed = re.split(r"[*?\[]", pattern)[0]
-    return fixed.startswith(f"{module}.") or f"{module}.".startswith(fixed)
+    parts = fixed.split(".")
+    yield from (".".join(parts[:n]) for n in range(1, len(parts) + 1))
+    yield from re.findall(rf"\n({re.escape(fixed)}.*)", names)
 
 
 def _raiser(dotted: str) -> Callable:

@@ -38,7 +38,7 @@ def main() -> None:
     sys.path += settings["packages"]
     host = socket.socket(fileno=settings["socket"])
     from autograder.engine.child import prepare
-    from autograder.engine.observe import load_grader
+    from autograder.engine.observe import library, load_grader
     from autograder.engine.probes import probes_of
 
     torch = prepare(settings["torch"])
@@ -46,6 +46,8 @@ def main() -> None:
         with contextlib.suppress(ImportError):
             importlib.import_module(module)
     probes = probes_of(load_grader(Path(settings["grader"])))
+    if settings["torch"]:
+        library("torch")
     del sys.argv[1:]
     nowhere = os.open(os.devnull, os.O_RDWR)
     for standard in (0, 1, 2):
