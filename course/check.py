@@ -20,7 +20,6 @@ from autograder.engine.notebook import (
     Code,
     NotebookError,
     Statement,
-    fingerprint,
     keep_last,
     read_notebook,
     set_elsewhere,
@@ -28,7 +27,7 @@ from autograder.engine.notebook import (
 from autograder.engine.observe import PUBLIC_SEED, load_grader, observe_case, ruled_out
 from autograder.engine.probes import only, probes_of
 from autograder.engine.report import as_html, as_text, number
-from autograder.engine.sandbox import Observations
+from autograder.engine.runner import Observations
 
 
 class CheckFailed(Exception):
@@ -129,7 +128,7 @@ class Checker:
         mine = code.definition(exercise.name)
         if verdict.status == "passed" and mine:
             theirs = _in_file(exercise)
-            if theirs and fingerprint(theirs.node) != fingerprint(mine.node):
+            if theirs and theirs.fingerprint != mine.fingerprint:
                 yield f"the file still holds another version of `{exercise.name}`: save the notebook (Ctrl+S)."
 
     def __repr__(self) -> str:

@@ -19,6 +19,7 @@ from rich.table import Table
 from autograder.engine.errors import UserError
 from autograder.engine.mistakes import read_mistakes
 from autograder.engine.report import number
+from autograder.engine.sandbox import protection
 from course.gradebook import register
 from course.project import Project
 
@@ -114,7 +115,9 @@ def run(project: Project, console: Console) -> Path:
 
     grades = folder / "grades.csv"
     database = ("--db", f"sqlite:///{folder / 'gradebook.db'}")
-    _run(say, project.root, "autograde", SLUG, "--course-dir", str(folder))
+    # This class is no stranger: where there is no sandbox its code may run without
+    trusted = () if protection().sandboxed else ("--GradeSubmission.allow_unsandboxed=True",)
+    _run(say, project.root, "autograde", SLUG, "--course-dir", str(folder), *trusted)
     _run(say, project.root, "generate_feedback", SLUG, "--course-dir", str(folder))
     _run(say, project.root, "export", *database, "--to", str(grades))
     _print_gradebook(project, folder, console)

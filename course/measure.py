@@ -17,11 +17,11 @@ from typing import Any
 from autograder.engine.assignment import Assignment
 from autograder.engine.errors import UserError
 from autograder.engine.grade import grade
-from autograder.engine.mistakes import Mistake, MistakeError, read_mistakes
+from autograder.engine.mistakes import Mistake, read_mistakes
 from autograder.engine.notebook import Code, read_notebook
 from autograder.engine.observe import PUBLIC_SEED
 from autograder.engine.probes import only
-from autograder.engine.sandbox import Limits
+from autograder.engine.runner import Limits
 from course.alternatives import Alternatives, read_alternatives
 from course.audit import NOT_APPLICABLE, OK, Measured
 from course.changes import layouts
@@ -75,7 +75,8 @@ def _mistakes(bench: Bench, mistakes: list[Mistake], found: dict[str, Measured],
         which = mistake.exercise, mistake.name
         found[mistake.exercise].mistakes[mistake.name] = ""  # in the order of the file
         patience = bench.patience([mistake.exercise], SEEDS)
-        trials[which] = Trial([mistake.exercise], SEEDS, patience, {mistake.exercise: _mistaken(bench, mistake)})
+        source = mistake.source(bench.definition(mistake.exercise).cell.source)
+        trials[which] = Trial([mistake.exercise], SEEDS, patience, {mistake.exercise: source})
         own[which] = f"Likely cause: {mistake.hint}"
     for (name, mistaken), trial, seen in bench.run(trials):
         verdict = bench.verdict(name, trial, seen)
@@ -87,15 +88,6 @@ def _mistakes(bench: Bench, mistakes: list[Mistake], found: dict[str, Measured],
             word = f"shows the hint of `{hints[shown[0]]}`" if shown else f"shows no hint ({verdict.status})"
         found[name].mistakes[mistaken] = word
         keep(name, f"the mistake `{mistaken}`", seen, False)
-
-
-def _mistaken(bench: Bench, mistake: Mistake) -> str:
-    source = bench.definition(mistake.exercise).cell.source
-    for old, new in mistake.change.items():
-        if old not in source:
-            raise MistakeError(f"{mistake.exercise}/{mistake.name}: the reference does not contain {old!r}.")
-        source = source.replace(old, new)
-    return source
 
 
 def _cheats(bench: Bench, found: dict[str, Measured]) -> None:

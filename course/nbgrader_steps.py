@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import atexit
 import base64
 import copy
 import dataclasses
@@ -16,6 +17,7 @@ import json
 import os
 import secrets
 import tempfile
+from functools import lru_cache
 from pathlib import Path
 
 import nbformat
@@ -23,13 +25,16 @@ from nbformat.notebooknode import NotebookNode
 from nbformat.v4 import new_output
 from nbgrader.preprocessors import NbGraderPreprocessor, SaveAutoGrades
 from nbgrader.utils import is_grade
+from traitlets import Bool
 
 from autograder.engine.assignment import Assignment, checked_name
 from autograder.engine.grade import Verdict, grade
-from autograder.engine.notebook import Cell, Code, fingerprint
+from autograder.engine.notebook import Cell, Code
 from autograder.engine.report import as_html, as_text
+from autograder.engine.runner import Runner
+from autograder.engine.sandbox import runner_for_others
 from course.gradebook import GradebookError, other_cells
-from course.project import Project
+from course.project import LESSONS, Project
 
 NOT_GRADED = "NotGraded"
 MARKERS = ("### BEGIN SOLUTION", "### END SOLUTION")
@@ -135,7 +140,7 @@ def _find(wanted: NotebookNode, cells: list[NotebookNode]) -> NotebookNode | Non
         name = meta["grade_id"]
         stub = Code([Cell(0, "code", wanted.source)]).definition(name)
         defining = [c for c in cells if _defines(c, name, None)]
-        solved = [c for c in defining if _defines(c, name, fingerprint(stub.node) if stub else None)]
+        solved = [c for c in defining if _defines(c, name, stub.fingerprint if stub else None)]
         candidates = solved or defining or candidates
     if not candidates and meta["grade"] and not meta["solution"]:
         name = checked_name(Cell(0, "code", wanted.source))
@@ -149,7 +154,7 @@ def _defines(cell: NotebookNode, name: str, stub: str | None) -> bool:
     found = code.definition(name)
     if found is None:
         return code.breakage(name) is not None
-    return stub is None or fingerprint(found.node) != stub
+    return stub is None or found.fingerprint != stub
 
 
 def _restore(cell: NotebookNode, wanted: NotebookNode) -> None:
@@ -178,7 +183,15 @@ def _unique_ids(nb: NotebookNode) -> None:
 
 
 class GradeSubmission(NbGraderPreprocessor):
-    """Write a verdict into every check cell: the points as the cell's value, the explanation beside it."""
+    """Write a verdict into every check cell: the points as the cell's value, the explanation beside it.
+
+    Submissions run in a sandbox. Where there is none, grading stops, unless the configuration says
+    ``c.GradeSubmission.allow_unsandboxed = True``; then every verdict says so.
+    """
+
+    allow_unsandboxed = Bool(
+        False, help="Grade without a sandbox where none can be had: the code could read and change files of the grader."
+    ).tag(config=True)
 
     def preprocess(self, nb: NotebookNode, resources: dict) -> tuple[NotebookNode, dict]:
         """Grade the repaired submission in place. Whatever happens, no cell is left without a verdict."""
@@ -191,9 +204,10 @@ class GradeSubmission(NbGraderPreprocessor):
                 checks[meta["grade_id"]] = cell
                 cell.outputs = _not_run("This check was not run.")  # an empty cell would count as full points
         nbinfo = resources["nbgrader"]
+        runner = runner_for_strangers(self.allow_unsandboxed)
         try:
             assignment = Project().assignment(nbinfo["assignment"])
-            found = _grade(nb, assignment, class_seed(nbinfo["db_url"], nbinfo["assignment"]))
+            found = _grade(nb, assignment, class_seed(nbinfo["db_url"], nbinfo["assignment"]), runner)
             by_check = {e.grade_id: v for e, v in zip(assignment.exercises, found, strict=True)}
         except Exception as problem:
             self.log.exception("Could not grade %s of %s", nbinfo["assignment"], nbinfo["student"])
@@ -204,7 +218,8 @@ class GradeSubmission(NbGraderPreprocessor):
             return nb, resources
         for grade_id, cell in checks.items():
             if grade_id in by_check:
-                cell.outputs = _verdict_outputs(by_check[grade_id], float(cell.metadata.nbgrader.points))
+                points = float(cell.metadata.nbgrader.points)
+                cell.outputs = _verdict_outputs(by_check[grade_id], points, runner.warning)
         return nb, resources
 
 
@@ -221,24 +236,33 @@ class SaveVerdicts(SaveAutoGrades):
             self.gradebook.db.commit()
 
 
-def _grade(nb: NotebookNode, assignment: Assignment, seed: int) -> list[Verdict]:
+@lru_cache(maxsize=2)
+def runner_for_strangers(allow_unsandboxed: bool) -> Runner:
+    """What runs submissions, for as long as this process lives. Raises SandboxError if there is no sandbox."""
+    runner = runner_for_others(LESSONS, allow_unsandboxed=allow_unsandboxed)
+    atexit.register(runner.close)
+    return runner
+
+
+def _grade(nb: NotebookNode, assignment: Assignment, seed: int, runner: Runner) -> list[Verdict]:
     with tempfile.TemporaryDirectory(prefix="s30-") as folder:
         path = Path(folder) / f"{assignment.slug}.ipynb"
         path.write_text(json.dumps(nb), encoding="utf-8")
-        return grade(path, assignment, seed=seed)
+        return grade(path, assignment, seed=seed, runner=runner)
 
 
 def _not_run(sentence: str) -> list[NotebookNode]:
     return [new_output("error", ename=NOT_GRADED, evalue=sentence, traceback=[sentence])]
 
 
-def _verdict_outputs(verdict: Verdict, max_points: float) -> list[NotebookNode]:
+def _verdict_outputs(verdict: Verdict, max_points: float, warning: str) -> list[NotebookNode]:
     """What nbgrader reads as the score is the first result: one number, within bounds."""
     share = verdict.points / verdict.max_points if verdict.max_points else 0.0
     points = min(max(round(share * max_points, 6), 0.0), max_points)
     verdict = dataclasses.replace(verdict, points=points, max_points=max_points)  # what it is worth to this class
+    notes = [warning] if warning else []
     return [
-        new_output("display_data", data={"text/html": as_html(verdict), "text/plain": as_text(verdict)}),
+        new_output("display_data", data={"text/html": as_html(verdict, notes), "text/plain": as_text(verdict, notes)}),
         new_output("execute_result", data={"text/plain": repr(points)}, execution_count=None),
     ]
 

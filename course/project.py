@@ -12,6 +12,11 @@ from autograder.engine.assignment import Assignment, read_exercises
 from autograder.engine.errors import UserError
 
 SLUG = re.compile(r"\d\d_\w+")
+LESSONS = (
+    "course",
+    "course.gradcheck",
+    "course.plots",
+)  # what notebooks import; nothing else of the course is shown them
 
 
 class UnknownAssignment(UserError):

@@ -23,7 +23,7 @@ from autograder.engine.load import cell_file
 from autograder.engine.notebook import Cell, Code, Statement, read_notebook
 from autograder.engine.observe import PUBLIC_SEED, Record, load_grader, observe_case, ruled_out
 from autograder.engine.probes import only, probes_of
-from autograder.engine.sandbox import Limits, Observations
+from autograder.engine.runner import Limits, Observations
 from course.changes import Change
 
 SECOND_SEED = 101

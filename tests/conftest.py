@@ -23,7 +23,7 @@ from autograder.engine.load import load
 from autograder.engine.notebook import Cell, Code, read_notebook, runs_in_grading
 from autograder.engine.observe import PUBLIC_SEED, load_grader, observe_case
 from autograder.engine.probes import probes_of
-from autograder.engine.sandbox import Limits
+from autograder.engine.runner import Limits
 from course.project import Project
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -37,7 +37,7 @@ ENTRANCE, LSTM = "00_numpy_and_pytorch_for_deep_learning", "03_lstm_understandin
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium; .ci/chromium installs Debian's"),
+    pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium; .ci/system-packages installs Debian's"),
 ]
 
 

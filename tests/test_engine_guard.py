@@ -25,9 +25,9 @@ from autograder.engine.assignment import Assignment, with_needs
 from autograder.engine.compare import Difference
 from autograder.engine.grade import STATUSES, Verdict, grade, public_key
 from autograder.engine.keys import AnswerKeyError, Key, expect, read_tree, record_key, write_key
-from autograder.engine.notebook import Code, fingerprint
+from autograder.engine.notebook import Code, fingerprint, read_notebook
 from autograder.engine.observe import PUBLIC_SEED
-from autograder.engine.sandbox import Observations, observe_notebook
+from autograder.engine.runner import Observations, observe_notebook
 
 SECRET = 987654
 FOLDER = TemporaryDirectory(prefix="canaries-")  # goes when the tests end
@@ -97,10 +97,10 @@ def test_a_healthy_engine_gets_everything_right():
 # The engine sabotaged -----------------------------------------------------------------------------------------------
 
 
-def observed_reference(notebook: Path, assignment: Assignment, *args: Any, **how: Any) -> Observations:
+def observed_reference(cells: Any, assignment: Assignment, *args: Any, **how: Any) -> Observations:
     """What grading would see if it looked at the reference in place of the submission."""
     assert assignment.reference is not None
-    return observe_notebook(assignment.reference, assignment, *args, **{**how, "skip": ()})
+    return observe_notebook(read_notebook(assignment.reference), assignment, *args, **{**how, "skip": ()})
 
 
 def key_with(**changes: Any) -> Callable:

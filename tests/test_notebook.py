@@ -515,6 +515,15 @@ def test_what_is_allowed_is_not_found(source, body):
     assert shortcut(source, body, ["torch.nn.LSTM*"]) is None
 
 
+@pytest.mark.parametrize(
+    "door",
+    ["torch._VF.lstm", "torch.ops.aten.lstm.input", "torch._C._VariableFunctions.lstm", "torch.nn.functional._VF.lstm"],
+)
+def test_a_private_door_to_a_forbidden_function_is_a_shortcut(door):
+    assert shortcut("import torch", f"return {door}(x)", ["torch.lstm*"]) == door
+    assert shortcut("import torch", f"return {door}(x)", ["torch.gru*"]) is None
+
+
 def test_the_place_of_a_shortcut_is_that_of_the_helper():
     cells = code_cells("import torch", "a = 1\ndef helper(): return torch.nn.LSTM(1, 1)", "def f(x): return helper()")
     found = Code(cells).shortcut("f", ["torch.nn.LSTM"])

@@ -22,7 +22,7 @@ from autograder.engine.grade import Verdict, grade
 from autograder.engine.keys import AnswerKeyError, record_key
 from autograder.engine.mistakes import Mistake, read_mistakes
 from autograder.engine.observe import PUBLIC_SEED, load_grader
-from autograder.engine.sandbox import Limits
+from autograder.engine.runner import Limits
 from autograder.engine.wire import Opaque, Tensor
 from course.build import compile_assignment, install
 from course.project import Project
@@ -120,11 +120,7 @@ MISTAKES = read_mistakes(FIXTURE.mistakes(SLUG))
 
 def mistaken_source(course: Course, mistake: Mistake) -> str:
     """The cell of the mistake's exercise with the mistake in it."""
-    source = "".join(course.cells()[mistake.exercise]["source"])
-    for old, new in mistake.change.items():
-        assert old in source
-        source = source.replace(old, new)
-    return source
+    return mistake.source("".join(course.cells()[mistake.exercise]["source"]))
 
 
 def rounds(mistakes: Iterable[Mistake], assignment: Assignment) -> list[dict[str, Mistake]]:

@@ -27,9 +27,9 @@ from autograder.engine.keys import (
     read_key,
     sketch,
 )
-from autograder.engine.notebook import Code, fingerprint, read_notebook
+from autograder.engine.notebook import Code, read_notebook
 from autograder.engine.observe import PUBLIC_SEED, Record
-from autograder.engine.sandbox import Limits, Observations, observe_notebook
+from autograder.engine.runner import Limits, Observations, Runner, Subprocess, observe_notebook
 from autograder.engine.wire import WireError, decode
 
 STATUSES = (
@@ -94,6 +94,7 @@ def grade(
     seed: int = PUBLIC_SEED,
     exercises: Collection[str] | None = None,
     limits: Limits | None = None,
+    runner: Runner | None = None,
 ) -> list[Verdict]:
     """Grade a notebook file.
 
@@ -103,6 +104,7 @@ def grade(
         seed: a second seed at which everything must be right as well; needs the reference.
         exercises: names to grade (default all); what they need is observed too.
         limits: of time and memory.
+        runner: what runs the code; by default a plain process, which is for one's own work only.
 
     Raises:
         NotebookError: the file is no notebook.
@@ -115,12 +117,13 @@ def grade(
     static = {e.name: static_verdict(e, code) for e in assignment.exercises if e.name in closed}
     attempted = [name for name, verdict in static.items() if verdict is None]
     stubs = later_stubs(assignment, code)
-    seen = observe_notebook(notebook, assignment, attempted, skip=stubs, limits=limits)
+    runner = runner or Subprocess()
+    seen = observe_notebook(cells, assignment, attempted, runner, skip=stubs, limits=limits)
     found = verdicts(assignment, code, seen, PUBLIC_SEED, {}, closed)
     right = [v.name for v in found if v.points > 0]
     if seed != PUBLIC_SEED and right:
         # In a process of its own, of whose texts nothing is shown: the code that is told the seed can't pass it on.
-        again = observe_notebook(notebook, assignment, right, seed=seed, skip=stubs, limits=limits)
+        again = observe_notebook(cells, assignment, right, runner, seed=seed, skip=stubs, limits=limits)
         seen.records |= again.records
         seen.ended |= {
             name: (status, "On inputs other than the public ones.") for name, (status, _) in again.ended.items()
@@ -168,7 +171,7 @@ def static_verdict(exercise: Exercise, code: Code) -> Verdict | None:
             f"What to do: was it renamed, or its cell deleted? Get the stub back from release/, the cell "
             f"`{exercise.name}`.",
         )
-    if fingerprint(definition.node) == exercise.stub:
+    if definition.fingerprint == exercise.stub:
         return _verdict(exercise, "not_attempted", f"`{exercise.name}` is still the stub.")
     ruled_out = [*ALWAYS_FORBIDDEN, *exercise.forbids, *(["torch"] if exercise.track != "torch" else [])]
     found = code.shortcut(exercise.name, ruled_out, exercise.stub)

@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -119,14 +120,33 @@ def load_reference(assignment: Assignment) -> Loaded:
     return loaded
 
 
+@dataclass
+class _Reference:
+    """A loaded reference with its probes, and what it has yielded so far."""
+
+    loaded: Loaded
+    probes: list[Probe]
+    seen: dict[tuple[str, int], dict[CaseId, ExpectedCase]] = field(default_factory=dict)
+
+
+@lru_cache(maxsize=8)
+def _reference(assignment: Assignment, stamps: tuple[int, ...]) -> _Reference:
+    return _Reference(load_reference(assignment), probes_of(_grader(assignment.grader)))
+
+
 def expect(assignment: Assignment, exercises: Collection[str], seed: int) -> dict[CaseId, ExpectedCase]:
-    """What the reference yields at `seed`, observed now, in this (trusted) process."""
-    loaded = load_reference(assignment)
-    probes = only(probes_of(_grader(assignment.grader)), exercises)
-    found = {}
-    for probe in probes:
-        for case in probe.cases:
-            found[probe.exercise, probe.name, case.index] = _expect_case(probe, case, seed, loaded)[0]
+    """What the reference yields at `seed`, observed in this (trusted) process: once, while its files don't change."""
+    files = [path for path in (assignment.reference, assignment.grader) if path and path.exists()]
+    reference = _reference(assignment, tuple(path.stat().st_mtime_ns for path in files))
+    found: dict[CaseId, ExpectedCase] = {}
+    for exercise in exercises:
+        if (exercise, seed) not in reference.seen:
+            reference.seen[exercise, seed] = {
+                (probe.exercise, probe.name, case.index): _expect_case(probe, case, seed, reference.loaded)[0]
+                for probe in only(reference.probes, [exercise])
+                for case in probe.cases
+            }
+        found |= reference.seen[exercise, seed]
     return found
 
 
@@ -138,24 +158,16 @@ def _expect_case(probe: Probe, case: Case, seed: int, loaded: Loaded) -> tuple[E
         )
     if not raw:
         raise AnswerKeyError(f"Probe {probe.name}({probe.describe(case)}) of {probe.exercise} yields nothing.")
-    names = probe.describe(case)
     values = {name: _expected(held, record["seen"][name]) for name, held in raw.items()}
     return ExpectedCase(
         inputs=record["inputs"],
         call=record["call"],
         touched=frozenset(record["touched"]),
-        sizes=_sizes(probe, case),
-        described=names,
+        sizes={n: v for n, v in probe.parameters(case).items() if isinstance(v, int) and not isinstance(v, bool)},
+        described=probe.describe(case),
         part=case.part,
         values=values,
     ), record
-
-
-def _sizes(probe: Probe, case: Case) -> dict[str, int]:
-    import inspect
-
-    names = list(inspect.signature(probe.run).parameters)[2:]
-    return {n: v for n, v in zip(names, case.params, strict=False) if isinstance(v, int) and not isinstance(v, bool)}
 
 
 def _expected(held: Observed, tree: Any) -> Expected:

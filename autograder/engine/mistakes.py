@@ -29,6 +29,14 @@ class Mistake:
     hint: str
     change: Mapping[str, str]
 
+    def source(self, text: str) -> str:
+        """The reference's cell, given as text, with the mistake made in it. Raises MistakeError if it does not fit."""
+        for old, new in self.change.items():
+            if old not in text:
+                raise MistakeError(f"{self.exercise}/{self.name}: the reference does not contain {old!r}.")
+            text = text.replace(old, new)
+        return text
+
 
 class MistakeError(UserError):
     """A mistake that no longer fits its reference."""
@@ -45,11 +53,7 @@ def apply(mistake: Mistake, loaded: Loaded, cells: list[Cell]) -> Iterator[None]
     found = Code(cells).definition(mistake.exercise)
     if found is None:
         raise MistakeError(f"{mistake.exercise} is not defined in the reference.")
-    source = found.cell.source
-    for old, new in mistake.change.items():
-        if old not in source:
-            raise MistakeError(f"{mistake.exercise}/{mistake.name}: the reference does not contain {old!r}.")
-        source = source.replace(old, new)
+    source = mistake.source(found.cell.source)
     before = dict(loaded.namespace)
     try:
         exec(compile(source, cell_file(found.cell.number), "exec"), loaded.namespace)

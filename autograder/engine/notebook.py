@@ -61,6 +61,16 @@ class Statement:
         """The names that it sets."""
         return frozenset(bound_names(self.node))
 
+    @cached_property
+    def free(self) -> frozenset[str]:
+        """The names that it needs."""
+        return frozenset(free_names(self.node))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Its code as text that ignores layout, comments and docstrings."""
+        return fingerprint(self.node)
+
 
 @dataclass(frozen=True)
 class BrokenCell:
@@ -182,9 +192,7 @@ class Code:
 
     def definition(self, name: str, stub: str | None = None) -> Statement | None:
         """The definition of `name` that counts: the last one that is not the stub, else the last one."""
-        found = self.definitions(name)
-        solved = [s for s in found if stub is None or fingerprint(s.node) != stub]
-        return solved[-1] if solved else found[-1] if found else None
+        return _counted(self.definitions(name), stub)
 
     def breakage(self, name: str) -> BrokenCell | None:
         """The broken cell that would have defined `name`, if any."""
@@ -192,8 +200,14 @@ class Code:
 
     def aliases(self) -> dict[str, str]:
         """Imported name → what it stands for: `nn` → `torch.nn`. Imports inside functions count too."""
+        return self._aliases
+
+    @cached_property
+    def _aliases(self) -> dict[str, str]:
         found: dict[str, str] = {}
         for statement in self.statements:
+            if "import" not in statement.cell.source:  # walking all of a notebook takes longer than parsing it
+                continue
             for node in ast.walk(statement.node):
                 if isinstance(node, ast.Import):
                     for item in node.names:
@@ -222,20 +236,26 @@ class Code:
             if current in seen:
                 continue
             seen.add(current)
-            counted = self.definition(current, stub) if current == name else None
-            run = (
-                [counted]
-                if counted
-                else [s for s in self.definitions(current) if runs_in_grading(s, own_cells, aliases)]
-            )
-            for statement in run[-1:]:
+            run = [s for s in self.definitions(current) if runs_in_grading(s, own_cells, aliases)]
+            statement = _counted(run, stub if current == name else None)
+            if statement is not None:
                 for dotted in _mentions(statement.node, current, aliases):
                     root, _, rest = dotted.partition(".")
                     full = aliases.get(root, root) + (f".{rest}" if rest else "")
-                    if matches(full, forbidden):
+                    if matches(full, forbidden) or matches(_PRIVATE_DOOR.sub("torch.", full), forbidden):
                         return full, statement
-                queue.extend(free_names(statement.node))
+                queue.extend(statement.free)
         return None
+
+
+# `torch._VF.lstm`, `torch.ops.aten.lstm` and the like are `torch.lstm`
+_PRIVATE_DOOR = re.compile(r"^torch\.(?:\w+\.)*(?:_VF|_VariableFunctions(?:Class)?|aten|_refs)\.")
+
+
+def _counted(found: Sequence[Statement], stub: str | None) -> Statement | None:
+    """Of several definitions the last one that is not the stub, else the last one."""
+    solved = [s for s in found if stub is None or s.fingerprint != stub]
+    return solved[-1] if solved else found[-1] if found else None
 
 
 def matches(dotted: str, patterns: Sequence[str]) -> bool:
@@ -407,7 +427,7 @@ def set_elsewhere(code: Code, name: str, exercises: Collection[str]) -> dict[str
     queue = [name]
     while queue:
         for statement in code.definitions(queue.pop()):
-            fresh = free_names(statement.node) - used
+            fresh = statement.free - used
             used |= fresh
             queue.extend(fresh)
     return {n: skipped[n] for n in sorted(used) if n in skipped and n not in kept}

@@ -1,8 +1,7 @@
 """Running probes on an implementation and recording what it returned.
 
 :func:`observe_case` runs in the process of the code under test: in a notebook's kernel for `check`, in a child
-process for everybody else's code (:mod:`autograder.engine.sandbox` starts it). It knows inputs, never answers.
-Run as a program it reads one JSON request from standard input and appends one JSON line per event to a file.
+process for a file (:mod:`autograder.engine.child`). It knows inputs, never answers.
 """
 
 from __future__ import annotations
@@ -13,23 +12,25 @@ import fnmatch
 import hashlib
 import importlib.util
 import inspect
-import json
 import linecache
 import os
+import re
 import sys
 import traceback
 import types
 import warnings
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from autograder.engine.load import Loaded, as_main, load
-from autograder.engine.notebook import matches, read_notebook
-from autograder.engine.probes import Case, Observed, Probe, WrongReturn, only, probes_of
+from autograder.engine.load import Loaded, as_main
+from autograder.engine.notebook import matches
+from autograder.engine.probes import Case, Observed, Probe, WrongReturn
 from autograder.engine.wire import WireError, encode
 
 PUBLIC_SEED = 30
@@ -207,7 +208,7 @@ def _seeded(*seed: int) -> Iterator[None]:
     torch_state = torch.get_rng_state() if torch else None
     np.random.seed(seed)
     if torch:
-        torch.manual_seed(hash(seed) % 2**31)
+        torch.default_generator.manual_seed(hash(seed) % 2**31)  # that of the CPU; all others take long to reach
     try:
         yield
     finally:
@@ -257,13 +258,32 @@ def _source_line(file: str, line: int) -> str:
     return linecache.getline(file, line).strip()[:200]
 
 
-# The child process --------------------------------------------------------------------------------------------------
+# Shortcuts ----------------------------------------------------------------------------------------------------------
 
 
-def _keep_torch_out(event: str, args: tuple) -> None:
-    """An audit hook, which unlike an import hook can't be taken away again."""
-    if event == "import" and str(args[0]).split(".")[0] == "torch":
-        raise ImportError("torch can't be imported in a NumPy exercise")
+@dataclass
+class _Library:
+    """The modules of a package that were loaded when it was looked at, and where they hold each callable.
+
+    Looking at a large package takes long, and copies most of its memory in a process that was forked: so it is done
+    once, before the fork, and not in every child.
+    """
+
+    loaded: int  # modules of all packages
+    names: str  # of its own, a line each
+    holders: dict[int, list[tuple[dict[str, Any], str]]]  # id of a callable → namespaces and names
+
+
+@cache
+def library(root: str) -> _Library:
+    """What is loaded of a package, as of the first call."""
+    names = [name for name, module in list(sys.modules.items()) if name.split(".")[0] == root and module is not None]
+    holders: dict[int, list[tuple[dict[str, Any], str]]] = {}
+    for held in [vars(sys.modules[name]) for name in names]:
+        for name, value in held.items():
+            if callable(value):
+                holders.setdefault(id(value), []).append((held, name))
+    return _Library(len(sys.modules), "\n".join(["", *names, ""]), holders)
 
 
 @contextlib.contextmanager
@@ -272,22 +292,30 @@ def ruled_out(patterns: Sequence[str], namespace: dict[str, Any]) -> Iterator[No
 
     What a forbidden module merely imports is left alone, for others need it too.
     """
-    roots = {pattern.split(".")[0] for pattern in patterns}
-    modules = [m for name, m in list(sys.modules.items()) if m is not None and name.split(".")[0] in roots]
     banned: dict[int, Callable] = {}
     places: list[tuple[dict[str, Any], str, Any, Callable]] = []
-    for module in modules:
-        for attribute, value in list(vars(module).items()):
-            dotted = f"{module.__name__}.{attribute}"
-            if not callable(value) or attribute.startswith("_") or not matches(dotted, patterns):
-                continue
-            by_name = any(fnmatch.fnmatchcase(dotted, pattern) for pattern in patterns)
-            if by_name or getattr(value, "__module__", None) == module.__name__:
-                banned[id(value)] = _raiser(dotted)
-            elif isinstance(value, types.BuiltinFunctionType):
-                places.append((vars(module), attribute, value, _raiser(dotted)))
-    for held in [*map(vars, modules), namespace]:
+    namespaces = [namespace]
+    for root in {pattern.split(".")[0] for pattern in patterns}:
+        known = library(root)
+        near = {name for pattern in patterns for name in _near(pattern, known.names)}
+        if len(sys.modules) != known.loaded:
+            late = [n for n in list(sys.modules) if n.split(".")[0] == root and f"\n{n}\n" not in known.names]
+            namespaces += [vars(sys.modules[name]) for name in late if sys.modules[name] is not None]
+            near |= set(late)
+        for module in filter(None, map(sys.modules.get, sorted(near))):
+            for attribute, value in list(vars(module).items()):
+                dotted = f"{module.__name__}.{attribute}"
+                if not callable(value) or attribute.startswith("_") or not matches(dotted, patterns):
+                    continue
+                by_name = any(fnmatch.fnmatchcase(dotted, pattern) for pattern in patterns)
+                if by_name or getattr(value, "__module__", None) == module.__name__:
+                    banned[id(value)] = _raiser(dotted)
+                    places += [(*h, value, banned[id(value)]) for h in known.holders.get(id(value), ())]
+                elif isinstance(value, types.BuiltinFunctionType):
+                    places.append((vars(module), attribute, value, _raiser(dotted)))
+    for held in namespaces if banned else ():
         places += [(held, name, value, banned[id(value)]) for name, value in held.items() if id(value) in banned]
+    places = [(held, name, value, raiser) for held, name, value, raiser in places if held.get(name) is value]
     for held, name, _, raiser in places:
         held[name] = raiser
     try:
@@ -297,66 +325,16 @@ def ruled_out(patterns: Sequence[str], namespace: dict[str, Any]) -> Iterator[No
             held[name] = value
 
 
+def _near(pattern: str, names: str) -> Iterator[str]:
+    """The modules, of those in lines, that may hold what a pattern names: those above it, and those that it covers."""
+    fixed = re.split(r"[*?\[]", pattern)[0]
+    parts = fixed.split(".")
+    yield from (".".join(parts[:n]) for n in range(1, len(parts) + 1))
+    yield from re.findall(rf"\n({re.escape(fixed)}.*)", names)
+
+
 def _raiser(dotted: str) -> Callable:
     def forbidden(*args: Any, **kwargs: Any) -> Any:
         raise Shortcut(f"`{dotted}` does this exercise for you, so it can't be used here.")
 
     return forbidden
-
-
-def _limit_memory(megabytes: int) -> None:
-    """Bound the memory that this process may still take (where the system can)."""
-    try:
-        import resource
-    except ImportError:
-        return
-    used = 0
-    with contextlib.suppress(OSError):
-        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    with contextlib.suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_AS, (used + megabytes * 2**20, resource.RLIM_INFINITY))
-        resource.setrlimit(resource.RLIMIT_FSIZE, (256 * 2**20, 256 * 2**20))
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-
-
-def main() -> None:
-    """Observe a notebook as the request on standard input asks; see :mod:`autograder.engine.sandbox`."""
-    request = json.loads(sys.stdin.readline())
-    with open(request["out"], "a", encoding="utf-8") as out:
-
-        def send(**event: Any) -> None:
-            out.write(json.dumps(event) + "\n")
-            out.flush()
-
-        if request["torch"]:
-            try:
-                import torch
-
-                torch.set_num_threads(1)
-            except ImportError:
-                send(event="no torch")
-                return
-        else:
-            sys.addaudithook(_keep_torch_out)
-        probes = only(probes_of(load_grader(Path(request["grader"]))), request["exercises"])
-        cells = read_notebook(Path(request["notebook"]))
-        _limit_memory(request["memory_mb"])
-        loaded = load(
-            cells,
-            request["names"],
-            skip={tuple(place) for place in request["skip"]},
-            before=lambda s: send(event="statement", place=list(s.place)),
-        )
-        send(event="loaded", spoiled=loaded.spoiled)
-        for exercise in request["exercises"]:
-            with ruled_out(request["forbids"].get(exercise, []), loaded.namespace):
-                for probe in only(probes, [exercise]):
-                    for case in probe.cases:
-                        send(event="case", exercise=exercise, probe=probe.name, case=case.index)
-                        send(event="record", record=observe_case(probe, case, request["seed"], loaded)[0])
-            send(event="done", exercise=exercise)
-    os._exit(0)  # threads and exit handlers of the code under test get no further turn
-
-
-if __name__ == "__main__":
-    main()

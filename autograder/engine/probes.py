@@ -59,10 +59,14 @@ class Probe:
     cases: tuple[Case, ...]
     run: Callable[..., Iterator[tuple[str, Any]]]
 
-    def describe(self, case: Case) -> str:
-        """`batch=4, inputs=3`: the case's parameters by name."""
+    def parameters(self, case: Case) -> dict[str, Any]:
+        """The case's parameters by name."""
         names = list(inspect.signature(self.run).parameters)[2:]
-        return ", ".join(f"{name}={value!r}" for name, value in zip(names, case.params, strict=False))
+        return dict(zip(names, case.params, strict=False))
+
+    def describe(self, case: Case) -> str:
+        """`batch=4, inputs=3`: the case's parameters in words."""
+        return ", ".join(f"{name}={value!r}" for name, value in self.parameters(case).items())
 
 
 def probe(exercise: str, *, cases: Sequence[Any] | Mapping[str, Any] = ((),)) -> Callable[[Callable], Probe]:

@@ -1,229 +1,406 @@
-"""Observing somebody else's code in another process, with limits on its time and memory.
+"""Running other people's code: in bubblewrap, from an allow-list, each request in a process of its own.
 
-What goes in is probe names and seeds; what comes back is a file of JSON lines, which :func:`observe_notebook` treats
-as untrusted: it is size-checked before it is read, and everything in it is only compared or shown escaped.
-A case that runs out of time or takes the process down ends its exercise and what needs it; the others go on in a
-fresh process.
+For every assignment and kind of track one process is started in the sandbox that has NumPy (and torch) imported and the
+grader loaded; it forks a child for each request (:mod:`autograder.engine.warm`). Nothing of the project is there but
+the modules of `_ENGINE`, the lessons that submissions may import, and the one grader. Linux only.
 """
 
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 import os
-import signal
+import select
+import shutil
+import socket
 import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
+import sysconfig
+import threading
+from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
-from autograder.engine.assignment import Assignment, Exercise, with_needs
-from autograder.engine.observe import PUBLIC_SEED, Record
+from autograder.engine.assignment import Assignment
+from autograder.engine.errors import UserError
+from autograder.engine.isolate import TMP_MB
+from autograder.engine.observe import Record
+from autograder.engine.runner import SINGLE, STARTING, Child, Runner, Subprocess
 
-MAX_RESULT_BYTES = 256 * 2**20
+UNSANDBOXED = "Graded without a sandbox: the code could read and change files of the grader."
+MAX_PARENTS = 4
+_ENGINE = ("__init__", "child", "errors", "isolate", "load", "notebook", "observe", "probes", "warm", "wire")
+_HOME = "/s30"  # in the sandbox
+_SYSTEM = ("/lib", "/lib32", "/lib64", "/usr/lib", "/usr/lib32", "/usr/lib64", "/usr/local/lib", "/nix/store")
+_DEVICES = ("null", "zero", "full", "random", "urandom")
+_ENVIRONMENT = {
+    "HOME": "/tmp",
+    "LANG": "C.UTF-8",
+    "LOGNAME": "learner",
+    "MALLOC_ARENA_MAX": "2",  # every arena sets address space aside, which is limited
+    "MPLBACKEND": "Agg",
+    **SINGLE,
+}
+
+
+class SandboxError(UserError):
+    """No sandbox can be had here; the message says why, and what to do."""
+
+
+# What this machine offers -------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Limits:
-    """What one submission may use.
+class Protection:
+    """What a sandbox would be like on this machine.
 
     Attributes:
-        seconds: wall time of one case, or of one statement while the notebook is loaded.
-        total_seconds: wall time of all of it.
-        memory_mb: memory beyond that of Python, NumPy and torch.
+        sandboxed: whether other people's code can be run safely.
+        warm: whether one process can serve many submissions; else each takes a start of Python, NumPy and torch.
+        seccomp: whether system calls are filtered.
+        problem: what stands in the way, in a sentence; empty if nothing does.
+        fix: what to do about it.
     """
 
-    seconds: float = 10.0
-    total_seconds: float = 240.0
-    memory_mb: int = 2048
+    sandboxed: bool
+    warm: bool
+    seccomp: bool
+    problem: str = ""
+    fix: str = ""
 
 
-@dataclass
-class Observations:
-    """What a notebook's code yielded.
+@lru_cache(maxsize=1)
+def protection() -> Protection:
+    """What this machine offers, found out by trying it once."""
+    if sys.platform != "linux":
+        fix = "Grade other people's code on Linux, or on Windows in WSL 2; checking your own work needs no sandbox."
+        return Protection(False, False, False, "A sandbox needs Linux.", fix)
+    bwrap = shutil.which("bwrap")
+    if bwrap is None:
+        fix = "apt-get install bubblewrap (Debian, Ubuntu), dnf install bubblewrap (Fedora)."
+        return Protection(False, False, False, "bubblewrap (the program bwrap) is not installed.", fix)
+    command = [*_bwrap(bwrap, [], sized=False), *_python("autograder.engine.isolate")]
+    try:
+        tried = subprocess.run(command, env={}, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+        outcome = json.loads(tried.stdout)
+    except subprocess.TimeoutExpired:
+        return Protection(False, False, False, "bubblewrap does not come to an end.", _advice())
+    except ValueError:
+        said = tried.stderr.strip().splitlines()[-1:] or ["it says nothing"]
+        return Protection(False, False, False, f"bubblewrap can't make a sandbox: {said[0]}.", _advice())
+    if outcome["filter"]:
+        fix = "Use a kernel with seccomp on x86_64 or aarch64."
+        return Protection(False, False, False, f"System calls can't be filtered: {outcome['filter']}.", fix)
+    if outcome["namespaces"]:
+        problem = f"Namespaces can't be nested ({outcome['namespaces']}), so every submission starts Python anew."
+        return Protection(True, False, True, problem, _advice())
+    return Protection(True, True, True)
 
-    Attributes:
-        records: (exercise, probe, case index, seed) → record of :func:`observe_case`.
-        ended: exercise → (status, sentence), for those that took time, memory or the process with them.
-        spoiled: name → sentence, for names that could not be defined.
-        torch: False if torch exercises were skipped because torch is not installed.
+
+def _advice() -> str:
+    """What usually keeps an ordinary user from making namespaces here."""
+
+    def setting(name: str) -> str:
+        with contextlib.suppress(OSError):
+            return Path("/proc/sys", name).read_text().strip()
+        return ""
+
+    if Path("/.dockerenv").exists() or Path("/run/.containerenv").exists():
+        return (
+            "This is a container: start it with --security-opt seccomp=unconfined --security-opt apparmor=unconfined "
+            "--security-opt systempaths=unconfined (or --privileged)."
+        )
+    if setting("kernel/unprivileged_userns_clone") == "0":
+        return "User namespaces are switched off: sysctl -w kernel.unprivileged_userns_clone=1"
+    if setting("user/max_user_namespaces") == "0":
+        return "User namespaces are switched off: sysctl -w user.max_user_namespaces=15000"
+    if setting("kernel/apparmor_restrict_unprivileged_userns") == "1":
+        return "AppArmor keeps user namespaces from programs: sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"
+    return "Try it by hand: bwrap --unshare-all --ro-bind / / true"
+
+
+def runner_for_others(lessons: Collection[str], *, allow_unsandboxed: bool = False) -> Runner:
+    """What runs other people's code: a sandbox; or, if that is allowed and there is none, a process that says so.
+
+    Raises SandboxError if there is no sandbox.
+    """
+    offered = protection()
+    if offered.sandboxed:
+        return Sandbox(lessons)
+    if allow_unsandboxed:
+        runner = Subprocess()
+        runner.warning = UNSANDBOXED
+        return runner
+    raise SandboxError(
+        f"Other people's code is graded in a sandbox only, and there is none here. {offered.problem} "
+        f"What to do: {offered.fix}"
+    )
+
+
+# The sandbox --------------------------------------------------------------------------------------------------------
+
+
+class Sandbox:
+    """Runs every request in bubblewrap. To be closed after use; may be used from several threads.
+
+    Args:
+        lessons: the modules besides NumPy and torch that submissions may import, such as `course.plots`.
+
+    Raises SandboxError if this machine offers none.
     """
 
-    records: dict[tuple[str, str, int, int], Record] = field(default_factory=dict)
-    ended: dict[str, tuple[str, str]] = field(default_factory=dict)
-    spoiled: dict[str, str] = field(default_factory=dict)
-    torch: bool = True
+    warning = ""
+
+    def __init__(self, lessons: Collection[str] = ()) -> None:
+        offered = protection()
+        if not offered.sandboxed:
+            raise SandboxError(f"There is no sandbox here. {offered.problem} What to do: {offered.fix}")
+        self._warm = offered.warm
+        self._lessons = {name: _source(name) for name in lessons}
+        self._parents: dict[tuple[Path, int, bool], _Parent] = {}
+        self._lock = threading.Lock()
+        # A parent dies with the thread that started it (--die-with-parent), so all are started from one that stays
+        self._starter = ThreadPoolExecutor(max_workers=1)
+
+    @contextlib.contextmanager
+    def start(self, assignment: Assignment, request: Record) -> Iterator[Child]:
+        """See :class:`autograder.engine.runner.Runner`."""
+        ours, theirs = socket.socketpair()
+        reader, writer = os.pipe()
+        asked = os.memfd_create("request")
+        with open(asked, "wb") as file, theirs, ours:
+            try:
+                file.write(json.dumps(request).encode())
+                file.flush()
+                parent = self._send(assignment, request["torch"], [asked, writer, theirs.fileno()])
+            except BaseException:
+                os.close(reader)
+                raise
+            finally:
+                os.close(writer)
+                theirs.close()
+            try:
+                yield _Child(reader, ours, parent, in_parent=not self._warm)
+            finally:
+                if not self._warm:
+                    parent.close()
+
+    def _send(self, assignment: Assignment, torch: bool, descriptors: list[int]) -> _Parent:
+        """Hand a request over to the process that is to serve it, which is started if need be."""
+        if not self._warm:
+            parent = self._started(assignment, torch)
+            socket.send_fds(parent.socket, [b"r"], descriptors)
+            return parent
+        key = assignment.grader.resolve(), assignment.grader.stat().st_mtime_ns, torch
+        with self._lock:
+            while True:
+                fresh = key not in self._parents
+                if fresh:
+                    while len(self._parents) >= MAX_PARENTS:
+                        self._parents.pop(next(iter(self._parents))).close()
+                    self._parents[key] = self._starter.submit(self._started, assignment, torch).result()
+                parent = self._parents[key]
+                try:
+                    socket.send_fds(parent.socket, [b"r"], descriptors)
+                    return parent
+                except OSError:  # it is gone, whatever ended it; or was closed because of that
+                    self._parents.pop(key).close()
+                    if fresh:
+                        raise
+
+    def _started(self, assignment: Assignment, torch: bool) -> _Parent:
+        grader = f"{_HOME}/graders/{assignment.grader.name}"
+        files = {grader: assignment.grader, **{place: source for place, source in self._lessons.values()}}
+        private = [assignment.grader, assignment.key, *([assignment.reference] if assignment.reference else [])]
+        settings = {"torch": torch, "grader": grader, "lessons": list(self._lessons), "forks": self._warm}
+        return _Parent(files, [path.resolve().parent for path in private], settings)
+
+    def close(self) -> None:
+        """End every process in the sandbox."""
+        with self._lock:
+            while self._parents:
+                self._parents.popitem()[1].close()
+        self._starter.shutdown()
+
+    def __enter__(self) -> Sandbox:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
-def observe_notebook(
-    notebook: Path,
-    assignment: Assignment,
-    exercises: Collection[str],
-    *,
-    seed: int = PUBLIC_SEED,
-    skip: Collection[tuple[int, int]] = (),
-    limits: Limits | None = None,
-) -> Observations:
-    """Run the probes of `exercises` on a notebook's code in child processes.
+class _Parent:
+    """The process in the sandbox that serves requests, and our end of its socket."""
 
-    NumPy exercises run in a process that cannot import torch.
+    def __init__(self, files: dict[str, Path], hidden: Sequence[Path], settings: Record) -> None:
+        self.socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        settings |= {"socket": theirs.fileno(), "packages": [_places(folder)[-1] for folder in _packages()]}
+        bwrap = shutil.which("bwrap") or "bwrap"
+        with theirs:
+            self._process = subprocess.Popen(
+                [
+                    *_bwrap(bwrap, hidden, sized=not settings["forks"], files=files),
+                    *_python("autograder.engine.warm", json.dumps(settings)),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                pass_fds=[theirs.fileno()],
+                env={},
+                start_new_session=True,
+            )
+        assert self._process.stderr is not None
+        self.socket.settimeout(STARTING)
+        ready = b""
+        with contextlib.suppress(OSError):
+            ready = self.socket.recv(16)
+        self.socket.settimeout(None)
+        if ready != b"ready":
+            self._process.kill()
+            said = self._process.stderr.read().decode(errors="replace").strip().splitlines()[-1:]
+            self.close()
+            raise SandboxError(f"The grader did not start in the sandbox: {' '.join(said) or 'it took too long'}.")
+        self._process.stderr.close()
+
+    def wait(self, seconds: float) -> int | None:
+        """Its exit status; None if it still runs after so many seconds."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            code = self._process.wait(seconds)
+            return 128 - code if code > 128 else code  # bubblewrap adds 128 to the number of a signal
+        return None
+
+    def close(self) -> None:
+        """End it, and every process that it has forked."""
+        self.socket.close()
+        self._process.kill()
+        self._process.wait()
+        if self._process.stderr:
+            self._process.stderr.close()
+
+
+class _Child:
+    """A request that is being served; closing `control` ends it."""
+
+    def __init__(self, channel: int, control: socket.socket, parent: _Parent, *, in_parent: bool) -> None:
+        self.channel = channel
+        self._control = control
+        self._parent = parent
+        self._in_parent = in_parent  # it runs in that very process
+
+    def ended(self, seconds: float) -> int | None:
+        if self._in_parent:
+            return self._parent.wait(seconds)
+        ready, _, _ = select.select([self._control], [], [], seconds)
+        if not ready:
+            return None
+        status = self._control.recv(16)
+        if not status:  # whoever should say it was ended as well, and so probably was everything in the sandbox
+            self._parent.close()
+        return int(status or b"-9")
+
+
+# The command line ---------------------------------------------------------------------------------------------------
+
+
+def _python(module: str, *arguments: str) -> list[str]:
+    """Python as it runs in the sandbox: no `site`, which would follow the paths that installed packages name."""
+    return [_interpreter(), "-P", "-S", "-s", "-B", "-m", module, *arguments]
+
+
+def _interpreter() -> str:
+    return os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable)
+
+
+def _packages() -> Iterator[str]:
+    """The folders of installed packages."""
+    installed = {sysconfig.get_path(name) for name in ("purelib", "platlib")}
+    for entry in sys.path:
+        if Path(entry).is_dir() and (entry in installed or Path(entry).name in ("site-packages", "dist-packages")):
+            yield os.path.realpath(entry)
+
+
+def _libraries() -> dict[str, str]:
+    """Folders with Python, its packages and shared libraries → where they go in the sandbox.
+
+    Packages move, for a virtual environment may lie anywhere, below /tmp too; with the `lib` that they lie in, because
+    some find shared libraries there.
     """
-    found = Observations()
-    for torch in (False, True):
-        chosen = [e for e in assignment.exercises if e.name in exercises and (e.track == "torch") == torch]
-        if chosen:
-            _observe_track(notebook, assignment, chosen, seed, set(skip), torch, limits or Limits(), found)
+    interpreter = Path(_interpreter())
+    bases = {sys.base_prefix, sys.base_exec_prefix, str(interpreter.parents[1])}
+    fixed = [f"{base}/{name}" for base in sorted(bases) for name in ("lib", "lib64")] + [*_SYSTEM]
+    found = {folder: folder for folder in fixed if Path(folder).is_dir()}
+    for folder in _packages():
+        lib = os.path.realpath(f"{sys.prefix}/lib")
+        root = lib if folder.startswith(f"{lib}/") else folder
+        found.setdefault(root, f"{_HOME}/packages/{len(found)}")
     return found
 
 
-def _observe_track(
-    notebook: Path,
-    assignment: Assignment,
-    exercises: list[Exercise],
-    seed: int,
-    skip: set[tuple[int, int]],
-    torch: bool,
-    limits: Limits,
-    found: Observations,
-) -> None:
-    deadline = time.monotonic() + limits.total_seconds
-    remaining = [e.name for e in exercises]
-    while remaining:
-        with tempfile.TemporaryDirectory(prefix="s30-") as folder:
-            out = Path(folder) / "records.jsonl"
-            request = {
-                "notebook": str(notebook.resolve()),
-                "grader": str(assignment.grader.resolve()),
-                "out": str(out),
-                "exercises": remaining,
-                "names": [e.name for e in assignment.exercises],
-                "forbids": {e.name: list(e.forbids) for e in exercises},
-                "seed": seed,
-                "skip": sorted(skip),
-                "torch": torch,
-                "memory_mb": limits.memory_mb,
-            }
-            ending = _run_child(request, folder, limits, deadline)
-            last: Record = {}
-            for event in _events(out):
-                kind = event.get("event")
-                if kind == "record":
-                    record = event["record"]
-                    found.records[record["exercise"], record["probe"], record["case"], seed] = record
-                elif kind == "loaded":
-                    graded = {e.name for e in exercises}  # torch modules are spoiled where torch is kept out
-                    found.spoiled |= {n: text for n, text in event["spoiled"].items() if n in graded}
-                elif kind == "done" and event["exercise"] in remaining:
-                    remaining.remove(event["exercise"])
-                elif kind == "no torch":
-                    found.torch = False
-                    return
-                last = event
-        if ending is None and not remaining:
-            return
-        status, sentence = ending or ("crashed", "It ended the Python process (os._exit or the like).")
-        if last.get("event") == "statement":  # the cell itself, not a call of ours
-            cell, line = last["place"]
-            skip.add((cell, line))
-            sentence = f"Cell {cell}, line {line}: {sentence}"
-            if status != "timeout" or time.monotonic() < deadline:
-                found.spoiled[f"cell {cell}"] = sentence
-                continue
-        guilty = last.get("exercise") if last.get("event") in ("case", "record") else None
-        if guilty not in remaining or time.monotonic() > deadline:
-            found.ended |= dict.fromkeys(remaining, (status, sentence))
-            return
-        found.ended[guilty] = (status, sentence)
-        remaining = [
-            name for name in remaining if name != guilty and guilty not in with_needs(assignment.exercises, {name})
-        ]
+def _places(folder: str) -> list[str]:
+    """Where a folder of this machine can be seen in the sandbox."""
+    return [
+        place + folder.removeprefix(root)
+        for root, place in _libraries().items()
+        for root in {root, os.path.realpath(root)}
+        if folder.startswith(f"{root}/") or folder == root
+    ]
 
 
-def _run_child(request: dict[str, Any], folder: str, limits: Limits, deadline: float) -> tuple[str, str] | None:
-    """Run one child to its end. Returns how it ended badly, if it did."""
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST", "COV_", "JUPYTER", "NBGRADER"))}
-    environment |= {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONHASHSEED": "0"}
-    child = subprocess.Popen(
-        [sys.executable, "-P", "-m", "autograder.engine.observe"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        cwd=folder,
-        env=environment,
-        start_new_session=True,
-    )
-    try:
-        assert child.stdin is not None
-        with contextlib.suppress(BrokenPipeError):
-            child.stdin.write(json.dumps(request).encode() + b"\n")
-            child.stdin.close()
-        out = Path(request["out"])
-        size, since = -1, time.monotonic()
-        while child.poll() is None:
-            time.sleep(0.01)
-            now = time.monotonic()
-            current = out.stat().st_size if out.exists() else 0
-            if current != size:
-                size, since = current, now
-            if current > MAX_RESULT_BYTES:
-                return "memory", f"It sent back more than {MAX_RESULT_BYTES // 2**20} MB."
-            # until something was written, Python, NumPy and torch are being imported
-            allowed = limits.seconds if current else 60 + limits.seconds
-            if now - since > allowed:
-                return "timeout", f"It ran longer than {limits.seconds:g} seconds and was stopped. Is a loop endless?"
-            if now > deadline:
-                return "timeout", f"All checks together ran longer than {limits.total_seconds:g} seconds."
-        if child.returncode == 0:
-            return None
-        if child.returncode < 0:
-            return "crashed", f"It took the Python process down ({signal.Signals(-child.returncode).name})."
-        return "crashed", f"It ended the Python process (exit code {child.returncode})."
-    finally:
-        _kill(child)
+def _source(module: str) -> tuple[str, Path]:
+    """Where the file of a module goes in the sandbox, and where it is here."""
+    spec = importlib.util.find_spec(module)
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError(f"{module} has no file")
+    origin = Path(spec.origin)
+    place = module.replace(".", "/") + ("/__init__.py" if origin.name == "__init__.py" else ".py")
+    return f"{_HOME}/{place}", origin
 
 
-def _kill(child: subprocess.Popen) -> None:
-    """End the child and whatever it started."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        if hasattr(os, "killpg"):
-            os.killpg(child.pid, signal.SIGKILL)
-        else:
-            child.kill()
-    child.wait()
+def _bwrap(bwrap: str, hidden: Sequence[Path], *, sized: bool, files: dict[str, Path] | None = None) -> list[str]:
+    """The command that makes the sandbox.
 
-
-def _events(out: Path) -> Iterator[Record]:
-    """The child's events; anything that is none is passed over."""
-    if not out.exists() or out.stat().st_size > MAX_RESULT_BYTES:
-        return
-    with out.open(encoding="utf-8", errors="replace") as lines:
-        for line in lines:
-            with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
-                event = json.loads(line)
-                if isinstance(event, dict) and _well_formed(event):
-                    yield event
-
-
-def _well_formed(event: Record) -> bool:
-    kind = event.get("event")
-    if kind == "record":
-        record = event.get("record")
-        return (
-            isinstance(record, dict)
-            and all(isinstance(record.get(k), str) for k in ("exercise", "probe", "inputs"))
-            and all(isinstance(record.get(k), int) for k in ("case", "seed"))
-            and isinstance(record.get("seen"), dict)
-            and isinstance(record.get("touched"), list)
-            and isinstance(record.get("raised", {}), dict)
-        )
-    if kind == "statement":
-        place = event.get("place")
-        return isinstance(place, list) and len(place) == 2 and all(isinstance(n, int) for n in place)
-    if kind == "loaded":
-        spoiled = event.get("spoiled")
-        return isinstance(spoiled, dict) and all(isinstance(v, str) for v in spoiled.values())
-    return kind in ("no torch",) or (kind in ("case", "done") and isinstance(event.get("exercise"), str))
+    Args:
+        bwrap: the program.
+        hidden: folders that must not be seen if they lie where packages are installed.
+        sized: bound the temporary folders, which needs bubblewrap 0.7. Whoever forks makes its own for each child.
+        files: further files, place in the sandbox → here.
+    """
+    interpreter, libraries, engine = _interpreter(), _libraries(), Path(__file__).resolve().parent
+    command = [bwrap, "--unshare-all", "--unshare-user", "--die-with-parent", "--new-session", "--clearenv"]
+    command += [
+        "--uid",
+        "1000",
+        "--gid",
+        "1000",
+        "--cap-drop",
+        "ALL",
+        "--hostname",
+        "s30",
+    ]  # never 0: it can't be nested
+    for name, value in {**_ENVIRONMENT, "PYTHONPATH": _HOME}.items():
+        command += ["--setenv", name, value]
+    for folder, place in libraries.items():
+        command += ["--ro-bind", folder, place]
+    command += ["--ro-bind", interpreter, interpreter]
+    for name in ("/etc/ld.so.cache", "/etc/alternatives"):
+        command += ["--ro-bind-try", name, name]
+    ours = [f"{folder}/{package}" for folder in _packages() for package in ("autograder", "course")]
+    private = [*map(str, hidden), *(folder for folder in ours if Path(folder).is_dir())]
+    masks = sorted({place for folder in private for place in _places(folder)})
+    for folder in masks:
+        command += ["--tmpfs", folder]
+    held = {f"{_HOME}/autograder/engine/{name}.py": engine / f"{name}.py" for name in _ENGINE}
+    held[f"{_HOME}/autograder/__init__.py"] = engine.parent / "__init__.py"
+    for place, source in {**held, **(files or {})}.items():
+        command += ["--ro-bind", str(source), place]
+    for device in _DEVICES:
+        command += ["--dev-bind", f"/dev/{device}", f"/dev/{device}"]
+    command += ["--proc", "/proc"]
+    for folder in ("/tmp", "/dev/shm"):
+        command += [*(["--size", str(TMP_MB * 2**20)] if sized else []), "--tmpfs", folder]
+    for folder in ("/", *masks):
+        command += ["--remount-ro", folder]
+    return [*command, "--chdir", "/tmp", "--"]
