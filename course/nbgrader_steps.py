@@ -25,13 +25,13 @@ from nbformat.notebooknode import NotebookNode
 from nbformat.v4 import new_output
 from nbgrader.preprocessors import NbGraderPreprocessor, SaveAutoGrades
 from nbgrader.utils import is_grade
-from traitlets import Bool
+from traitlets import Bool, Float, Integer
 
 from autograder.engine.assignment import Assignment, checked_name
 from autograder.engine.grade import Verdict, grade
 from autograder.engine.notebook import Cell, Code
 from autograder.engine.report import as_html, as_text
-from autograder.engine.runner import Runner
+from autograder.engine.runner import Limits, Runner
 from autograder.engine.sandbox import runner_for_others
 from course.gradebook import GradebookError, other_cells
 from course.project import LESSONS, Project
@@ -193,6 +193,10 @@ class GradeSubmission(NbGraderPreprocessor):
         False, help="Grade without a sandbox where none can be had: the code could read and change files of the grader."
     ).tag(config=True)
 
+    seconds = Float(Limits.seconds, help="Wall time of one case, in seconds.").tag(config=True)
+    total_seconds = Float(Limits.total_seconds, help="Wall time of a submission, in seconds.").tag(config=True)
+    memory_mb = Integer(Limits.memory_mb, help="Memory beyond that of NumPy and torch, in MB.").tag(config=True)
+
     def preprocess(self, nb: NotebookNode, resources: dict) -> tuple[NotebookNode, dict]:
         """Grade the repaired submission in place. Whatever happens, no cell is left without a verdict."""
         checks = {}
@@ -207,7 +211,8 @@ class GradeSubmission(NbGraderPreprocessor):
         runner = runner_for_strangers(self.allow_unsandboxed)
         try:
             assignment = Project().assignment(nbinfo["assignment"])
-            found = _grade(nb, assignment, class_seed(nbinfo["db_url"], nbinfo["assignment"]), runner)
+            limits = Limits(self.seconds, self.total_seconds, self.memory_mb)
+            found = _grade(nb, assignment, class_seed(nbinfo["db_url"], nbinfo["assignment"]), runner, limits)
             by_check = {e.grade_id: v for e, v in zip(assignment.exercises, found, strict=True)}
         except Exception as problem:
             self.log.exception("Could not grade %s of %s", nbinfo["assignment"], nbinfo["student"])
@@ -244,11 +249,11 @@ def runner_for_strangers(allow_unsandboxed: bool) -> Runner:
     return runner
 
 
-def _grade(nb: NotebookNode, assignment: Assignment, seed: int, runner: Runner) -> list[Verdict]:
+def _grade(nb: NotebookNode, assignment: Assignment, seed: int, runner: Runner, limits: Limits) -> list[Verdict]:
     with tempfile.TemporaryDirectory(prefix="s30-") as folder:
         path = Path(folder) / f"{assignment.slug}.ipynb"
         path.write_text(json.dumps(nb), encoding="utf-8")
-        return grade(path, assignment, seed=seed, runner=runner)
+        return grade(path, assignment, seed=seed, runner=runner, limits=limits)
 
 
 def _not_run(sentence: str) -> list[NotebookNode]:
