@@ -60,9 +60,15 @@ def prepare(torch: bool) -> bool:
 
 
 def _keep_torch_out(event: str, args: tuple) -> None:
-    """An audit hook, which unlike an import hook can't be taken away again."""
-    if event == "import" and str(args[0]).split(".")[0] == "torch":
+    """An audit hook, which unlike an import hook can't be taken away again.
+
+    It looks no name up before it refuses, so there is none to replace; and nobody may give a function other code,
+    this one included.
+    """
+    if event == "import" and args[0].split(".")[0] == "torch":
         raise ImportError("torch can't be imported in a NumPy exercise")
+    if event == "object.__setattr__" and args[1] == "__code__":
+        raise AttributeError("the code of a function can't be replaced here")
 
 
 def observe_and_exit(request: Record, probes: list[Probe], send: Send) -> NoReturn:

@@ -290,7 +290,8 @@ def library(root: str) -> _Library:
 def ruled_out(patterns: Sequence[str], namespace: dict[str, Any]) -> Iterator[None]:
     """Within the block, what `patterns` name raises, by whatever name modules and `namespace` hold it.
 
-    What a forbidden module merely imports is left alone, for others need it too.
+    What a forbidden module merely imports is left alone, for others need it too. A forbidden package that is not
+    loaded yet can't be imported, and what torch runs is known by its own name, however the code came by it.
     """
     banned: dict[int, Callable] = {}
     places: list[tuple[dict[str, Any], str, Any, Callable]] = []
@@ -308,7 +309,8 @@ def ruled_out(patterns: Sequence[str], namespace: dict[str, Any]) -> Iterator[No
                 if not callable(value) or attribute.startswith("_") or not matches(dotted, patterns):
                     continue
                 by_name = any(fnmatch.fnmatchcase(dotted, pattern) for pattern in patterns)
-                if by_name or getattr(value, "__module__", None) == module.__name__:
+                own_ufunc = isinstance(value, np.ufunc) and getattr(np, value.__name__, None) is not value
+                if by_name or own_ufunc or getattr(value, "__module__", None) == module.__name__:
                     banned[id(value)] = _raiser(dotted)
                     places += [(*h, value, banned[id(value)]) for h in known.holders.get(id(value), ())]
                 elif isinstance(value, types.BuiltinFunctionType):
@@ -318,9 +320,13 @@ def ruled_out(patterns: Sequence[str], namespace: dict[str, Any]) -> Iterator[No
     places = [(held, name, value, raiser) for held, name, value, raiser in places if held.get(name) is value]
     for held, name, _, raiser in places:
         held[name] = raiser
+    sys.meta_path.insert(0, finder := _NoImport(patterns))
     try:
-        yield
+        with _watching(patterns):
+            yield
     finally:
+        with contextlib.suppress(ValueError):
+            sys.meta_path.remove(finder)
         for held, name, value, _ in places:
             held[name] = value
 
@@ -331,6 +337,36 @@ def _near(pattern: str, names: str) -> Iterator[str]:
     parts = fixed.split(".")
     yield from (".".join(parts[:n]) for n in range(1, len(parts) + 1))
     yield from re.findall(rf"\n({re.escape(fixed)}.*)", names)
+
+
+class _NoImport:
+    """Refuses to import modules that patterns name."""
+
+    def __init__(self, patterns: Sequence[str]) -> None:
+        self.patterns = patterns
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> None:
+        """As the import system asks for a module."""
+        if any(fnmatch.fnmatchcase(name, pattern) for pattern in self.patterns):
+            _raiser(name)()
+
+
+def _watching(patterns: Sequence[str]) -> contextlib.AbstractContextManager:
+    """A mode in which torch tells the name of every function that it is about to run."""
+    if "torch" not in sys.modules or not any(pattern.startswith("torch.") for pattern in patterns):
+        return contextlib.nullcontext()
+    from torch.overrides import TorchFunctionMode, resolve_name
+
+    class Watch(TorchFunctionMode):
+        def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: Any = None) -> Any:
+            name = resolve_name(func) or f"torch.{getattr(func, '__name__', '')}"
+            if name.startswith("aten."):  # an operator of the dispatcher: `aten.lstm.input`
+                name = f"torch.{name.split('.')[1]}"
+            if matches(name, patterns):
+                _raiser(name)()
+            return func(*args, **(kwargs or {}))
+
+    return Watch()
 
 
 def _raiser(dotted: str) -> Callable:
