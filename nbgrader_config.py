@@ -41,6 +41,7 @@ c.GenerateSolution.preprocessors = [
 ]
 
 # Submissions are repaired before nbgrader looks at their cells, and graded by probes instead of being executed.
+c.Autograde.exporter_class = "course.nbgrader_steps.SubmissionReader"
 c.Autograde.sanitize_preprocessors = [
     "course.nbgrader_steps.RepairSubmission",
     "nbgrader.preprocessors.ClearOutput",

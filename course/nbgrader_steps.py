@@ -2,6 +2,7 @@
 
 - :class:`StampRelease` ends generate_assignment: a copy of a stub knows of which version it is.
 - :class:`CleanSolution` ends generate_solution: no markers, no version noise.
+- :class:`SubmissionReader` reads submissions, whatever an editor or a mail program did to the file.
 - :class:`RepairSubmission` begins autograde: whatever an editor did to the cells, nbgrader finds those it knows.
 - :class:`GradeSubmission` stands in autograde where nbgrader would execute the notebook.
 """
@@ -19,8 +20,10 @@ import secrets
 import tempfile
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import nbformat
+from nbconvert.exporters import NotebookExporter
 from nbformat.notebooknode import NotebookNode
 from nbformat.v4 import new_output
 from nbgrader.preprocessors import NbGraderPreprocessor, SaveAutoGrades
@@ -29,7 +32,7 @@ from traitlets import Bool, Float, Integer
 
 from autograder.engine.assignment import Assignment, checked_name
 from autograder.engine.grade import Verdict, grade
-from autograder.engine.notebook import Cell, Code
+from autograder.engine.notebook import Cell, Code, NotebookError
 from autograder.engine.report import as_html, as_text
 from autograder.engine.runner import Limits, Runner
 from autograder.engine.sandbox import runner_for_others
@@ -37,6 +40,7 @@ from course.gradebook import GradebookError, other_cells
 from course.project import LESSONS, Project
 
 NOT_GRADED = "NotGraded"
+MAX_SUBMITTED_BYTES = 100 * 2**20  # with outputs, which are not read further
 MARKERS = ("### BEGIN SOLUTION", "### END SOLUTION")
 
 
@@ -86,6 +90,79 @@ def _plain_png(text: str) -> str:
             kept.append(raw[at:end])
         at = end
     return base64.b64encode(b"".join(kept)).decode("ascii")
+
+
+class SubmissionReader(NotebookExporter):
+    """Reads a submitted file before nbgrader's steps see it: in any encoding, and with cells of the right types.
+
+    Raises NotebookError for what no human would call a notebook; nbgrader then names the student and goes on.
+    """
+
+    def from_filename(self, filename: str, resources: Any = None, **kw: Any) -> tuple[NotebookNode, dict]:
+        """Read a file, but no link: that would hand in what another student, or the grader, wrote."""
+        path = Path(filename)
+        if path.is_symlink():
+            raise NotebookError(f"{path} is a link, not a file; what it leads to was not graded.")
+        if path.stat().st_size > MAX_SUBMITTED_BYTES:
+            raise NotebookError(f"{path} is larger than {MAX_SUBMITTED_BYTES // 2**20} MB and was not graded.")
+        course, about = self.parent.coursedir, (resources or {})["nbgrader"]
+        copies = Path(course.format_path(course.autograded_directory, about["student"], about["assignment"]))
+        for beside in path.parent.rglob("*"):
+            if beside.is_symlink():  # nbgrader has just copied what it leads to
+                self.log.warning("%s is a link and is not part of the submission", beside)
+                (copies / beside.relative_to(path.parent)).unlink(missing_ok=True)
+        return super().from_filename(filename, resources, **kw)
+
+    def from_file(self, file_stream: Any, resources: Any = None, **kw: Any) -> tuple[NotebookNode, dict]:
+        """Read an open file."""
+        tree = read_tree(file_stream.buffer.read(), file_stream.name)
+        return self.from_notebook_node(nbformat.reads(json.dumps(tree), as_version=4), resources, **kw)
+
+
+def read_tree(raw: bytes, name: str) -> dict[str, Any]:
+    """The tree of a notebook file, with cells of the right types; what can't be one is left out.
+
+    Raises:
+        NotebookError: it is no notebook.
+    """
+    encoding = "utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    try:
+        text = raw.decode(encoding)
+    except UnicodeDecodeError:
+        text = raw.decode("cp1252", errors="replace")
+    try:
+        tree = json.loads(text)
+    except (ValueError, RecursionError) as problem:
+        raise NotebookError(f"{name} is not a notebook: it is not valid JSON ({problem}).") from None
+    if not isinstance(tree, dict) or not isinstance(tree.get("cells", tree.get("worksheets")), list):
+        raise NotebookError(f"{name} is not a notebook: it has no list of cells.")
+    if "cells" in tree:
+        tree["cells"] = [_sound(cell) for cell in tree["cells"] if isinstance(cell, dict)]
+    return tree
+
+
+def _sound(cell: dict[str, Any]) -> dict[str, Any]:
+    """A cell of the types that nbformat asks for."""
+    source = cell.get("source", "")
+    source = "".join(map(str, source)) if isinstance(source, list) else source
+    metadata = cell.get("metadata")
+    metadata = dict(metadata) if isinstance(metadata, dict) else {}
+    if not isinstance(metadata.get("nbgrader", {}), dict):
+        del metadata["nbgrader"]
+    if not isinstance(metadata.get("tags", []), list):
+        del metadata["tags"]
+    kind = cell.get("cell_type")
+    sound = {
+        **cell,
+        "cell_type": kind if kind in ("code", "markdown", "raw") else "markdown",
+        "metadata": metadata,
+        "source": source.encode(errors="replace").decode() if isinstance(source, str) else "",
+    }
+    if not isinstance(cell.get("id", ""), str):
+        del sound["id"]
+    if sound["cell_type"] == "code" and not isinstance(cell.get("outputs"), list):
+        sound["outputs"] = []
+    return sound
 
 
 class RepairSubmission(NbGraderPreprocessor):
