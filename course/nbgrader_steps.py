@@ -149,8 +149,9 @@ def _sound(cell: dict[str, Any]) -> dict[str, Any]:
     metadata = dict(metadata) if isinstance(metadata, dict) else {}
     if not isinstance(metadata.get("nbgrader", {}), dict):
         del metadata["nbgrader"]
-    if not isinstance(metadata.get("tags", []), list):
-        del metadata["tags"]
+    if "tags" in metadata:
+        tags = metadata["tags"] if isinstance(metadata["tags"], list) else []
+        metadata["tags"] = [tag for tag in tags if isinstance(tag, str)]
     kind = cell.get("cell_type")
     sound = {
         **cell,
