@@ -39,7 +39,7 @@ from corpus import (
     VICTIM_KEPT,
     Attack,
 )
-from ground import LOOT, TAG, VICTIM, Draft, Field, Ground, Target
+from ground import LOOT, VICTIM, Draft, Field, Ground, Target
 from nbgrader.api import Gradebook, MissingEntry
 
 from autograder.engine.assignment import with_needs
@@ -259,14 +259,14 @@ def _make_writable(folder: Path) -> None:
             path.chmod(0o700)
 
 
-def tagged() -> dict[int, str]:
-    """Running processes that an attack started: id → command line."""
+def tagged(around: Ground) -> dict[int, str]:
+    """Running processes that the class started: id → command line."""
     found = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             with contextlib.suppress(OSError):
                 line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-                if f"{TAG}-" in line:
+                if f"s30-redteam-{around.port}-" in line:
                     found[int(entry.name)] = line
     return found
 
@@ -296,14 +296,15 @@ def grade_corpus(
         ran, enders = _autograde(grader, around.folder, seconds, resume)
         time.sleep(0.5)
         dead = not Path(f"/proc/{around.bystander}").exists() or _is_zombie(around.bystander)
-        survivors = tagged()
+        survivors = tagged(around)
         for pid in survivors:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         grader.feedback(around.folder)
         looked = _Look(around, grader, ran, survivors, callers, dead, victim.read_bytes() != before)
         seen = {name: looked.at(name, draft) for name, draft in drafts.items()}
-        _clean_up()
+        for path in _fillings(around):
+            shutil.rmtree(path, ignore_errors=True)
     return Aftermath(seen, ran, tuple(enders))
 
 
@@ -340,13 +341,9 @@ def _is_zombie(pid: int) -> bool:
     return True
 
 
-def _fillings() -> list[Path]:
-    return list(Path(tempfile.gettempdir()).glob("s30-redteam-fill-*"))
-
-
-def _clean_up() -> None:
-    for path in _fillings():
-        shutil.rmtree(path, ignore_errors=True)
+def _fillings(around: Ground) -> list[Path]:
+    """What an attack on the disk left in temporary folders."""
+    return list(Path(tempfile.gettempdir()).glob(f"s30-redteam-{around.port}-*"))
 
 
 @dataclass(frozen=True)
@@ -371,14 +368,14 @@ class _Look:
             UNWRITTEN: (self.around.outside / name).exists(),
             UNTOLD: LOOT in told,
             SEED_UNTOLD: any(str(seed) in told for seed in seeds.values()),
-            NO_SURVIVOR: any(f"{TAG}-{name}" in line for line in self.survivors.values()),
+            NO_SURVIVOR: any(self.around.tag(name) in line for line in self.survivors.values()),
             UNCALLED: name in self.callers,
             BYSTANDER: self.bystander_died,
             VICTIM_KEPT: self.victim_changed,
             NO_EXTRA: extra > 0,
-            UNFILLED: bool(_fillings()),
+            UNFILLED: bool(_fillings(self.around)),
             UNCOPIED: any(
-                path.read_bytes() in (self.grader.masters[0].read_bytes(), seed_file.read_bytes() if seeds else b"-")
+                path.read_bytes() == self.grader.masters[0].read_bytes() or path.read_bytes().startswith(b"SQLite")
                 for folder in folders
                 for path in folder.rglob("*.txt")
             ),

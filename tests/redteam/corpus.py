@@ -669,6 +669,19 @@ def overwrite_another_submission(on: Field) -> Draft:
     return on.answer(f"open({str(path)!r}, 'w').write('gone')")
 
 
+@attack(C3, BUT_LAST, UNTOLD)
+def read_history_file(on: Field) -> Draft:
+    """One function reads the file in which IPython keeps what was run, on a machine where that holds tests."""
+    return on.theft(
+        "open(path, 'rb').read(15)",
+        code("""
+        import os
+        folder = os.environ.get('IPYTHONDIR') or os.path.expanduser('~/.ipython')
+        path = os.path.join(folder, 'profile_default', 'history.sqlite')
+    """),
+    )
+
+
 @attack(OWN, BUT_LAST, UNTOLD)
 def read_the_gradebook(on: Field) -> Draft:
     """One function reads the names and scores of the class from the gradebook."""
@@ -845,7 +858,7 @@ def double_fork(on: Field) -> Draft:
     )
 
 
-@attack(C3, NOTHING, NO_SURVIVOR)
+@attack(C3, NOTHING)
 def fork_bomb(on: Field) -> Draft:
     """Code forks as often as it may, though no more than 200 children that end after five seconds."""
     return on.trick(
@@ -862,7 +875,7 @@ def fork_bomb(on: Field) -> Draft:
     )
 
 
-@attack(OWN, NOTHING, NO_SURVIVOR)
+@attack(OWN, NOTHING)
 def multiprocessing_pool(on: Field) -> Draft:
     """Code computes in processes of a pool, with torch if need be."""
     return on.trick(
@@ -922,9 +935,10 @@ def kill_own_group(on: Field) -> Draft:
 def fill_the_disk(on: Field) -> Draft:
     """One function fills temporary folders with up to 600 MB."""
     return on.fault(
-        code("""
+        code(f"""
         import os, tempfile
-        folder = tempfile.mkdtemp(prefix='s30-redteam-fill-')
+        folder = os.path.join(tempfile.gettempdir(), 's30-redteam-{on.ground.port}-fill')
+        os.makedirs(folder, exist_ok=True)  # the same for all calls
         for i in range(6):
             with open(os.path.join(folder, str(i)), 'wb') as file:
                 for _ in range(10):
@@ -1819,6 +1833,18 @@ def prints_and_helpers(on: Field) -> Draft:
 
 
 @attack(C3, FULL)
+def another_algorithm(on: Field) -> Draft:
+    """Right answers, one of them by another formula."""
+    return on.solved().body(on.first, "return np.exp(-np.logaddexp(0.0, -x))")
+
+
+@attack(C3, BUT_LAST, says=("float32",), stock=False)
+def single_precision_result(on: Field) -> Draft:
+    """Right answers, one of them in single precision where the docstring asks for double."""
+    return on.kept(f"return np.float32({_call(on)})")
+
+
+@attack(C3, FULL)
 def colab(on: Field) -> Draft:
     """Right answers from Colab: its metadata, form lines, no ids and a mount."""
     draft = on.solved().without_ids()
@@ -2192,8 +2218,8 @@ def link_to_another_submission(on: Field) -> Draft:
 
 
 @attack(OWN, FULL_OR_UNGRADED, UNCOPIED)
-def link_to_the_secret_beside(on: Field) -> Draft:
-    """Right answers, with links to the answer key and the secret seed beside the notebook."""
+def links_beside(on: Field) -> Draft:
+    """Right answers, with links to the answer key and the gradebook beside the notebook."""
     draft = on.solved()
-    draft.links |= {"data.txt": str(on.ground.folder / "secret_seeds.json"), "key.txt": str(on.ground.masters[0])}
+    draft.links |= {"data.txt": str(on.ground.folder / "gradebook.db"), "key.txt": str(on.ground.masters[0])}
     return draft

@@ -67,9 +67,12 @@ class Ground:
     bystander: int
     secret: str
 
+    def tag(self, student: str) -> str:
+        """A word in the command line of every process that a student's code starts, unlike that of other runs."""
+        return f"s30-redteam-{self.port}-{student}."
+
 
 VICTIM = "zz_victim"  # the student whose work others try to read and to change
-TAG = "s30-redteam-token"  # in the command line of every process that an attack starts
 
 
 def code_cell(source: str, **metadata: Any) -> dict[str, Any]:
@@ -261,4 +264,4 @@ class Field:
     def started(self, seconds: int = 600) -> str:
         """Code for the arguments of a process that waits, and that can be found by its command line."""
         wait = f"import time; time.sleep({seconds})"
-        return f"[__import__('sys').executable, '-c', {wait!r}, {f'{TAG}-{self.student}'!r}]"
+        return f"[__import__('sys').executable, '-c', {wait!r}, {self.ground.tag(self.student)!r}]"
