@@ -14,6 +14,7 @@ from autograder.engine.errors import UserError
 SLUG = re.compile(r"\d\d_\w+")
 LESSONS = (
     "course",
+    "course.data",
     "course.gradcheck",
     "course.plots",
 )  # what notebooks import; nothing else of the course is shown them

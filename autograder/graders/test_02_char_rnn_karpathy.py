@@ -1,0 +1,330 @@
+"""Probes of 02: batches of a text, n-grams, a recurrent network forward, backward and in torch, its training."""
+
+import numpy as np
+
+from autograder.engine.probes import agree, fill, named, observe, probe, shapes, slope
+
+REMEMBERS = {"Wx": np.array([[0.0], [0.5 * np.log(3)]]), "Wh": np.array([[np.log(3)]]), "bh": np.zeros(1)}
+RECURRENT = ("Wx", "Wh", "bh")
+BELOW_ONE = 1 - 2.0**-53  # the largest number that a uniform draw can give
+
+
+def zero_weights(V, H, by=None):
+    """A network that ignores what it reads; its scores are `by`."""
+    shaped = {"Wx": (V, H), "Wh": (H, H), "bh": (H,), "Wy": (H, V), "by": (V,)}
+    params = {name: np.zeros(shape) for name, shape in shaped.items()}
+    return params if by is None else {**params, "by": np.array(by)}
+
+
+def draw_params(rng, V, H, *, recurrent=1.0, scores=1.0):
+    """Weights of order one: states far from 0, scores that differ; nothing is symmetric."""
+    return {
+        "Wx": rng.standard_normal((V, H)),
+        "Wh": recurrent * rng.standard_normal((H, H)) / np.sqrt(H),
+        "bh": 0.5 * rng.standard_normal(H),
+        "Wy": scores * rng.standard_normal((H, V)),
+        "by": scores * rng.standard_normal(V),
+    }
+
+
+def draw_ids(rng, V, *shape):
+    return rng.integers(V, size=shape)
+
+
+@probe("make_batches")
+def nine_characters(impl, rng):
+    yield from named("x y", impl.make_batches(np.arange(9), 2, 2))
+
+
+@probe("make_batches", cases=[(1, 1, 1, 0), (2, 3, 4, 0), (3, 4, 2, 5), (4, 2, 3, 7), (1, 5, 3, 4), (5, 1, 2, 0)])
+def streams(impl, rng, B, T, N, left_over):
+    ids = draw_ids(rng, 1000, B * T * N + 1 + left_over)
+    yield from named("x y", impl.make_batches(ids, B, T))
+
+
+@probe("ngram_bits")
+def counted_by_hand(impl, rng):
+    train, test = np.array([0, 1, 0, 1, 0]), np.array([0, 1])
+    yield "bits, n = 2", impl.ngram_bits(train, test, 2, 2, 1.0)
+    yield "bits, n = 1, of the character 1", impl.ngram_bits(train, test[1:], 1, 2, 1.0)
+
+
+@probe("ngram_bits", cases=[(1, 3, 1.0, 20, 9), (2, 4, 0.5, 30, 12), (3, 3, 2.5, 40, 15), (4, 2, 3.0, 25, 4)])
+def random_texts(impl, rng, n, V, k, length, test_length):
+    train, test = draw_ids(rng, V, length), draw_ids(rng, V, test_length)
+    yield "bits", impl.ngram_bits(train, test, n, V, k)
+
+
+@probe("ngram_bits", cases=[(2, 6, 1.0), (3, 6, 0.7), (5, 6, 4.0)])
+def characters_never_seen(impl, rng, n, V, k):
+    train, test = draw_ids(rng, V - 2, 60), draw_ids(rng, V, 25)
+    yield "bits", impl.ngram_bits(train, test, n, V, k)
+
+
+@probe("rnn_forward")
+def it_remembers(impl, rng):
+    Hs, _ = impl.rnn_forward(REMEMBERS, np.array([[1, 0]]), np.zeros((1, 1)))
+    yield "Hs", Hs
+
+
+@probe("rnn_forward", cases=[(1, 1, 2, 1), (2, 1, 4, 3), (3, 6, 5, 4), (6, 3, 3, 5)])
+def states(impl, rng, B, T, V, H):
+    params, x, h0 = draw_params(rng, V, H), draw_ids(rng, V, B, T), rng.standard_normal((B, H))
+    Hs, _ = impl.rnn_forward(params, x, h0)
+    yield "Hs", Hs
+
+
+@probe("bits_per_char")
+def two_bits_and_less(impl, rng):
+    yield "bits of four equal characters", impl.bits_per_char(zero_weights(4, 2), np.array([3, 1, 0, 0, 2]), 3)
+    yield "bits of 0, 1, 1, 0", impl.bits_per_char(zero_weights(2, 1, [0.0, np.log(3)]), np.array([0, 1, 1, 0]), 2)
+
+
+@probe("bits_per_char", cases=[(2, 3, 2, 5), (13, 4, 3, 4), (25, 5, 4, 1), (40, 3, 5, 100), (21, 4, 3, 10)])
+def chunks_of_any_size(impl, rng, length, V, H, T):
+    params, ids = draw_params(rng, V, H), draw_ids(rng, V, length)
+    yield "bits", impl.bits_per_char(params, ids, T)
+
+
+@probe("bits_per_char", cases=[(30, 5, 4, 7)])
+def very_sure(impl, rng, length, V, H, T):
+    params, ids = draw_params(rng, V, H, scores=1e3), draw_ids(rng, V, length)
+    yield "bits", impl.bits_per_char(params, ids, T)
+
+
+@probe("sample", cases=[(1.0, 0.2), (1.0, 0.3), (0.5, 0.2), (2.0, 0.3)])
+def one_draw_by_hand(impl, rng, temperature, u):
+    params = zero_weights(2, 1, [0.0, np.log(3)])
+    yield "written", impl.sample(params, np.array([0]), np.zeros((1, 1)), np.array([[u]]), temperature)
+
+
+@probe(
+    "sample", cases=[(1, 1, 3, 2, 1.0), (3, 7, 5, 4, 1.0), (4, 6, 6, 3, 0.4), (2, 9, 4, 5, 2.5), (20, 12, 9, 6, 1.3)]
+)
+def texts(impl, rng, B, n, V, H, temperature):
+    params, first, h = draw_params(rng, V, H), draw_ids(rng, V, B), rng.standard_normal((B, H))
+    u = rng.random((B, n))
+    yield "written", impl.sample(params, first, h, u, temperature)
+
+
+@probe("sample", cases=[(4, 8, 6, 5, 1e-3)])
+def nearly_frozen(impl, rng, B, n, V, H, temperature):
+    params, first, h = draw_params(rng, V, H, scores=10.0), draw_ids(rng, V, B), rng.standard_normal((B, H))
+    u = rng.random((B, n))
+    yield "written", impl.sample(params, first, h, u, temperature)
+
+
+@probe("sample", cases=[(6, 5, 6, 4)])
+def what_has_probability_zero(impl, rng, B, n, V, H):
+    params, first, h = draw_params(rng, V, H), draw_ids(rng, V, B), rng.standard_normal((B, H))
+    params["by"][0] = -1e6  # its probability is 0, so not even u = 0 may draw it
+    u = rng.random((B, n))
+    u[:, 1::2] = 0.0
+    yield "written", impl.sample(params, first, h, u, 1.0)
+
+
+@probe("sample", cases=[(200, 50, 3)])
+def largest_draw(impl, rng, B, V, H):
+    params, first, h = draw_params(rng, V, H, scores=0.1), draw_ids(rng, V, B), rng.standard_normal((B, H))
+    yield "written", impl.sample(params, first, h, np.full((B, 1), BELOW_ONE), 1.0)
+
+
+def recurrent_gradients(result):
+    """What `rnn_backward` returned, array by array."""
+    (_, grads), (_, dh0) = named("grads dh0", result)
+    yield "names of the gradients", sorted(grads)
+    for name in RECURRENT:
+        yield f"d{name}", grads[name]
+    yield "dh0", dh0
+
+
+@probe("rnn_backward")
+def two_steps_by_hand(impl, rng):
+    _, cache = impl.rnn_forward(REMEMBERS, np.array([[1, 0]]), np.zeros((1, 1)))
+    yield from recurrent_gradients(impl.rnn_backward(np.array([[[0.0], [1.0]]]), cache))
+
+
+# in the last case finite differences run out of time; its weights shrink the state, so that rounding can't grow
+@probe(
+    "rnn_backward",
+    cases=[(1, 1, 2, 1, 1.0), (2, 1, 3, 4, 1.0), (3, 5, 4, 3, 1.0), (2, 7, 5, 6, 1.0), (8, 6000, 12, 24, 0.4)],
+)
+def through_time(impl, rng, B, T, V, H, recurrent):
+    params = {name: draw_params(rng, V, H, recurrent=recurrent)[name] for name in RECURRENT}
+    x, h0, dHs = draw_ids(rng, V, B, T), rng.standard_normal((B, H)), rng.standard_normal((B, T, H))
+    _, cache = impl.rnn_forward(params, x, h0)
+    yield from recurrent_gradients(impl.rnn_backward(dHs, cache))
+
+
+@probe("rnn_backward", cases=[(2, 4, 3, 3)])
+def with_own_forward(impl, rng, B, T, V, H):
+    params, x, h0 = draw_params(rng, V, H), draw_ids(rng, V, B, T), rng.standard_normal((B, H))
+    dHs, along = rng.standard_normal((B, T, H)), rng.standard_normal((H, H))
+
+    def loss(Wh):
+        return np.sum(impl.rnn_forward({**params, "Wh": Wh}, x, h0)[0] * dHs)
+
+    _, cache = impl.rnn_forward(params, x, h0)
+    grads, _ = impl.rnn_backward(dHs, cache)
+    yield "dWh", grads["Wh"]
+    yield "slope along Wh", agree(np.sum(grads["Wh"] * along), slope(loss, params["Wh"], along))
+
+
+def loss_gradients_state(result):
+    """What `loss_and_grads` returned, part by part."""
+    (_, loss), (_, grads), (_, h) = named("loss grads h", result)
+    yield "loss", loss
+    yield "names of the gradients", sorted(grads)
+    for name in (*RECURRENT, "Wy", "by"):
+        yield f"d{name}", grads[name]
+    yield "h", h
+
+
+@probe("loss_and_grads")
+def a_coin_by_hand(impl, rng):
+    x, y = np.array([[1]]), np.array([[0]])
+    yield from loss_gradients_state(impl.loss_and_grads(zero_weights(2, 1), x, y, np.zeros((1, 1))))
+
+
+@probe(
+    "loss_and_grads",
+    cases=[(1, 1, 2, 1, 1.0), (2, 1, 3, 4, 1.0), (3, 5, 4, 3, 1.0), (4, 6, 7, 2, 1.0), (8, 8000, 12, 24, 0.4)],
+)
+def chunks(impl, rng, B, T, V, H, recurrent):
+    params, h0 = draw_params(rng, V, H, recurrent=recurrent), rng.standard_normal((B, H))
+    x, y = draw_ids(rng, V, 2, B, T)
+    yield from loss_gradients_state(impl.loss_and_grads(params, x, y, h0))
+
+
+@probe("loss_and_grads", cases=[(3, 4, 5, 3)])
+def very_wrong(impl, rng, B, T, V, H):
+    params, h0 = draw_params(rng, V, H, scores=1e3), rng.standard_normal((B, H))
+    x, y = draw_ids(rng, V, 2, B, T)
+    yield from loss_gradients_state(impl.loss_and_grads(params, x, y, h0))
+
+
+def draw_arrays(rng, *, scale=1.0):
+    """Arrays of three shapes under the names that parameters could have."""
+    return {
+        name: scale * rng.standard_normal(shape) for name, shape in {"W": (3, 4), "b": (5,), "U": (2, 3, 2)}.items()
+    }
+
+
+@probe("clip_by_global_norm", cases=[1.0, 10.0])
+def three_and_four(impl, rng, max_norm):
+    grads = {"a": np.array([3.0]), "b": np.array([4.0])}
+    yield from named("clipped norm", impl.clip_by_global_norm(grads, max_norm))
+
+
+@probe("clip_by_global_norm", cases=[(1.0, 2.5), (1.0, 1e3), (1e-6, 0.5), (1e4, 3.0)])
+def lengths(impl, rng, scale, max_norm):
+    grads = draw_arrays(rng, scale=scale)
+    yield from named("clipped norm", impl.clip_by_global_norm(grads, max_norm))
+
+
+@probe("clip_by_global_norm")
+def nothing_to_clip(impl, rng):
+    yield from named("clipped norm", impl.clip_by_global_norm({"a": np.zeros((2, 3)), "b": np.zeros(4)}, 1.0))
+
+
+@probe("adagrad_step")
+def from_sixteen(impl, rng):
+    given = ({"w": np.array([value])} for value in (1.0, 3.0, 16.0))
+    yield from named("params memory", impl.adagrad_step(*given, 0.1))
+
+
+@probe("adagrad_step", cases=[(1.0, 0.1), (1e-8, 0.01), (1e3, 0.5)])
+def steps(impl, rng, scale, lr):
+    params, memory = draw_arrays(rng), {name: np.zeros(a.shape) for name, a in draw_arrays(rng).items()}
+    all_grads = [draw_arrays(rng, scale=scale) for _ in range(3)]
+    for t, grads in enumerate(all_grads, 1):
+        returned = impl.adagrad_step(params, grads, memory, lr)
+        for name, value in named("params memory", returned):
+            yield f"{name} after step {t}", value
+        params, memory = returned
+
+
+@probe("adagrad_step")
+def weights_that_rest(impl, rng):
+    params, grads = draw_arrays(rng), draw_arrays(rng)
+    memory = {name: np.zeros(a.shape) for name, a in grads.items()}
+    grads["b"] = np.zeros(5)
+    yield from named("params memory", impl.adagrad_step(params, grads, memory, 0.1))
+
+
+def silenced(model):
+    """A torch module with all its parameters 0."""
+    import torch
+
+    with torch.no_grad():
+        for weights in model.parameters():
+            weights.zero_()
+    return model
+
+
+@probe("CharRNN")
+def silent(impl, rng):
+    import torch
+
+    model = silenced(impl.CharRNN(4, 3).double())
+    yield from named("z h", model(torch.tensor([[3, 1]])))
+
+
+@probe("CharRNN", cases=[(1, 1, 2, 1), (2, 5, 4, 3), (5, 3, 7, 6)])
+def network(impl, rng, B, T, V, H):
+    import torch
+
+    x = torch.from_numpy(draw_ids(rng, V, B, T))
+    h0 = torch.tensor(rng.standard_normal((1, B, H)), requires_grad=True)
+    upstream = torch.from_numpy(rng.standard_normal((B, T, V)))
+    upstream_h = torch.from_numpy(rng.standard_normal((1, B, H)))
+    seed = int(rng.integers(2**32))
+
+    model = impl.CharRNN(V, H).double()
+    yield "parameters", shapes(model)
+    fill(model, seed)
+    z, h = model(x, h0)
+    yield from named("z h", (z, h))
+    (torch.sum(z * upstream) + torch.sum(h * upstream_h)).backward()
+    yield "dh0", h0.grad
+    for name, parameter in sorted(model.named_parameters()):
+        yield f"d{name}", parameter.grad
+
+
+@probe("CharRNN")
+def from_zero_in_single_precision(impl, rng):
+    import torch
+
+    x = torch.from_numpy(draw_ids(rng, 5, 2, 6))
+    seed = int(rng.integers(2**32))
+    for name, value in named("z h", fill(impl.CharRNN(5, 3), seed)(x)):
+        yield name, observe(value, rtol=1e-4)
+
+
+@probe("train_chunk")
+def one_step_by_hand(impl, rng):
+    import torch
+
+    model = silenced(impl.CharRNN(2, 1).double())
+    optimiser = torch.optim.SGD(model.parameters(), lr=1.0)
+    x, y = torch.tensor([[1]]), torch.tensor([[0]])
+    yield from named("loss h", impl.train_chunk(model, optimiser, x, y, None, 10.0))
+    yield "by", model.readout.bias
+
+
+@probe("train_chunk", cases=[(3, 4, 5, 3, 100.0), (2, 6, 4, 5, 0.1), (5, 5, 5, 2, 100.0)])
+def three_chunks(impl, rng, B, T, V, H, max_norm):
+    import torch
+
+    x, y = torch.from_numpy(draw_ids(rng, V, 2, 3, B, T))
+    h = torch.from_numpy(rng.standard_normal((1, B, H)))
+    seed = int(rng.integers(2**32))
+
+    model = fill(impl.CharRNN(V, H).double(), seed)
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.5, momentum=0.5)
+    for t in range(3):
+        (_, loss), (_, h) = named("loss h", impl.train_chunk(model, optimiser, x[t], y[t], h, max_norm))
+        yield f"loss of chunk {t + 1}", loss
+        yield f"h after chunk {t + 1}", h
+        yield f"h has a graph after chunk {t + 1}", h.requires_grad
+    yield from sorted(model.named_parameters())

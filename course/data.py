@@ -1,0 +1,225 @@
+"""Texts that are at hand offline: the documentation of the installed NumPy, and a small stochastic grammar.
+
+Nothing is stored here. The first is read from the package itself, the second drawn from a random generator.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import math
+import re
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+LIBRARY = "numpy.lib"
+LICENCE = "BSD-3-Clause"
+VALID_MODULE, TEST_MODULE = "_arraysetops_impl", "_shape_base_impl"
+_SECTIONS_DROPPED = ("Examples", "References")
+_LEAST_CHARACTERS = 200
+
+
+@dataclass(frozen=True)
+class Texts:
+    """One text in three parts that share no document.
+
+    Attributes:
+        train: what a model is fitted to.
+        valid: for choices.
+        test: for the numbers that are reported.
+    """
+
+    train: str
+    valid: str
+    test: str
+
+    @property
+    def alphabet(self) -> list[str]:
+        """The distinct characters of all three parts, sorted."""
+        return sorted(set(self.train) | set(self.valid) | set(self.test))
+
+    @property
+    def digest(self) -> str:
+        """The first 16 digits of the SHA-256 of the three parts, by which two copies can be compared."""
+        return hashlib.sha256("\0".join((self.train, self.valid, self.test)).encode()).hexdigest()[:16]
+
+
+def numpy_docs(root: Path | None = None) -> Texts:
+    """The docstrings of NumPy's Python library `numpy.lib`, split by module.
+
+    The source files are parsed, not imported, in the order of their names and of their lines, so one version of NumPy
+    gives one text on every platform. Kept are the docstrings of public functions and classes from their first line to
+    the section "Examples" or "References"; dropped are those two sections, docstrings of under 200 characters, repeated
+    ones, characters outside printable ASCII, and directives such as `.. versionadded::`.
+
+    Args:
+        root: the folder of the package; by default that of the installed NumPy.
+
+    Returns:
+        valid and test are one module each, train all the others; documents are separated by an empty line.
+
+    Raises:
+        FileNotFoundError: the folder holds none of NumPy's source files.
+    """
+    folder = (root or Path(np.__file__).parent) / "lib"
+    documents: dict[str, list[str]] = {}
+    seen: set[str] = set()
+    for path in sorted(folder.glob("*.py"), key=lambda path: path.name):
+        found = [text for text in _docstrings(path.read_text(encoding="utf-8")) if len(text) >= _LEAST_CHARACTERS]
+        documents[path.stem] = [text for text in dict.fromkeys(found) if text not in seen]
+        seen.update(found)
+    if not documents.get(VALID_MODULE) or not documents.get(TEST_MODULE):
+        raise FileNotFoundError(f"{folder} holds no docstrings: NumPy's source files are not where they should be.")
+    valid, test = (_joined(documents.pop(module)) for module in (VALID_MODULE, TEST_MODULE))
+    return Texts(_joined([text for module in documents.values() for text in module]), valid, test)
+
+
+def _joined(documents: list[str]) -> str:
+    return "".join(f"{text}\n\n" for text in documents)
+
+
+def _docstrings(source: str) -> Iterator[str]:
+    """The cleaned docstrings of the public functions and classes of a module, in the order of lines."""
+    with warnings.catch_warnings(action="ignore"):  # of escapes that Python will refuse one day
+        tree = ast.parse(source)
+    nodes = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+    for node in sorted(nodes, key=lambda node: node.lineno):
+        first = node.body[0]
+        if node.name.startswith("_") or not isinstance(first, ast.Expr) or not isinstance(first.value, ast.Constant):
+            continue
+        if isinstance(first.value.value, str):
+            yield _cleaned(first.value.value)
+
+
+def _cleaned(docstring: str) -> str:
+    """A docstring without its indentation and without what :func:`numpy_docs` drops."""
+    lines = [line.rstrip() for line in docstring.expandtabs().split("\n")]
+    indents = [len(line) - len(line.lstrip()) for line in lines[1:] if line]
+    lines = [lines[0].lstrip(), *(line[min(indents, default=0) :] for line in lines[1:])]
+    kept: list[str] = []
+    dropping = False
+    for line, below in zip(lines, [*lines[1:], ""], strict=True):
+        if line and re.fullmatch(r"-{3,}", below):
+            dropping = line.strip() in _SECTIONS_DROPPED
+        if not dropping and not line.lstrip().startswith(".. "):
+            kept.append("".join(c for c in line if " " <= c <= "~"))
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(kept)).strip()
+
+
+# A grammar ----------------------------------------------------------------------------------------------------------
+
+_PEOPLE = ("baker", "captain", "doctor", "farmer", "girl", "judge", "king", "painter")
+_THINGS = ("bread", "castle", "garden", "harbour", "lantern", "mountain", "river", "window")
+_LOOKS = ("dark", "gentle", "little", "quiet", "tall", "young")
+_DEEDS = ("builds", "finds", "leaves", "paints", "sees", "wants")
+_SAYS = ("asks", "calls", "says", "whispers")
+_GLUE = ("a", "and", "because", "the", "when")
+LEXICON = frozenset((*_PEOPLE, *_THINGS, *_LOOKS, *_DEEDS, *_SAYS, *_GLUE))
+
+
+class _Choices:
+    """Draws from a generator, and adds up how surprising the draws were."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self.rng = rng
+        self.bits = 0.0
+
+    def one(self, options: tuple[str, ...]) -> str:
+        """One of several, all equally likely."""
+        self.bits += math.log2(len(options))
+        return options[int(self.rng.integers(len(options)))]
+
+    def chance(self, p: float) -> bool:
+        """True with probability p."""
+        yes = bool(self.rng.random() < p)
+        self.bits -= math.log2(p if yes else 1 - p)
+        return yes
+
+
+def grammar_text(rng: np.random.Generator, characters: int) -> tuple[str, float]:
+    """Sentences of a small grammar; what somebody says stands in quotes and in capitals.
+
+    A clause is `[article] [adjective] person verb [article] [adjective] thing`. A sentence is a clause, two joined by a
+    conjunction, or `person says "ONE OR TWO CLAUSES"`. No text can be derived in two ways, so the surprise of the draws
+    is that of the text.
+
+    Args:
+        rng: where the draws come from.
+        characters: the least number of characters; the last sentence is finished.
+
+    Returns:
+        The text, one sentence per line, and its information content under the grammar in bits: no model that does not
+        know more than the grammar can be expected to need less.
+    """
+    draw = _Choices(rng)
+    sentences: list[str] = []
+    length = 0
+    while length < characters:
+        sentences.append(_sentence(draw) + "\n")
+        length += len(sentences[-1])
+    return "".join(sentences), draw.bits
+
+
+def _sentence(draw: _Choices) -> str:
+    if draw.chance(0.5):
+        return f"{_clauses(draw)}."
+    said = _clauses(draw).upper()
+    return f'{_noun(draw, _PEOPLE)} {draw.one(_SAYS)} "{said}".'
+
+
+def _clauses(draw: _Choices) -> str:
+    first = _clause(draw)
+    return f"{first} {draw.one(('and', 'because', 'when'))} {_clause(draw)}" if draw.chance(0.4) else first
+
+
+def _clause(draw: _Choices) -> str:
+    return f"{_noun(draw, _PEOPLE)} {draw.one(_DEEDS)} {_noun(draw, _THINGS)}"
+
+
+def _noun(draw: _Choices, nouns: tuple[str, ...]) -> str:
+    article = draw.one(("a", "the"))
+    look = f"{draw.one(_LOOKS)} " if draw.chance(0.3) else ""
+    return f"{article} {look}{draw.one(nouns)}"
+
+
+def grammar_texts(seed: int, train: int = 60_000, held_out: int = 8_000) -> tuple[Texts, float]:
+    """Three independent draws from the grammar.
+
+    Args:
+        seed: of all three; each part has a stream of its own.
+        train: the least number of characters of the first part.
+        held_out: the same of each of the other two.
+
+    Returns:
+        The texts, and the information content of the test part in bits per character.
+    """
+    parts = [
+        grammar_text(np.random.default_rng([seed, part]), characters)
+        for part, characters in enumerate((train, held_out, held_out))
+    ]
+    test, bits = parts[2]
+    return Texts(parts[0][0], parts[1][0], test), bits / len(test)
+
+
+def valid_word_share(text: str) -> float:
+    """The share of words of the grammar's lexicon, in lower case or all in capitals, among the words of a text.
+
+    Words are runs of letters. The last one is left out, for it may be cut off. 0 if there is none.
+    """
+    words = re.findall(r"[A-Za-z]+", text)[:-1]
+    right = [word for word in words if word.lower() in LEXICON and word in (word.lower(), word.upper())]
+    return len(right) / len(words) if words else 0.0
+
+
+def inside_quotes(text: str) -> np.ndarray:
+    """Whether a quotation is open after each character, shape (len(text),), bool; a quotation ends with its line."""
+    flags = []
+    inside = False
+    for character in text:
+        inside = inside ^ (character == '"') and character != "\n"
+        flags.append(inside)
+    return np.array(flags, dtype=bool)

@@ -1,0 +1,189 @@
+"""Texts for notebooks: the same on every machine for one version of NumPy, and what their descriptions say."""
+
+import math
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from course import data
+
+
+@pytest.fixture(scope="module")
+def docs():
+    return data.numpy_docs()
+
+
+def package(folder: Path, **modules: str) -> Path:
+    """A folder like NumPy's with modules of the given text in its `lib`."""
+    (folder / "lib").mkdir()
+    for name, text in modules.items():
+        (folder / "lib" / f"{name}.py").write_text(text, encoding="utf-8")
+    return folder
+
+
+LONG = "word " * 50
+
+
+def documented(*docstrings: str) -> str:
+    return "\n".join(f'def f{i}():\n    """{text}"""\n' for i, text in enumerate(docstrings))
+
+
+def test_docs_are_large_enough_and_one_part_knows_every_character(docs):
+    assert len(docs.train) > 100_000
+    assert 5_000 < len(docs.valid) < 50_000
+    assert 5_000 < len(docs.test) < 50_000
+    assert set(docs.valid) | set(docs.test) <= set(docs.train)
+    assert set(docs.alphabet) <= {"\n", *map(chr, range(32, 127))}
+    assert docs.alphabet == sorted(docs.alphabet)
+
+
+def test_docs_leave_out_what_the_card_says(docs):
+    for part in (docs.train, docs.valid, docs.test):
+        assert not re.search(r"^(Examples|References)\n-{3,}$", part, re.M)
+        assert not re.search(r"^\s*\.\. ", part, re.M)
+        assert "Parameters\n----------\n" in part
+        documents = part.split("\n\n\n")
+        assert all(document.strip() for document in documents)
+
+
+def test_docs_of_one_part_are_in_no_other(docs):
+    paragraphs = [{p for p in part.split("\n\n") if len(p) > 300} for part in (docs.train, docs.valid, docs.test)]
+    assert not paragraphs[0] & paragraphs[2]
+    assert not paragraphs[1] & paragraphs[2]
+
+
+def test_docs_are_the_same_in_another_process_and_from_a_copy(docs, tmp_path):
+    code = "from course.data import numpy_docs; print(numpy_docs().digest)"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == docs.digest
+    (tmp_path / "lib").mkdir()
+    files = sorted((Path(np.__file__).parent / "lib").glob("*.py"), reverse=True)
+    for path in files:  # written in another order, with the line ends of Windows
+        text = path.read_text(encoding="utf-8")
+        (tmp_path / "lib" / path.name).write_text(text, encoding="utf-8", newline="\r\n")
+    assert data.numpy_docs(tmp_path) == docs
+
+
+def test_docs_need_nothing_but_the_files_that_every_wheel_has():
+    record = {path.name for path in (Path(np.__file__).parent / "lib").glob("*.py")}
+    assert {f"{data.VALID_MODULE}.py", f"{data.TEST_MODULE}.py"} <= record
+    assert not any(".so" in name or ".pyd" in name for name in record)
+
+
+def test_docs_are_split_by_module_in_the_order_of_names_and_lines(tmp_path):
+    modules = {"_b": documented(LONG + "b1", LONG + "b2"), "_a": documented(LONG + "a")}
+    modules |= {data.VALID_MODULE: documented(LONG + "v"), data.TEST_MODULE: documented(LONG + "t")}
+    texts = data.numpy_docs(package(tmp_path, **modules))
+    assert texts.train == f"{LONG}a\n\n{LONG}b1\n\n{LONG}b2\n\n"
+    assert (texts.valid, texts.test) == (f"{LONG}v\n\n", f"{LONG}t\n\n")
+
+
+def test_docs_drop_short_repeated_private_and_missing_docstrings(tmp_path):
+    body = documented(LONG, "short", LONG) + f'\ndef _private():\n    """{LONG}p"""\ndef bare():\n    return 1\n'
+    body += f'class C:\n    """{LONG}c"""\n    def method(self):\n        """{LONG}m"""\n'
+    modules = {"_a": body, data.VALID_MODULE: documented(LONG, LONG + "v"), data.TEST_MODULE: documented(LONG + "t")}
+    texts = data.numpy_docs(package(tmp_path, **modules))
+    assert texts.train == f"{LONG.strip()}\n\n{LONG}c\n\n{LONG}m\n\n"
+    assert texts.valid == f"{LONG}v\n\n"  # what module _a, first in the alphabet, holds already is not repeated
+
+
+def test_docstrings_lose_indentation_sections_and_directives(tmp_path):
+    text = f"""First line.
+
+    {LONG}
+
+    .. versionadded:: 1.0
+
+    Returns
+    -------
+    out : β-array
+
+        Indented.
+
+    Examples
+    --------
+    >>> gone
+
+    Notes
+    -----
+    Kept."""
+    modules = {"_a": documented(text), data.VALID_MODULE: documented(LONG), data.TEST_MODULE: documented(LONG + "t")}
+    kept = (
+        f"First line.\n\n{LONG.strip()}\n\nReturns\n-------\nout : -array\n\n    Indented.\n\nNotes\n-----\nKept.\n\n"
+    )
+    assert data.numpy_docs(package(tmp_path, **modules)).train == kept
+
+
+def test_a_folder_without_sources_is_a_clear_error(tmp_path):
+    with pytest.raises(FileNotFoundError, match="holds no docstrings"):
+        data.numpy_docs(tmp_path)
+    shutil.rmtree(tmp_path)
+
+
+def test_grammar_is_the_same_for_the_same_seed_and_its_parts_are_different_draws():
+    first, entropy = data.grammar_texts(5, train=3000, held_out=1000)
+    again, _ = data.grammar_texts(5, train=3000, held_out=1000)
+    other, _ = data.grammar_texts(6, train=3000, held_out=1000)
+    assert first == again
+    assert first.digest != other.digest
+    assert first.train[:500] != first.valid[:500] != first.test[:500]
+    assert 3000 <= len(first.train) < 3300
+    assert 0.4 < entropy < 0.6
+
+
+CLAUSE = re.compile(
+    r"(a|the)( dark| gentle| little| quiet| tall| young)? \w+ (builds|finds|leaves|paints|sees|wants) "
+    r"(a|the)( dark| gentle| little| quiet| tall| young)? \w+"
+)
+
+
+def test_every_sentence_can_be_parsed_and_its_bits_counted_again():
+    """The information content by a parser that was written from the description, not from the generator."""
+    text, bits = data.grammar_text(np.random.default_rng(0), 20_000)
+    counted = 0.0
+    for line in text.splitlines():
+        quoted = re.fullmatch(r'(a|the)( \w+)? (\w+) (asks|calls|says|whispers) "(.+)"\.', line)
+        counted += 1  # quoted or not
+        if quoted:
+            assert quoted[5].isupper()
+            counted += 1 + (math.log2(6) - math.log2(0.3) if quoted[2] else -math.log2(0.7)) + 3 + 2
+        said = (quoted[5].lower() if quoted else line.removesuffix(".")).strip()
+        clauses = re.split(r" (?:and|because|when) ", said)
+        counted += -math.log2(0.6) if len(clauses) == 1 else -math.log2(0.4) + math.log2(3)
+        for clause in clauses:
+            assert CLAUSE.fullmatch(clause), clause
+            looks = [word for word in clause.split() if word in data._LOOKS]
+            counted += 2 * (1 + 3) + math.log2(6)
+            counted += len(looks) * (math.log2(6) - math.log2(0.3)) - (2 - len(looks)) * math.log2(0.7)
+    assert bits == pytest.approx(counted, rel=1e-9)
+
+
+def test_information_content_is_below_what_character_counts_need():
+    text, bits = data.grammar_text(np.random.default_rng(1), 20_000)
+    counts = np.array(list(Counter(text).values())) / len(text)
+    assert bits / len(text) < 0.2 * -np.sum(counts * np.log2(counts))
+
+
+def test_all_words_of_the_grammar_are_valid():
+    text, _ = data.grammar_text(np.random.default_rng(0), 5000)
+    assert data.valid_word_share(text) == 1.0
+    assert {word.lower() for word in re.findall("[A-Za-z]+", text)} == data.LEXICON
+
+
+@pytest.mark.parametrize(
+    ("text", "share"),
+    [("the king xxx a", 2 / 3), ("THE King the end", 2 / 3), ("", 0.0), ("kin", 0.0), ("a kin", 1.0)],
+)
+def test_valid_word_share_by_hand(text, share):
+    assert data.valid_word_share(text) == pytest.approx(share)
+
+
+def test_inside_quotes_by_hand():
+    flags = data.inside_quotes('a "B C" d\ne "f\ng')
+    assert "".join("x" if flag else "." for flag in flags) == "..xxxx......xx.."
