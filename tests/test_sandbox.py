@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -28,18 +29,28 @@ from autograder.engine.grade import Verdict, grade
 from autograder.engine.isolate import DENIED, MAX_FILES, TMP_MB
 from autograder.engine.notebook import Cell
 from autograder.engine.observe import PUBLIC_SEED
-from autograder.engine.runner import Limits, Runner, Subprocess, observe_notebook
+from autograder.engine.runner import MAX_PARTS, Limits, Runner, Subprocess, _parse, observe_notebook
 from autograder.engine.sandbox import Protection, Sandbox, SandboxError, protection, runner_for_others
 from autograder.engine.wire import decode
 from course.demo import SLUG, class_of
 from course.project import LESSONS, Project
 
-pytestmark = pytest.mark.skipif(not protection().sandboxed, reason=protection().problem)
+
+def bubblewrap_works() -> bool:
+    """Whether bubblewrap by itself works. If it does, having no sandbox is a fault of ours, and no reason to skip."""
+    bwrap = shutil.which("bwrap")
+    alone = ["--unshare-all", "--ro-bind", "/", "/", "true"]
+    return bwrap is not None and subprocess.run([bwrap, *alone], capture_output=True).returncode == 0
+
+
+pytestmark = pytest.mark.skipif(
+    not bubblewrap_works(), reason="there is no bubblewrap, or it is not permitted; .ci/system-packages installs it"
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 SHORT = Limits(seconds=2, memory_mb=300)
 SECRET = "S30_SECRET_OF_THE_HOST"
-warm_only = pytest.mark.skipif(not protection().warm, reason=protection().problem)
+warm_only = pytest.mark.skipif(protection().sandboxed and not protection().warm, reason=protection().problem)
 
 # What the attacks below have at hand
 TOOLS = """
@@ -250,6 +261,11 @@ def attacked(folder: Path, runner: Runner, host: Mapping[str, Any], *names: str)
     cells = with_tools({name: f"{bodies[name]}\n    return found" for name in names}, libraries)
     cells[1] = f"import random; draws, draws_of_python = float(np.random.random()), random.random()\n{cells[1]}"
     return brought_back(cells, assignment, runner)
+
+
+def test_where_bubblewrap_works_there_is_a_sandbox():
+    assert protection().sandboxed, protection().problem
+    assert protection().seccomp
 
 
 # What is there to be seen -------------------------------------------------------------------------------------------
@@ -554,6 +570,13 @@ def test_a_value_that_is_too_large_to_be_sent_is_wrong_and_says_so(tmp_path, box
     assert "more than can be compared" in verdict.message
 
 
+def test_an_event_of_too_many_parts_is_not_even_read():
+    """Three bytes each to send, and sixty and more to hold."""
+    event = b'{"event": "done", "exercise": "f", "more": [%s0]}'
+    assert _parse(event % (b"{}," * 1000)) is not None
+    assert _parse(event % (b"{}," * MAX_PARTS)) is None
+
+
 FORGERY = """
     import json
     for name in ("forges", "victim"):
@@ -592,11 +615,11 @@ def test_torch_cannot_be_imported_in_a_numpy_exercise(tmp_path, box):
     assert "torch can't be imported" in verdict.message
 
 
-COLD = ("descriptors", "processes", "files", "paths", "environment", "forks", "calls", "rights", "localhost", "memory", "writable",
-        "fills_tmp")  # fmt: skip
+COLD = ("descriptors", "processes", "files", "paths", "environment", "forks", "calls", "rights", "localhost", "memory",
+        "writable", "fills_tmp")  # fmt: skip
 
 
-def test_where_namespaces_cannot_be_nested_each_request_gets_a_sandbox_of_its_own(tmp_path, host, attacks, monkeypatch):
+def test_where_namespaces_do_not_nest_each_request_gets_a_sandbox_of_its_own(tmp_path, host, attacks, monkeypatch):
     monkeypatch.setattr(boxing, "protection", lambda: Protection(True, False, True))
     with Sandbox(LESSONS) as made:
         found = attacked(tmp_path, made, host, *COLD)

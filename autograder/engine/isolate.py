@@ -15,6 +15,7 @@ import os
 import platform
 import struct
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 TMP_MB = 64  # of each temporary folder
@@ -26,11 +27,15 @@ _MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC = 1, 2, 4, 8
 _PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP, _PR_CAPBSET_DROP, _PR_CAP_AMBIENT = 38, 22, 24, 47
 
 
+@cache
+def _library() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
+
+
 def _call(name: str, *arguments: object) -> None:
     """A function of the C library, whose failure is an OSError."""
-    library = ctypes.CDLL(None, use_errno=True)
     words = [ctypes.c_ulong(value) if isinstance(value, int) else value for value in arguments]
-    if getattr(library, name)(*words) < 0:
+    if getattr(_library(), name)(*words) < 0:
         code = ctypes.get_errno()
         raise OSError(code, f"{name}: {os.strerror(code)}")
 
@@ -99,8 +104,8 @@ def limit(megabytes: int, used: int, seconds: float) -> None:
 
 def give_up_rights() -> None:
     """Drop every capability for good, and let the kernel refuse the system calls in `DENIED`."""
-    for capability in range(64):
-        with contextlib.suppress(OSError):  # a number beyond the last one, or dropped by whoever started this process
+    with contextlib.suppress(OSError):  # beyond the last one; or whoever started this process has dropped them all
+        for capability in range(64):
             _call("prctl", _PR_CAPBSET_DROP, capability, 0, 0, 0)
     with contextlib.suppress(OSError):
         _call("prctl", _PR_CAP_AMBIENT, 4, 0, 0, 0)  # PR_CAP_AMBIENT_CLEAR_ALL

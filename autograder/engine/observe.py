@@ -277,6 +277,8 @@ class _Library:
 @cache
 def library(root: str) -> _Library:
     """What is loaded of a package, as of the first call."""
+    if root not in sys.modules:
+        return _Library(len(sys.modules), "", {})
     names = [name for name, module in list(sys.modules.items()) if name.split(".")[0] == root and module is not None]
     holders: dict[int, list[tuple[dict[str, Any], str]]] = {}
     for held in [vars(sys.modules[name]) for name in names]:
@@ -299,7 +301,7 @@ def ruled_out(patterns: Sequence[str], namespace: dict[str, Any]) -> Iterator[No
     for root in {pattern.split(".")[0] for pattern in patterns}:
         known = library(root)
         near = {name for pattern in patterns for name in _near(pattern, known.names)}
-        if len(sys.modules) != known.loaded:
+        if len(sys.modules) != known.loaded and root in sys.modules:
             late = [n for n in list(sys.modules) if n.split(".")[0] == root and f"\n{n}\n" not in known.names]
             namespaces += [vars(sys.modules[name]) for name in late if sys.modules[name] is not None]
             near |= set(late)

@@ -296,7 +296,9 @@ class _Child:
         ready, _, _ = select.select([self._control], [], [], seconds)
         if not ready:
             return None
-        status = self._control.recv(16)
+        status = self._control.recv(200)
+        if status.startswith(b"!"):
+            raise SandboxError(f"A process could not be shut off: {status[1:].decode(errors='replace')}.")
         if not status:  # whoever should say it was ended as well, and so probably was everything in the sandbox
             self._parent.close()
         return int(status or b"-9")

@@ -74,7 +74,11 @@ def _supervise(request: int, channel: int, control: int, probes: list, torch: bo
     """See one child through, and end with it."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     used = isolate.address_space()
-    isolate.enter_namespaces()
+    try:
+        isolate.enter_namespaces()
+    except OSError as problem:  # no fault of the submission
+        os.write(control, f"!{problem}".encode()[:200])
+        os._exit(1)
     child = os.fork()
     if child == 0:
         _observe(request, channel, probes, torch, used)
