@@ -38,6 +38,13 @@ def _exercise(project: Project, slug: str, name: str) -> Exercise:
         raise UnknownExercise(problem.args[0]) from None
 
 
+def _class_folder(project: Project, course_dir: Path | None) -> Path:
+    folder = (course_dir or project.root).resolve()
+    if not folder.is_dir():
+        raise UnknownAssignment(f"--course-dir {folder}: there is no such folder.")
+    return folder
+
+
 def _started(project: Project, number: str) -> str:
     slug = project.slug(number)
     if not project.work(slug).is_file():
@@ -270,9 +277,7 @@ def gradebook(
     from course.gradebook import register
 
     project = Project()
-    folder = (course_dir or project.root).resolve()
-    if not folder.is_dir():
-        raise UnknownAssignment(f"--course-dir {folder}: there is no such folder.")
+    folder = _class_folder(project, course_dir)
     for slug in [project.slug(n) for n in numbers or []] or project.slugs():
         register(project, slug, folder)
         console.print(f"entered {slug} into {folder / 'gradebook.db'}", soft_wrap=True)
@@ -304,6 +309,37 @@ def lint(numbers: Numbers = None) -> None:
     if found:
         raise typer.Exit(1)
     console.print(f"{len(slugs)} masters keep the rules.")
+
+
+@app.command(rich_help_panel=TEACH)
+def grade(
+    number: Number,
+    submissions: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR|ZIP", help="Take these in first: nbgrader's layout, or notebooks as an LMS gives them."
+        ),
+    ] = None,
+    course_dir: Annotated[
+        Path | None, typer.Option(help="The class's folder, with submitted/ and gradebook.db. Default: the project's.")
+    ] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Cores to use. Default: all.")] = None,
+    regrade: Annotated[
+        bool, typer.Option("--regrade", help="Also those recorded by an older grader or at another seed; asks first.")
+    ] = False,
+    new_seed: Annotated[bool, typer.Option("--new-seed", help="Draw another secret seed; regrades all.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Record what --regrade changes without asking.")] = False,
+    report: Annotated[Path | None, typer.Option(metavar="FILE.json", help="Write all of it as JSON.")] = None,
+) -> None:
+    """Grade a class's submissions in sandboxes, on all cores, and record them through nbgrader.
+
+    May be stopped at any moment: the next run goes on where this one was.
+    """
+    from course.classroom import Wishes, run
+
+    project = Project()
+    wishes = Wishes(submissions, jobs, regrade, new_seed, yes, report)
+    run(console, project, project.slug(number), _class_folder(project, course_dir), wishes)
 
 
 @app.command(rich_help_panel=TEACH)

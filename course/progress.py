@@ -8,7 +8,6 @@ from pathlib import Path
 from autograder.engine.assignment import Assignment, Exercise
 from autograder.engine.grade import Verdict, grade, unreadable
 from autograder.engine.notebook import Cell, Code, NotebookError, read_notebook
-from autograder.engine.observe import PUBLIC_SEED
 from course.catalog import Paper, catalog, in_study_order
 from course.project import Project
 from course.results import Results, digest_of
@@ -79,7 +78,7 @@ def is_revealed(code: Code, exercise: Exercise) -> bool:
 def _verdicts(project: Project, assignment: Assignment, notebook: Path, cells: list[Cell]) -> list[Verdict]:
     """The verdicts on a notebook: those kept, if they are on these cells by this grader."""
     results = Results(project.root / "work" / RESULTS)
-    made_from = digest_of(project, assignment, PUBLIC_SEED, cells)
+    made_from = digest_of(project, assignment, "", cells)
     found = results.get(assignment.slug, made_from)
     if found is None:
         found = grade(notebook, assignment)

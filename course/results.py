@@ -22,28 +22,28 @@ from course.project import Project
 LIBRARIES = ("numpy", "torch")
 
 
-def digest_of(project: Project, assignment: Assignment, seed: int, cells: Iterable[Cell]) -> str:
+def digest_of(project: Project, assignment: Assignment, conditions: str, cells: Iterable[Cell]) -> str:
     """A digest of all that the verdicts on a notebook depend on.
 
     Of the notebook these are the kinds and texts of its cells: outputs, counts and layout decide nothing.
     """
-    digest = hashlib.sha256(grader_digest(project, assignment, seed).encode())
+    digest = hashlib.sha256(grader_digest(project, assignment, conditions).encode())
     for cell in cells:
         digest.update(json.dumps([cell.type, cell.source, cell.nbgrader.get("grade_id")]).encode())
     return digest.hexdigest()
 
 
-def grader_digest(project: Project, assignment: Assignment, seed: int) -> str:
-    """A digest of what grades: stub, probes, key, reference, engine, libraries and seed."""
+def grader_digest(project: Project, assignment: Assignment, conditions: str) -> str:
+    """A digest of what grades: stub, probes, key, reference, engine, libraries, and under what other conditions."""
     parts = (project.release(assignment.slug), assignment.grader, assignment.key, assignment.reference)
     engine = sorted((project.root / "autograder" / "engine").glob("*.py"))
     files = tuple((path, path.stat().st_mtime_ns) for path in (*parts, *engine) if path is not None and path.is_file())
-    return _digest(files, seed)
+    return _digest(files, conditions)
 
 
 @lru_cache(maxsize=64)
-def _digest(files: tuple[tuple[Path, int], ...], seed: int) -> str:
-    digest = hashlib.sha256(str(seed).encode())
+def _digest(files: tuple[tuple[Path, int], ...], conditions: str) -> str:
+    digest = hashlib.sha256(conditions.encode())
     for path, _ in files:
         digest.update(path.name.encode() + path.read_bytes())
     for library in LIBRARIES:

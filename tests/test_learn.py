@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, s30
 
-from autograder.engine.observe import PUBLIC_SEED
 from course import learn
 from course.progress import progress
 from course.project import Project
@@ -96,7 +95,7 @@ def test_an_unchanged_notebook_is_not_graded_again_and_a_changed_grader_grades_i
     from course import progress as module
 
     real = module.grade
-    before = digest_of(started, started.assignment(SLUG), PUBLIC_SEED, [])
+    before = digest_of(started, started.assignment(SLUG), "", [])
     monkeypatch.setattr(module, "grade", spy)
     first = progress(started, SLUG)
     assert progress(started, SLUG) == first
@@ -107,7 +106,7 @@ def test_an_unchanged_notebook_is_not_graded_again_and_a_changed_grader_grades_i
     assert len(calls) == 2
     grader = started.grader(SLUG)
     grader.write_text(grader.read_text() + "\n# changed\n")
-    assert digest_of(started, started.assignment(SLUG), PUBLIC_SEED, []) != before
+    assert digest_of(started, started.assignment(SLUG), "", []) != before
 
 
 def test_next_begins_at_the_beginning_then_follows_the_notebook(copied):
