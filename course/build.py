@@ -44,8 +44,10 @@ class Built:
 
 
 def nbgrader_config(project: Project, course_dir: Path) -> Config:
-    """The configuration of the project's nbgrader_config.py, for a course directory."""
+    """The configuration for a course directory: the project's nbgrader_config.py, then that of the directory itself."""
     config = PyFileConfigLoader("nbgrader_config.py", path=str(project.root)).load_config()
+    if course_dir != project.root and (course_dir / "nbgrader_config.py").is_file():
+        config.merge(PyFileConfigLoader("nbgrader_config.py", path=str(course_dir)).load_config())
     config.CourseDirectory.root = str(course_dir)
     config.CourseDirectory.db_url = f"sqlite:///{course_dir / 'gradebook.db'}"
     return config

@@ -23,6 +23,9 @@ Number = Annotated[str, typer.Argument(metavar="NN", help="An assignment, such a
 OneOrAll = Annotated[str | None, typer.Argument(metavar="[NN]", help="An assignment, such as 03.")]
 Name = Annotated[str, typer.Argument(metavar="EXERCISE", help="The name of its function or class.")]
 OneOrAllNames = Annotated[str | None, typer.Argument(metavar="[EXERCISE]", help="The name of its function or class.")]
+CourseDir = Annotated[
+    Path | None, typer.Option(help="The class's folder, with submitted/ and gradebook.db. Default: the project's.")
+]
 
 LEARN, TEACH, MAKE = "To learn", "To teach", "To change the course"
 
@@ -266,21 +269,24 @@ def build(
 @app.command(rich_help_panel=TEACH)
 def gradebook(
     numbers: Numbers = None,
-    course_dir: Annotated[
-        Path | None, typer.Option(help="The class's folder, with submitted/ and gradebook.db. Default: the project's.")
+    course_dir: CourseDir = None,
+    roster: Annotated[
+        Path | None, typer.Option(metavar="FILE.csv", help="Students too: columns id, first_name, last_name, email.")
     ] = None,
 ) -> None:
-    """Enter the released assignments into a class's gradebook; release/ is only read.
+    """Enter the released assignments, and a roster, into a class's gradebook; release/ is only read.
 
     A file points.toml in the class's folder says what exercises are worth to this class.
     """
-    from course.gradebook import register
+    from course.gradebook import enter_roster, register
 
     project = Project()
     folder = _class_folder(project, course_dir)
     for slug in [project.slug(n) for n in numbers or []] or project.slugs():
         register(project, slug, folder)
         console.print(f"entered {slug} into {folder / 'gradebook.db'}", soft_wrap=True)
+    if roster is not None:
+        console.print(f"entered {enter_roster(roster, folder)} students")
 
 
 @app.command(rich_help_panel=MAKE)
@@ -320,9 +326,7 @@ def grade(
             metavar="DIR|ZIP", help="Take these in first: nbgrader's layout, or notebooks as an LMS gives them."
         ),
     ] = None,
-    course_dir: Annotated[
-        Path | None, typer.Option(help="The class's folder, with submitted/ and gradebook.db. Default: the project's.")
-    ] = None,
+    course_dir: CourseDir = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="Cores to use. Default: all.")] = None,
     regrade: Annotated[
         bool, typer.Option("--regrade", help="Also those recorded by an older grader or at another seed; asks first.")

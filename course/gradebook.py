@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import csv
 import json
 import tempfile
 import tomllib
@@ -16,6 +17,9 @@ from course.build import convert, nbgrader_config
 from course.project import Project
 
 POINTS = "points.toml"  # in the class's folder: what exercises are worth where that is not what the course says
+
+
+_STUDENT = ("first_name", "last_name", "email", "lms_user_id")
 
 
 class GradebookError(UserError):
@@ -53,6 +57,37 @@ def register(project: Project, slug: str, course_dir: Path) -> None:
                 "nbgrader.preprocessors.SaveCells",
             ],
         )
+
+
+def enter_roster(roster: Path, course_dir: Path) -> int:
+    """Enter the students of a CSV file into the class's gradebook; who is there already is updated.
+
+    Args:
+        roster: has a column `id`, as submissions name the student, and may have first_name, last_name, email and
+            lms_user_id.
+        course_dir: the class's folder.
+
+    Returns:
+        How many students it lists.
+    """
+    try:
+        with roster.open(encoding="utf-8-sig", newline="") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as problem:
+        raise GradebookError(f"--roster {roster} can't be read as CSV: {problem}.") from None
+    students: dict[str, dict[str, str]] = {}
+    for number, row in enumerate(rows, 2):
+        name = (row.get("id") or "").strip()
+        if not name or name in students:
+            problem = (
+                f"line {number} repeats {name!r}" if name else f"line {number} has no id (the first line names them)"
+            )
+            raise GradebookError(f"--roster {roster}: {problem}. Nothing was entered.")
+        students[name] = {column: row[column].strip() for column in _STUDENT if row.get(column)}
+    with Gradebook(f"sqlite:///{course_dir / 'gradebook.db'}") as gradebook:
+        for name, known in students.items():
+            gradebook.update_or_create_student(name, **known)
+    return len(students)
 
 
 def class_points(project: Project, slug: str, course_dir: Path) -> dict[str, float]:

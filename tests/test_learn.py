@@ -282,7 +282,7 @@ def test_doctor_names_what_is_broken_and_what_to_do(started, tmp_path):
     assert "✗ torch        ImportError: No module named torch" in done.stdout
     assert "pip install -c constraints.txt torch" in done.stdout
     assert "✗ assignments" in done.stdout
-    assert "– sandbox      bubblewrap is not here" in done.stdout
+    assert "– sandbox      bubblewrap (the program bwrap) is not installed" in done.stdout
 
 
 def test_no_color_is_plain_text_even_where_colour_is_forced(started):

@@ -11,7 +11,7 @@ from conftest import s30
 from nbgrader.api import Gradebook
 
 from course import learn
-from course.gradebook import POINTS, GradebookError, class_points, register
+from course.gradebook import POINTS, GradebookError, class_points, enter_roster, register
 from course.progress import progress
 from course.project import Project
 
@@ -206,3 +206,20 @@ def test_points_that_make_no_sense_are_refused(copied, tmp_path, text, sentence)
     ran = s30("gradebook", "03", "--course-dir", str(tmp_path), root=copied.root)
     assert ran.returncode == 1
     assert not (tmp_path / "gradebook.db").exists()
+
+
+def test_a_roster_is_entered_and_nothing_of_a_broken_one(copied, tmp_path):
+    roster = tmp_path / "students.csv"
+    roster.write_text("\ufeffid,first_name,email\nada,Ada,ada@x.org\nben,,\n", encoding="utf-8")
+    for _ in range(2):  # the second time they are there already
+        ran = s30("gradebook", "03", "--course-dir", str(tmp_path), "--roster", str(roster), root=copied.root)
+        assert ran.returncode == 0, ran.stderr
+        assert "entered 2 students" in ran.stdout
+    with Gradebook(f"sqlite:///{tmp_path / 'gradebook.db'}") as gradebook:
+        assert {s.id: s.email for s in gradebook.students} == {"ada": "ada@x.org", "ben": None}
+    for text, sentence in (("name\nada\n", "has no id"), ("id\ncleo\ncleo\n", "line 3 repeats 'cleo'")):
+        roster.write_text(text)
+        with pytest.raises(GradebookError, match=sentence):
+            enter_roster(roster, tmp_path)
+    with Gradebook(f"sqlite:///{tmp_path / 'gradebook.db'}") as gradebook:
+        assert len(gradebook.students) == 2

@@ -47,7 +47,7 @@ from autograder.engine.load import load
 from autograder.engine.notebook import read_notebook
 from autograder.engine.observe import PUBLIC_SEED, load_grader, observe_case
 from autograder.engine.probes import probes_of
-from course.build import nbgrader_config, register
+from course.gradebook import register
 from course.project import Project
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -140,9 +140,10 @@ def run(words: list[str], cwd: Path, seconds: float, **environment: str) -> Run:
 
 def grade_class(folder: Path, seconds: float) -> Run:
     """The command under test: grade everything that was handed in for the assignment."""
-    words = ["autograde", OURS, "--course-dir", str(folder), f"--GradeSubmission.seconds={CASE_SECONDS}"]
+    (folder / "nbgrader_config.py").write_text(f"c = get_config()\nc.GradeSubmission.seconds = {CASE_SECONDS}\n")
     paths = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH", "")])])
-    return run([sys.executable, "-m", "nbgrader", *words], ROOT, seconds, PYTHONPATH=paths, S30_SECRET=SECRET_WORD)
+    words = ["-m", "course.cli", "grade", OURS, "--course-dir", str(folder)]
+    return run([sys.executable, *words], ROOT, seconds, PYTHONPATH=paths, S30_SECRET=SECRET_WORD)
 
 
 OURS = "03_lstm_understanding"
@@ -180,7 +181,7 @@ def ours() -> Grader:
     masters = (project.key(OURS), project.source(OURS), project.solution(OURS))
 
     def prepare(folder: Path) -> None:
-        register(project, OURS, nbgrader_config(project, folder))
+        register(project, OURS, folder)
 
     def feedback(folder: Path) -> None:
         run([sys.executable, "-m", "nbgrader", "generate_feedback", OURS, "--course-dir", str(folder)], ROOT, 900)
