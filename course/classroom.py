@@ -24,12 +24,12 @@ from course.submissions import SubmissionsError, collect
 class Wishes:
     """What the teacher asks of a run; :func:`course.cli.grade` says what each is."""
 
-    submissions: Path | None
-    jobs: int | None
-    regrade: bool
-    new_seed: bool
-    yes: bool
-    report: Path | None
+    submissions: Path | None = None
+    jobs: int | None = None
+    regrade: bool = False
+    new_seed: bool = False
+    yes: bool = False
+    report: Path | None = None
 
 
 def run(console: Console, project: Project, slug: str, course_dir: Path, wishes: Wishes) -> None:

@@ -20,7 +20,8 @@ from autograder.engine.errors import UserError
 from autograder.engine.mistakes import read_mistakes
 from autograder.engine.report import number
 from autograder.engine.sandbox import protection
-from course.gradebook import register
+from course.classroom import Wishes
+from course.classroom import run as grade
 from course.project import Project
 
 SLUG = "03_lstm_understanding"
@@ -108,16 +109,17 @@ def run(project: Project, console: Console) -> Path:
         path.write_text(json.dumps(notebook, indent=1), encoding="utf-8")
     count = len(list((folder / "submitted").iterdir()))
     console.print(f"A class of {count} hands in {SLUG}; everything is in {folder}\n", soft_wrap=True)
-    register(project, SLUG, folder)
+    # This class is no stranger: where there is no sandbox its code may run without
+    trust = f"c = get_config()\nc.GradeSubmission.allow_unsandboxed = {not protection().sandboxed}\n"
+    (folder / "nbgrader_config.py").write_text(trust)
+    console.print(f"$ s30 grade 03 --course-dir {folder}", style="dim", soft_wrap=True)
+    grade(console, project, SLUG, folder, Wishes())
 
     def say(line: str) -> None:
         console.print(line, style="dim", soft_wrap=True, highlight=False)
 
     grades = folder / "grades.csv"
     database = ("--db", f"sqlite:///{folder / 'gradebook.db'}")
-    # This class is no stranger: where there is no sandbox its code may run without
-    trusted = () if protection().sandboxed else ("--GradeSubmission.allow_unsandboxed=True",)
-    _run(say, project.root, "autograde", SLUG, "--course-dir", str(folder), *trusted)
     _run(say, project.root, "generate_feedback", SLUG, "--course-dir", str(folder))
     _run(say, project.root, "export", *database, "--to", str(grades))
     _print_gradebook(project, folder, console)

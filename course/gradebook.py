@@ -79,10 +79,8 @@ def enter_roster(roster: Path, course_dir: Path) -> int:
     for number, row in enumerate(rows, 2):
         name = (row.get("id") or "").strip()
         if not name or name in students:
-            problem = (
-                f"line {number} repeats {name!r}" if name else f"line {number} has no id (the first line names them)"
-            )
-            raise GradebookError(f"--roster {roster}: {problem}. Nothing was entered.")
+            why = f"repeats {name!r}" if name else "has no id (the first line names the columns)"
+            raise GradebookError(f"--roster {roster}: line {number} {why}. Nothing was entered.")
         students[name] = {column: row[column].strip() for column in _STUDENT if row.get(column)}
     with Gradebook(f"sqlite:///{course_dir / 'gradebook.db'}") as gradebook:
         for name, known in students.items():
