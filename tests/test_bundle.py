@@ -213,8 +213,9 @@ def test_the_bundle_installs_and_grades_on_a_machine_of_its_own(unpacked, tmp_pa
     assert "No cell defines `one_hot`" in told
 
 
-def test_a_hosted_notebook_needs_the_unzipped_folder_and_nothing_installed(unpacked, tmp_path):
+def test_a_hosted_notebook_needs_the_unzipped_folder_and_nothing_installed(unpacked, tmp_path, monkeypatch):
     """What the README says for Colab: `%cd` into the folder, then the notebook's own cells."""
+    monkeypatch.delenv("PYTHONPATH", raising=False)
     cells = [f"%cd -q {unpacked}", "import course\nprint(course.__file__)\ncheck = course.checker('03')"]
     cells += ["def sigmoid(x):\n    return x", "print(float(check('sigmoid')))\ncheck('sigmoid')"]
     path = make_notebook(cells, tmp_path / "hosted.ipynb")

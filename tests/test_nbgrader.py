@@ -140,12 +140,18 @@ def test_every_submission_gets_its_score(graded, student, expected):
     assert scores(graded[0], student) == expected
 
 
-def test_unreadable_files_get_no_score_and_are_named(graded):
+def test_unreadable_files_get_no_score_and_wait_for_a_human(graded):
     folder, ran = graded
-    assert ran.returncode != 0
-    for student in ("broken_json", "renamed"):
-        assert not (folder / "autograded" / student).exists()
-        assert f"for student '{student}'" in ran.stderr
+    assert ran.returncode != 0  # nbgrader finds nothing at all of the one that was renamed
+    assert not (folder / "autograded" / "renamed").exists()
+    assert "for student 'renamed'" in ran.stderr
+    assert "broken_json needs a human" in ran.stderr
+    with Gradebook(f"sqlite:///{folder / 'gradebook.db'}") as gradebook:
+        grades = gradebook.find_submission_notebook(SLUG, SLUG, "broken_json").grades
+        assert len(grades) > len(EXERCISES)
+        assert all(grade.auto_score is None and grade.needs_manual_grade for grade in grades)
+    page = (folder / "feedback" / "broken_json" / SLUG / f"{SLUG}.html").read_text(encoding="utf-8")
+    assert "This could not be graded and needs a human" in page
 
 
 def test_explanations_reach_the_feedback_page(graded):

@@ -273,7 +273,7 @@ def test_where_bubblewrap_works_there_is_a_sandbox():
 
 def test_no_file_is_there_but_python_the_engines_child_the_lessons_and_one_grader(attacks):
     mine = [path for path in attacks["files"] if path.startswith("/s30/")]
-    course = [f"/s30/course/{name}.py" for name in ("__init__", "gradcheck", "plots")]
+    course = [f"/s30/course/{name}.py" for name in ("__init__", "data", "gradcheck", "plots")]
     engine = [f"/s30/autograder/engine/{name}.py" for name in boxing._ENGINE]
     assert mine == sorted(["/s30/autograder/__init__.py", *engine, *course, "/s30/graders/test_42_doubling.py"])
     others = [path for path in attacks["files"] if path not in mine]
