@@ -33,7 +33,18 @@ class Wishes:
 
 
 def run(console: Console, project: Project, slug: str, course_dir: Path, wishes: Wishes) -> None:
-    """Take submissions in, evaluate them, record them, and sum up."""
+    """Take submissions in, evaluate them, record them, and sum up. One run at a time works on a class."""
+    import fcntl  # the sandbox is of Linux too
+
+    with (course_dir / "grading.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SubmissionsError(f"Another run is grading in {course_dir}: wait for its end, or stop it.") from None
+        _run(console, project, slug, course_dir, wishes)
+
+
+def _run(console: Console, project: Project, slug: str, course_dir: Path, wishes: Wishes) -> None:
     if wishes.report is not None and not wishes.report.resolve().parent.is_dir():
         raise SubmissionsError(f"--report {wishes.report}: its folder does not exist.")
     source = wishes.submissions
@@ -83,7 +94,7 @@ def _show_changes(console: Console, going: ClassRun, wanted: list[Submission]) -
         table.add_row(student, number(old), number(now))
     if changes:
         console.print(table)
-    console.print(f"{len(changes)} of {len(wanted)} scores change.")
+    console.print(f"{len(changes)} of {sum(bool(s.before) for s in wanted)} recorded scores change.")
 
 
 def _sum_up(console: Console, going: ClassRun, recorded: list[Submission]) -> None:
@@ -94,7 +105,8 @@ def _sum_up(console: Console, going: ClassRun, recorded: list[Submission]) -> No
     stays = sum(s.stays for s in graded)
     if stays:
         console.print(
-            f"{stays} were recorded by an older grader and stay as they are: --regrade shows what would change."
+            f"{stays} were recorded by an older grader, or at other points, and stay so: "
+            "--regrade shows what would change."
         )
     if graded:
         totals = sorted(going.total(s) for s in graded)

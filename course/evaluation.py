@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import dataclasses
+import hashlib
 import json
 import os
 import secrets
@@ -75,6 +76,12 @@ def _runner(allow_unsandboxed: bool) -> Runner:
     runner = runner_for_others(LESSONS, allow_unsandboxed=allow_unsandboxed)
     atexit.register(runner.close)
     return runner
+
+
+def graded_by(conditions: Conditions, points: dict[str, float]) -> str:
+    """A digest of what recorded scores depend on beside the submission: what grades, and what each check is worth."""
+    listed = json.dumps(sorted((name, float(worth_)) for name, worth_ in points.items()))
+    return f"{conditions.grader}-{hashlib.sha256(listed.encode()).hexdigest()[:8]}"
 
 
 def worth(verdict: Verdict, max_points: float) -> Verdict:

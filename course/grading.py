@@ -24,14 +24,13 @@ from nbgrader.api import Gradebook, MissingEntry
 from nbgrader.converters import Autograde
 from nbgrader.converters.base import NbGraderException
 from nbgrader.coursedir import CourseDirectory
-from traitlets.config import Config
 
 from autograder.engine.grade import Verdict
 from autograder.engine.keys import digest
 from course import worker
 from course.build import nbgrader_config
-from course.evaluation import Conditions, class_seed, worth
-from course.gradebook import class_points, register
+from course.evaluation import class_seed, graded_by, worth
+from course.gradebook import GradebookError, class_points, other_cells, register
 from course.nbgrader_steps import GradeSubmission
 from course.project import Project
 from course.reading import GRADER, RECORDED, SUBMITTED, UNGRADED
@@ -83,18 +82,21 @@ class ClassRun:
         self.assignment = project.assignment(slug)
         self.db_url = f"sqlite:///{course_dir / 'gradebook.db'}"
         self.config = nbgrader_config(project, course_dir)
-        self.points = {e.grade_id: e.points for e in self.assignment.exercises} | class_points(
-            project, slug, course_dir
-        )
+        self.points = {e.grade_id: e.points for e in self.assignment.exercises}
+        self.points |= class_points(project, slug, course_dir)
         _registered(project, slug, course_dir, self.db_url, self.points)
         class_seed(self.db_url, slug, new=new_seed)
-        self.conditions = _conditions(self.config, project, slug, self.db_url)
-        self.submissions = [*self._found(), *(Submission(s, None, reason) for s, reason in problems.items())]
+        self.conditions = GradeSubmission(config=self.config).conditions(project, slug, self.db_url)
+        self.grader = graded_by(
+            self.conditions, {e.grade_id: self.points[e.grade_id] for e in self.assignment.exercises}
+        )
+        self.submissions = list(self._found())
 
     def _found(self) -> Iterator[Submission]:
         slug = self.assignment.slug
-        grader = self.conditions.grader
         with Gradebook(self.db_url) as gradebook:
+            for student, reason in self._problems.items():
+                yield Submission(student, None, reason, _scores(gradebook, slug, student))
             for student, path in submitted(slug, self.course_dir).items():
                 if student in self._problems:
                     continue
@@ -107,7 +109,7 @@ class ClassRun:
                 recorded = self._recorded(student)
                 if GRADER in recorded:  # else nbgrader was interrupted
                     found.before = _scores(gradebook, slug, student)
-                    same_file, same_grader = recorded.get(SUBMITTED) == digest(path), recorded[GRADER] == grader
+                    same_file, same_grader = recorded.get(SUBMITTED) == digest(path), recorded[GRADER] == self.grader
                     if found.before and not same_file:
                         found.by = "earlier file"
                     elif found.before and (same_grader or UNGRADED not in recorded):
@@ -179,13 +181,13 @@ class ClassRun:
             finally:
                 recorder.log.removeHandler(log)
             for submission in (s for s in wanted if s.student in names):
-                if self._recorded(submission.student).get(GRADER) != self.conditions.grader:
+                if self._recorded(submission.student).get(GRADER) != self.grader:
                     submission.reason = f"nbgrader could not record it: {log.last or 'it says nothing'}"
                     submission.unreadable = False
-        self._for_a_human([s for s in self.submissions if s.reason and not s.unreadable])
+        self._for_a_human([s for s in self.submissions if s.reason and not s.unreadable and not s.before])
 
     def _for_a_human(self, left: Iterable[Submission]) -> None:
-        """Mark what could not be graded in the gradebook, so that it is no silent zero there."""
+        """Mark what could not be graded, and never was, in the gradebook, so that it is no silent zero there."""
         slug = self.assignment.slug
         with Gradebook(self.db_url) as gradebook:
             for submission in left:
@@ -242,16 +244,14 @@ class ClassRun:
 _DIED: worker.Outcome = ("The grader itself ended while it graded this.", False, [])
 
 
-def _conditions(config: Config, project: Project, slug: str, db_url: str) -> Conditions:
-    """As nbgrader's autograde would grade: by the same configuration."""
-    return GradeSubmission(config=config).conditions(project, slug, db_url)
-
-
 # nbgrader's side ----------------------------------------------------------------------------------------------------
 
 
 def _registered(project: Project, slug: str, course_dir: Path, db_url: str, points: dict[str, float]) -> None:
     """Enter the assignment into the gradebook, unless it is there with these points."""
+    problem = other_cells(project, slug, db_url)
+    if problem:
+        raise GradebookError(problem)
     if (course_dir / "gradebook.db").is_file():
         with Gradebook(db_url) as gradebook:
             try:

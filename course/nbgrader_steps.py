@@ -27,7 +27,7 @@ from autograder.engine.keys import digest
 from autograder.engine.notebook import NotebookError
 from autograder.engine.report import as_html, as_text
 from autograder.engine.runner import Limits
-from course.evaluation import Conditions, worth
+from course.evaluation import Conditions, graded_by, worth
 from course.gradebook import GradebookError, other_cells
 from course.project import Project
 from course.reading import GRADER, RECORDED, SUBMITTED, UNGRADED, read_submission, repair
@@ -158,7 +158,8 @@ class GradeSubmission(NbGraderPreprocessor):
                 cell.outputs = _not_run("This check was not run.")  # an empty cell would count as full points
         about, ours = resources["nbgrader"], nb.metadata[RECORDED]
         conditions = self.conditions(Project(), about["assignment"], about["db_url"])
-        warning, ours[GRADER] = conditions.runner.warning, conditions.grader
+        points = {name: float(cell.metadata.nbgrader.points) for name, cell in checks.items()}
+        warning, ours[GRADER] = conditions.runner.warning, graded_by(conditions, points)
         if UNGRADED in ours:
             for cell in checks.values():
                 cell.outputs = _not_run(f"This could not be graded and needs a human: {ours[UNGRADED]}")
@@ -176,8 +177,7 @@ class GradeSubmission(NbGraderPreprocessor):
             return nb, resources
         for grade_id, cell in checks.items():
             if grade_id in by_check:
-                verdict = worth(by_check[grade_id], float(cell.metadata.nbgrader.points))
-                cell.outputs = _verdict_outputs(verdict, warning)
+                cell.outputs = _verdict_outputs(worth(by_check[grade_id], points[grade_id]), warning)
         return nb, resources
 
     def conditions(self, project: Project, slug: str, db_url: str) -> Conditions:

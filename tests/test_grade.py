@@ -181,7 +181,7 @@ def test_a_regrade_shows_what_changes_and_asks_and_manual_scores_survive(folder,
     assert points(report) == POINTS
     assert autograded(folder) == before
     regraded = grade(folder, "--regrade", "--yes", root=copied.root)
-    assert "0 of 6 scores change" in regraded["said"]
+    assert "0 of 6 recorded scores change" in regraded["said"]
     assert {s: p for s, p in in_gradebook(folder).items() if s in POINTS} == POINTS
     with Gradebook(f"sqlite:///{folder / 'gradebook.db'}") as gradebook:
         assert gradebook.find_grade(QUESTION, SLUG, SLUG, "ada_complete").score == 1.5
@@ -190,6 +190,7 @@ def test_a_regrade_shows_what_changes_and_asks_and_manual_scores_survive(folder,
     text = release.read_text(encoding="utf-8")
     assert '"points": 1,' in text
     (folder / "points.toml").write_text(f"[{SLUG}]\nsigmoid = 3\n")
+    assert "6 were recorded by an older grader, or at other points" in grade(folder, root=copied.root)["said"]
     seeds = json.loads((folder / "secret_seeds.json").read_text())
     declined = subprocess.run(
         [sys.executable, "-m", "course.cli", "grade", "03", "--course-dir", str(folder), "--new-seed"],
@@ -200,7 +201,7 @@ def test_a_regrade_shows_what_changes_and_asks_and_manual_scores_survive(folder,
         env={**os.environ, "PYTHONPATH": str(copied.root)},
     )
     assert declined.returncode == 0, declined.stderr
-    assert "5 of 6 scores change" in declined.stdout
+    assert "5 of 6 recorded scores change" in declined.stdout
     assert json.loads((folder / "secret_seeds.json").read_text()) != seeds
     assert in_gradebook(folder)["ada_complete"] == 22
 
@@ -213,6 +214,16 @@ def test_a_resubmission_is_recorded_and_the_rest_is_left_alone(folder):
     assert points(report) == {**POINTS, "eve_blank": 22}
     assert in_gradebook(folder)["eve_blank"] == 22
     assert {s for s, when in autograded(folder).items() if when != before[s]} == {"eve_blank"}
+
+
+def test_two_runs_do_not_work_on_one_class(folder):
+    import fcntl
+
+    with (folder / "grading.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        ran = s30("grade", "03", "--course-dir", str(folder), root=Project().root)
+    assert ran.returncode == 1
+    assert "Another run is grading" in ran.stderr
 
 
 def test_bad_input_is_one_sentence(tmp_path):
