@@ -110,9 +110,10 @@ class ClassRun:
                 if GRADER in recorded:  # else nbgrader was interrupted
                     found.before = _scores(gradebook, slug, student)
                     same_file, same_grader = recorded.get(SUBMITTED) == digest(path), recorded[GRADER] == self.grader
-                    if found.before and not same_file:
+                    known = bool(found.before) or UNGRADED in recorded
+                    if known and not same_file:
                         found.by = "earlier file"
-                    elif found.before and (same_grader or UNGRADED not in recorded):
+                    elif known and (same_grader or UNGRADED not in recorded):
                         found.by = "this" if same_grader else "older grader"
                 yield found
 
@@ -265,12 +266,13 @@ def _registered(project: Project, slug: str, course_dir: Path, db_url: str, poin
 
 
 def _scores(gradebook: Gradebook, slug: str, student: str) -> dict[str, float | None]:
-    """The automatic scores of a student as recorded; nothing if there is no submission."""
+    """The automatic scores of a student as recorded; nothing if there are none."""
     try:
         grades = gradebook.find_submission_notebook(slug, slug, student).grades
     except MissingEntry:
         return {}
-    return {g.name: g.auto_score for g in grades if g.cell.cell_type == "code"}
+    found = {g.name: g.auto_score for g in grades if g.cell.cell_type == "code"}
+    return {} if all(score is None for score in found.values()) else found
 
 
 class _Log(logging.Handler):
