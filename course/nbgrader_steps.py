@@ -4,12 +4,14 @@
 - :class:`CleanSolution` ends generate_solution: no markers, no version noise.
 - :class:`RepairSubmission` begins autograde: whatever an editor did to the cells, nbgrader finds those it knows.
 - :class:`GradeSubmission` stands in autograde where nbgrader would execute the notebook.
+- :class:`StyleFeedback` ends generate_feedback: hints look as if they could be opened.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import html
 import json
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ from typing import Any
 import nbformat
 from nbconvert.exporters import NotebookExporter
 from nbformat.notebooknode import NotebookNode
-from nbformat.v4 import new_output
+from nbformat.v4 import new_markdown_cell, new_output
 from nbgrader.preprocessors import NbGraderPreprocessor, SaveAutoGrades
 from nbgrader.utils import is_grade
 from traitlets import Bool, Float, Integer
@@ -34,6 +36,10 @@ from course.reading import GRADER, RECORDED, SUBMITTED, UNGRADED, read_submissio
 
 NOT_GRADED = "NotGraded"
 MAX_SUBMITTED_BYTES = 100 * 2**20  # with outputs, which are not read further
+NOT_THEIRS = (
+    "**This is not what was handed in, but the notebook as it was released.** The file that was handed in could not be "
+    "read, has no score yet, and needs a human. The reason is below each check."
+)
 MARKERS = ("### BEGIN SOLUTION", "### END SOLUTION")
 
 
@@ -108,7 +114,9 @@ class SubmissionReader(NotebookExporter):
         except NotebookError as problem:
             self.log.error("%s of %s needs a human: %s", about["assignment"], about["student"], problem)
             notebook = nbformat.read(Project().release(about["assignment"]), as_version=4)
-            notebook.metadata[RECORDED] = {SUBMITTED: digest(path), UNGRADED: str(problem)}
+            notebook.cells.insert(0, new_markdown_cell(NOT_THEIRS, id="not-what-was-handed-in"))
+            told = str(problem).replace(str(path), path.name)  # students are not told of the grader's folders
+            notebook.metadata[RECORDED] = {SUBMITTED: digest(path), UNGRADED: told}
         resources["metadata"] = {"name": path.stem, "path": str(path.parent)}
         return self.from_notebook_node(notebook, resources, **kw)
 
@@ -203,9 +211,35 @@ class SaveVerdicts(SaveAutoGrades):
             grade.needs_manual_grade = True
             self.gradebook.db.commit()
 
+    def _add_comment(self, cell: NotebookNode, resources: dict) -> None:
+        super()._add_comment(cell, resources)
+        if self._waits:  # nbgrader says "No response." of a stub, but this one stands for what nobody could read
+            grade_id = cell.metadata.nbgrader.grade_id
+            comment = self.gradebook.find_comment(grade_id, self.notebook_id, self.assignment_id, self.student_id)
+            comment.auto_comment = None
+            self.gradebook.db.commit()
+
+
+class StyleFeedback(NbGraderPreprocessor):
+    """Give folded hints on the feedback page back the triangle that Bootstrap takes from them."""
+
+    def preprocess(self, nb: NotebookNode, resources: dict) -> tuple[NotebookNode, dict]:
+        """Add to the styles of the page."""
+        resources["inlining"]["css"].append("summary { display: list-item; cursor: pointer; }")
+        return nb, resources
+
 
 def _not_run(sentence: str) -> list[NotebookNode]:
-    return [new_output("error", ename=NOT_GRADED, evalue=sentence, traceback=[sentence])]
+    """Why a check has no score, for people; and for nbgrader an error, so that its cell is not taken as passed."""
+    shown = (
+        '<div role="status" style="border-left:4px solid #767d86;padding:0.4em 0.8em;margin:0.3em 0;'
+        'font-family:system-ui,sans-serif;line-height:1.4;overflow-wrap:anywhere">'
+        f"<strong>○ not graded</strong><div>{html.escape(sentence)}</div></div>"
+    )
+    return [
+        new_output("display_data", data={"text/html": shown, "text/plain": sentence}),
+        new_output("error", ename=NOT_GRADED, evalue=sentence, traceback=["No score yet."]),
+    ]
 
 
 def _verdict_outputs(verdict: Verdict, warning: str) -> list[NotebookNode]:

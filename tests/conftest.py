@@ -9,12 +9,14 @@ import shutil
 import subprocess
 import sys
 import zlib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from browsing import CHROMIUM, FLAGS, QUICK
 
 from autograder.engine.assignment import Assignment, read_exercises, with_needs
 from autograder.engine.grade import Verdict, grade
@@ -25,6 +27,9 @@ from autograder.engine.observe import PUBLIC_SEED, load_grader, observe_case
 from autograder.engine.probes import probes_of
 from autograder.engine.runner import Limits
 from course.project import Project
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
 
 ROOT = Path(__file__).resolve().parents[1]
 SOLVED = "03"  # the assignment whose worked solution most notebooks here are made from
@@ -266,3 +271,39 @@ def reference():
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(2015)
+
+
+def bubblewrap_works() -> bool:
+    """Whether bubblewrap by itself works. If it does, having no sandbox is a fault of ours, and no reason to skip."""
+    bwrap = shutil.which("bwrap")
+    alone = ["--unshare-all", "--ro-bind", "/", "/", "true"]
+    return bwrap is not None and subprocess.run([bwrap, *alone], capture_output=True).returncode == 0
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Chromium, without a window."""
+    from playwright import sync_api  # whoever asks for a browser has it
+
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS.split())
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Page]:
+    """A page of its own for each test. If the test fails, what it shows is saved as a picture."""
+    from playwright import sync_api
+
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    context.set_default_timeout(QUICK)
+    sync_api.expect.set_options(timeout=QUICK)
+    page = context.new_page()
+    failed_before = request.session.testsfailed
+    yield page
+    if request.session.testsfailed > failed_before:
+        picture = tmp_path / "page.png"
+        page.screenshot(path=picture)
+        print(f"What the browser showed: {picture}")
+    context.close()

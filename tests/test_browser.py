@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
-import secrets
 import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from browsing import CHROMIUM, CONTRAST, SLOW, jupyter
 from conftest import ROOT, s30
 
 from autograder.engine.grade import Verdict
@@ -30,9 +23,6 @@ from course.project import Project
 
 sync_api = pytest.importorskip("playwright.sync_api", reason='Playwright is missing: pip install -e ".[dev]"')
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-FLAGS = "--no-sandbox --disable-gpu --disable-background-networking --disable-quic --no-first-run --disable-sync"
-QUICK, SLOW = 20_000, 120_000  # milliseconds to wait: for what is drawn; for what starts a process or runs cells
 ENTRANCE, LSTM = "00_numpy_and_pytorch_for_deep_learning", "03_lstm_understanding"
 
 pytestmark = [
@@ -78,7 +68,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     shutil.copy(ROOT / "nbgrader_config.py", teacher)
     ran = s30("gradebook", ENTRANCE, LSTM, "--course-dir", str(teacher), root=ROOT)
     assert ran.returncode == 0, ran.stderr
-    with _jupyter(home, started_in=teacher, packages=learner.root) as (url, token):
+    with jupyter(home, started_in=teacher, packages=learner.root) as (url, token):
         yield Site(learner, url, token)
 
 
@@ -110,88 +100,6 @@ def _mistaken(learner: Project, slug: str, exercise: str, mistake: str) -> Path:
     path = solved.with_name("mistaken.ipynb")
     path.write_text(json.dumps(notebook), encoding="utf-8")
     return path
-
-
-@contextlib.contextmanager
-def _jupyter(home: Path, *, started_in: Path, packages: Path) -> Iterator[tuple[str, str]]:
-    """Run JupyterLab over `home` with the environment's extensions and nobody's settings. Yields address and token."""
-    settings, exchange, token = home / ".settings", home / ".exchange", secrets.token_hex(16)
-    for path, text in (
-        (".config/nbgrader_config.py", f"c = get_config()\nc.Exchange.root = {str(exchange)!r}\n"),
-        (f"{settings.name}/@jupyterlab/apputils-extension/notification.jupyterlab-settings", '{"fetchNews": "false"}'),
-    ):
-        (home / path).parent.mkdir(parents=True)
-        (home / path).write_text(text, encoding="utf-8")
-    exchange.mkdir()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    variables = {
-        "PYTHONPATH": str(packages),
-        "IPYTHONDIR": str(home / ".ipython"),
-        "JUPYTER_CONFIG_DIR": str(home / ".config"),
-        "JUPYTER_DATA_DIR": str(home / ".data"),
-        "JUPYTER_RUNTIME_DIR": str(home / ".runtime"),
-        "JUPYTERLAB_SETTINGS_DIR": str(settings),
-        "JUPYTERLAB_WORKSPACES_DIR": str(home / ".workspaces"),
-    }
-    options = {
-        "ServerApp.ip": "127.0.0.1",
-        "ServerApp.port": port,
-        "ServerApp.port_retries": 0,
-        "ServerApp.root_dir": home,
-        "IdentityProvider.token": token,
-    }
-    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"]
-    command += [f"--{name}={value}" for name, value in options.items()]
-    with (home / "server.log").open("w", encoding="utf-8") as log:
-        server = subprocess.Popen(command, cwd=started_in, env=os.environ | variables, stdout=log, stderr=log)
-    try:
-        _wait_for(f"http://127.0.0.1:{port}/api", server, home / "server.log")
-        yield f"http://127.0.0.1:{port}", token
-    finally:
-        server.terminate()  # its kernels end with it
-        try:
-            server.wait(20)
-        except subprocess.TimeoutExpired:
-            server.kill()
-
-
-def _wait_for(address: str, server: subprocess.Popen, log: Path) -> None:
-    """Return when the server answers; fail with its log when it has ended, or takes too long."""
-    end = time.monotonic() + SLOW / 1000
-    while server.poll() is None and time.monotonic() < end:
-        try:
-            with urllib.request.urlopen(address, timeout=5):
-                return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.1)
-    pytest.fail(f"JupyterLab does not answer at {address}:\n{log.read_text(encoding='utf-8')}")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[sync_api.Browser]:
-    """Chromium, without a window."""
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS.split())
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def page(browser: sync_api.Browser, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[sync_api.Page]:
-    """A page of its own for each test. If the test fails, what it shows is saved as a picture."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
-    context.set_default_timeout(QUICK)
-    sync_api.expect.set_options(timeout=QUICK)
-    page = context.new_page()
-    failed_before = request.session.testsfailed
-    yield page
-    if request.session.testsfailed > failed_before:
-        picture = tmp_path / "page.png"
-        page.screenshot(path=picture)
-        print(f"What the browser showed: {picture}")
-    context.close()
 
 
 def open_notebook(page: sync_api.Page, address: str) -> None:
@@ -289,26 +197,6 @@ def test_a_wrong_answer_is_explained_under_it(page, site):
         hints = 126  # pixels above the check, and no line of the code above them
         clip = {"x": box["x"], "y": box["y"] - hints, "width": box["width"], "height": box["height"] + hints}
         page.screenshot(path=ROOT / folder / "explanation.png", clip=clip)
-
-
-# The least contrast, as WCAG defines it, of a box and all in it with what lies behind
-CONTRAST = """box => {
-    const numbers = colour => colour.match(/[\\d.]+/g).map(Number);
-    const linear = v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
-    const luminance = colour => {
-        const [r, g, b] = numbers(colour).map(v => linear(v / 255));
-        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-    };
-    const behind = e => {
-        const colour = getComputedStyle(e).backgroundColor;
-        return numbers(colour)[3] === 0 ? behind(e.parentElement) : colour;
-    };
-    const contrast = e => {
-        const [a, b] = [getComputedStyle(e).color, behind(e)].map(luminance);
-        return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
-    };
-    return Math.min(...[box, ...box.querySelectorAll("*")].map(contrast));
-}"""
 
 
 def test_every_ending_is_readable_in_the_light_and_in_the_dark_theme(page, site):

@@ -10,7 +10,6 @@ import contextlib
 import json
 import os
 import re
-import shutil
 import socket
 import subprocess
 import sys
@@ -21,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import explain, functions, make_notebook, s30, solution_cells, tiny_assignment
+from conftest import bubblewrap_works, explain, functions, make_notebook, s30, solution_cells, tiny_assignment
 
 from autograder.engine import sandbox as boxing
 from autograder.engine.assignment import Assignment
@@ -34,14 +33,6 @@ from autograder.engine.sandbox import Protection, Sandbox, SandboxError, protect
 from autograder.engine.wire import decode
 from course.demo import SLUG, class_of
 from course.project import LESSONS, Project
-
-
-def bubblewrap_works() -> bool:
-    """Whether bubblewrap by itself works. If it does, having no sandbox is a fault of ours, and no reason to skip."""
-    bwrap = shutil.which("bwrap")
-    alone = ["--unshare-all", "--ro-bind", "/", "/", "true"]
-    return bwrap is not None and subprocess.run([bwrap, *alone], capture_output=True).returncode == 0
-
 
 pytestmark = pytest.mark.skipif(
     not bubblewrap_works(), reason="there is no bubblewrap, or it is not permitted; .ci/system-packages installs it"
