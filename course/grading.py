@@ -15,27 +15,30 @@ import os
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import redirect_stderr
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from nbgrader.api import Gradebook, MissingEntry
-from nbgrader.converters import Autograde
-from nbgrader.converters.base import NbGraderException
+from nbgrader.converters import Autograde, autograde
+from nbgrader.converters.base import BaseConverter, NbGraderException
 from nbgrader.coursedir import CourseDirectory
+from nbgrader.preprocessors import latesubmissions, overwritecells, overwritekernelspec
 from traitlets.config import Config
 
 from autograder.engine.grade import Verdict
 from autograder.engine.keys import digest
-from course import worker
+from course import nbgrader_steps, worker
 from course.build import nbgrader_config
 from course.evaluation import Conditions, class_seed, worth
 from course.gradebook import class_points, register
-from course.nbgrader_steps import GradeSubmission
+from course.nbgrader_steps import CheckMetadata, GradeSubmission
 from course.project import Project
 from course.reading import GRADER, RECORDED, SUBMITTED, UNGRADED
 from course.submissions import submitted
+
+CHECK = "nbgrader.preprocessors.CheckCellMetadata"
 
 
 @dataclass
@@ -166,13 +169,17 @@ class ClassRun:
             everyone = submitted(self.assignment.slug, self.course_dir)
             config.CourseDirectory.student_id_exclude = ",".join(sorted(set(everyone) - names))
             log = _Log(tell)
-            recorder = Autograde(coursedir=CourseDirectory(config=config), config=config)
+            recorder = Recorder(coursedir=CourseDirectory(config=config), config=config)
             recorder.force = True
             recorder.log.setLevel(logging.INFO)
             recorder.log.addHandler(log)
             recorder.log.propagate = False
             try:
-                with open(os.devnull, "w", encoding="utf-8") as nowhere, redirect_stderr(nowhere):
+                with (
+                    open(os.devnull, "w", encoding="utf-8") as nowhere,
+                    redirect_stderr(nowhere),
+                    _one_gradebook(self.db_url, recorder.coursedir.course_id),
+                ):
                     recorder.start()
             except (NbGraderException, SystemExit):
                 pass  # who is concerned shows below, by what is not recorded
@@ -271,6 +278,56 @@ def _scores(gradebook: Gradebook, slug: str, student: str) -> dict[str, float | 
     except MissingEntry:
         return {}
     return {g.name: g.auto_score for g in grades if g.cell.cell_type == "code"}
+
+
+class Recorder(Autograde):
+    """Nbgrader's autograde in one pass over a notebook instead of two, with steps that are kept from one to the next.
+
+    Its two passes are there because executing a notebook changes the file; we execute nothing. A second pass writes,
+    reads, copies and validates the notebook again, which costs as much as all that the steps do.
+    """
+
+    _ready = False
+
+    def _init_preprocessors(self) -> None:
+        """Register the steps of both passes, unless they are."""
+        if not self._ready:
+            self.exporter._preprocessors = []
+            for step in [*self.sanitize_preprocessors, *self.autograde_preprocessors]:
+                self.exporter.register_preprocessor(CheckMetadata if step == CHECK else step)
+            self._ready = True
+
+    def convert_single_notebook(self, notebook_filename: str) -> None:
+        """Convert a notebook."""
+        self.log.info("Autograding %s", notebook_filename)
+        self._init_preprocessors()
+        BaseConverter.convert_single_notebook(self, notebook_filename)
+
+
+class _KeptGradebook(Gradebook):
+    """A gradebook that is not closed by those who use it: only what they have loaded is forgotten."""
+
+    def close(self) -> None:
+        """Forget what was loaded, and undo what was not committed."""
+        self.db.remove()
+
+
+@contextmanager
+def _one_gradebook(db_url: str, course_id: str) -> Iterator[None]:
+    """Within the block, nbgrader's steps share one connection instead of making eight for a notebook.
+
+    Each would look for every table, and for the course.
+    """
+    kept = _KeptGradebook(db_url, course_id)
+    users = (autograde, latesubmissions, nbgrader_steps, overwritecells, overwritekernelspec)
+    for module in users:
+        setattr(module, "Gradebook", lambda *_, **__: kept)  # noqa: B010 (they have it by name)
+    try:
+        yield
+    finally:
+        for module in users:
+            setattr(module, "Gradebook", Gradebook)  # noqa: B010
+        Gradebook.close(kept)
 
 
 class _Log(logging.Handler):
