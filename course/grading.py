@@ -22,7 +22,7 @@ from typing import Any
 
 from nbgrader.api import Gradebook, MissingEntry
 from nbgrader.converters import Autograde
-from nbgrader.converters.base import NbGraderException
+from nbgrader.converters.base import BaseConverter, NbGraderException
 from nbgrader.coursedir import CourseDirectory
 
 from autograder.engine.grade import Verdict
@@ -35,6 +35,8 @@ from course.nbgrader_steps import GradeSubmission
 from course.project import Project
 from course.reading import GRADER, RECORDED, SUBMITTED, UNGRADED
 from course.submissions import submitted
+
+_CHECK = "nbgrader.preprocessors.CheckCellMetadata"
 
 
 @dataclass
@@ -169,7 +171,7 @@ class ClassRun:
             everyone = submitted(self.assignment.slug, self.course_dir)
             config.CourseDirectory.student_id_exclude = ",".join(sorted(set(everyone) - names))
             log = _Log(tell)
-            recorder = Autograde(coursedir=CourseDirectory(config=config), config=config)
+            recorder = Recorder(coursedir=CourseDirectory(config=config), config=config)
             recorder.force = True
             recorder.log.setLevel(logging.INFO)
             recorder.log.addHandler(log)
@@ -273,6 +275,31 @@ def _scores(gradebook: Gradebook, slug: str, student: str) -> dict[str, float | 
         return {}
     found = {g.name: g.auto_score for g in grades if g.cell.cell_type == "code"}
     return {} if all(score is None for score in found.values()) else found
+
+
+class Recorder(Autograde):
+    """Nbgrader's autograde in one pass over a notebook instead of two, with steps that are kept from one to the next.
+
+    Its two passes are there because executing a notebook changes the file; we execute nothing. A second pass writes,
+    reads, copies and validates the notebook again, which costs as much as all that the steps do.
+    """
+
+    _ready = False
+
+    def _init_preprocessors(self) -> None:
+        """Register the steps of both passes, unless they are."""
+        if not self._ready:
+            self.exporter._preprocessors = []
+            for step in [*self.sanitize_preprocessors, *self.autograde_preprocessors]:
+                if step != _CHECK:  # the metadata are those that were released: repairing has just written them
+                    self.exporter.register_preprocessor(step)
+            self._ready = True
+
+    def convert_single_notebook(self, notebook_filename: str) -> None:
+        """Convert a notebook."""
+        self.log.info("Autograding %s", notebook_filename)
+        self._init_preprocessors()
+        BaseConverter.convert_single_notebook(self, notebook_filename)
 
 
 class _Log(logging.Handler):
