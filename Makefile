@@ -23,7 +23,7 @@ lint: setup
 test: lint
 	$(BIN)/s30 lint
 	$(BIN)/s30 build --check
-	$(BIN)/pytest tests
+	$(BIN)/pytest tests -n auto --dist loadfile
 
 build: setup
 	$(BIN)/s30 build
