@@ -565,6 +565,7 @@ def costs(bench: Bench, small: int, large: int, console: Console) -> dict[str, A
         console.print(f"{name}: {small} and {large} submissions …", style="dim")
         less, more = way(small), way(large)
         found[name] = less, more, line(less, more)
+        console.print(f"  {less}\n  {more}", style="dim", highlight=False)  # should a later one fail
     stock = found["nbgrader autograde"][2]
     table = Table("", "CPU s each", "wall s each", "start-up CPU s", "start-up wall s", "times cheaper", "goal",
                   title=f"Cost per submission, from {small} and {large}")  # fmt: skip
@@ -593,6 +594,7 @@ def growth(bench: Bench, sizes: list[int], console: Console) -> list[dict[str, A
         slope = line(found[-1], cost) if found else None
         more = (f"{slope.each_cpu:.3f}", f"{slope.each_wall:.3f}") if slope else ("", "")
         found.append(cost)
+        console.print(f"  {cost}", style="dim", highlight=False)
         table.add_row(f"{size}", f"{cost.cpu:.1f}", f"{cost.wall:.1f}", f"{cost.cpu / size:.3f}", *more,
                       f"{cost.peak_mb:.0f}")  # fmt: skip
     console.print(table)
@@ -629,7 +631,7 @@ def main() -> None:
     chosen = parser.parse_args()
     small, large = chosen.sizes or ((5, 15) if chosen.quick else (15, 60))
     sizes = chosen.growth or ([15, 60] if chosen.quick else [15, 60, 240, 960])
-    console = Console()
+    console = Console(width=110)  # tables are whole in a file too
     meter = Meter()
     bench = Bench(Project(), meter, chosen.figures)
     numbers: dict[str, Any] = {"load": os.getloadavg(), "cores": len(os.sched_getaffinity(0))}
