@@ -170,7 +170,7 @@ def _find(wanted: Tree, cells: list[Tree]) -> Tree | None:
     return candidates[-1] if candidates else None
 
 
-@lru_cache(maxsize=2**12)
+@lru_cache(maxsize=2**8)  # a few notebooks: the cells that all have stay, and the rest is soon of no use
 def _code(kind: str, source: str) -> Code:
     return Code([Cell(0, kind, source)])
 
