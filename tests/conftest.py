@@ -280,6 +280,11 @@ def bubblewrap_works() -> bool:
     return bwrap is not None and subprocess.run([bwrap, *alone], capture_output=True).returncode == 0
 
 
+needs_sandbox = pytest.mark.skipif(
+    not bubblewrap_works(), reason="there is no bubblewrap, or it is not permitted; .ci/system-packages installs it"
+)
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Chromium, without a window."""

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from conftest import ROOT, make_notebook, s30
+from conftest import ROOT, make_notebook, needs_sandbox, s30
 from nbclient import NotebookClient
 
 from autograder.engine.keys import read_tree
@@ -144,6 +144,7 @@ def test_no_answer_is_in_the_wheel(copied, tmp_path):
     assert leaks([path for path in (tmp_path / "wheel").rglob("*") if path.is_file()]) == []
 
 
+@needs_sandbox
 def test_no_answer_is_in_the_gradebook_or_on_a_feedback_page(tmp_path):
     project = Project()
     slug = "03_lstm_understanding"

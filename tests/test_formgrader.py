@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from browsing import CHROMIUM, CONTRAST, SLOW, jupyter
-from conftest import ROOT, bubblewrap_works, s30
+from conftest import ROOT, needs_sandbox, s30
 
 from autograder.engine.assignment import with_needs
 from autograder.engine.mistakes import read_mistakes
@@ -48,9 +48,7 @@ CURIOSITY = """def sigmoid(x):
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium; .ci/system-packages installs Debian's"),
-    pytest.mark.skipif(
-        not bubblewrap_works(), reason="there is no bubblewrap, or it is not permitted; .ci/system-packages installs it"
-    ),
+    needs_sandbox,
 ]
 
 

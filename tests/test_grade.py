@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import s30
+from conftest import needs_sandbox, s30
 from nbgrader.api import Gradebook
 
 from course.demo import class_of
@@ -17,6 +17,7 @@ from course.project import Project
 from course.results import Results
 
 SLUG = "03_lstm_understanding"
+pytestmark = needs_sandbox
 POINTS = {"ada_complete": 22, "ben_two_mistakes": 8, "cleo_gate_order": 8, "dan_half_done": 6, "eve_blank": 0,
           "finn_damaged_file": 22}  # fmt: skip
 QUESTION = "why_additive"

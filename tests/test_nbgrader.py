@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import needs_sandbox
 from nbgrader.api import Gradebook
 
 from autograder.engine.assignment import with_needs
@@ -16,6 +17,7 @@ from course.demo import SLUG, class_of
 from course.project import Project
 
 ROOT = Path(__file__).resolve().parents[1]
+pytestmark = needs_sandbox
 
 
 def nbgrader(*words: str, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess:

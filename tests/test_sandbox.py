@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import bubblewrap_works, explain, functions, make_notebook, s30, solution_cells, tiny_assignment
+from conftest import explain, functions, make_notebook, needs_sandbox, s30, solution_cells, tiny_assignment
 
 from autograder.engine import sandbox as boxing
 from autograder.engine.assignment import Assignment
@@ -34,9 +34,7 @@ from autograder.engine.wire import decode
 from course.demo import SLUG, class_of
 from course.project import LESSONS, Project
 
-pytestmark = pytest.mark.skipif(
-    not bubblewrap_works(), reason="there is no bubblewrap, or it is not permitted; .ci/system-packages installs it"
-)
+pytestmark = needs_sandbox
 
 ROOT = Path(__file__).resolve().parents[1]
 SHORT = Limits(seconds=2, memory_mb=300)

@@ -7,7 +7,7 @@ import zlib
 from pathlib import Path
 
 import pytest
-from conftest import s30
+from conftest import needs_sandbox, s30
 from nbgrader.api import Gradebook
 
 from course import learn
@@ -137,6 +137,7 @@ def set_manual_score(folder: Path, points: float) -> None:
         gradebook.db.commit()
 
 
+@needs_sandbox
 def test_text_and_points_may_change_while_submissions_are_in_the_gradebook(copied, course_dir):
     assert s30("gradebook", "03", "--course-dir", str(course_dir), root=copied.root).returncode == 0
     ran = autograde(copied, course_dir)
@@ -160,6 +161,7 @@ def test_text_and_points_may_change_while_submissions_are_in_the_gradebook(copie
     assert after[QUESTION][0] == 1.5
 
 
+@needs_sandbox
 def test_other_exercises_are_refused_once_there_are_submissions_and_nothing_is_changed(copied, course_dir):
     released = copied.release(SLUG).read_bytes()
     change_release(copied, lambda tree: without(tree, "gru_cell"))
@@ -176,6 +178,7 @@ def test_other_exercises_are_refused_once_there_are_submissions_and_nothing_is_c
     assert scores(course_dir) == before
 
 
+@needs_sandbox
 def test_a_class_chooses_points_and_leaves_exercises_out(copied, course_dir):
     (course_dir / POINTS).write_text(f"[{SLUG}]\nchrono_init = 0\nLSTM = 5\n{QUESTION} = 10\n")
     register(copied, SLUG, course_dir)

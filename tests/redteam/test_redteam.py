@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 from arena import HONEST, Aftermath, grade_corpus, ours, problems, solved_by
+from conftest import needs_sandbox
 from corpus import CORPUS, FULL
+
+pytestmark = needs_sandbox
 
 TOGETHER = {name: item for name, item in CORPUS.items() if not item.alone}
 ALONE = {name: item for name, item in CORPUS.items() if item.alone}
