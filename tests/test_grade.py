@@ -217,6 +217,16 @@ def test_a_resubmission_is_recorded_and_the_rest_is_left_alone(folder):
     assert {s for s, when in autograded(folder).items() if when != before[s]} == {"eve_blank"}
 
 
+def test_large_outputs_cost_no_points(tmp_path):
+    """They decide nothing, and nbgrader grades without them: so the report must say the same."""
+    notebook = class_of(Project())["ada_complete"]
+    figure = {"output_type": "stream", "name": "stdout", "text": "x" * 21 * 2**20}
+    next(c for c in notebook["cells"] if c["cell_type"] == "code")["outputs"] = [figure]
+    hand_in(tmp_path, "ada", json.dumps(notebook))
+    assert points(grade(tmp_path)) == {"ada": 22}
+    assert in_gradebook(tmp_path) == {"ada": 22}
+
+
 def test_two_runs_do_not_work_on_one_class(folder):
     import fcntl
 
