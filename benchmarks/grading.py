@@ -535,7 +535,7 @@ class Bench:
             return cost
 
     def burnt(self) -> float:
-        """CPU seconds more that are counted if a submission burns two in each of two processes."""
+        """CPU seconds more that are counted if a submission burns two in its process."""
         texts = solutions(self.project)
         place = "    small = np.exp"
         assert place in texts["sigmoid"]
@@ -638,8 +638,8 @@ def main() -> None:
     try:
         burnt = bench.burnt()
         numbers["burnt"] = burnt
-        how = "counts" if burnt > 3.5 else "DOES NOT COUNT"
-        console.print(f"Of 4 CPU seconds that a submission burns, {burnt:.1f} are seen: the meter {how} submissions.")
+        how = "counts" if burnt > 1.7 else "DOES NOT COUNT"
+        console.print(f"Of 2 CPU seconds that a submission burns, {burnt:.1f} are seen: the meter {how} submissions.")
         console.print(f"{numbers['cores']} cores, load {numbers['load'][0]:.1f} before the first measurement.")
         if "cost" in chosen.only:
             numbers["cost"] = costs(bench, small, large, console)

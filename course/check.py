@@ -7,13 +7,13 @@ import dataclasses
 import importlib.util
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from autograder.engine.assignment import Assignment, Exercise, with_needs
 from autograder.engine.errors import UserError
-from autograder.engine.grade import Verdict, static_verdict, verdicts
+from autograder.engine.grade import Verdict, static_verdicts, verdicts
 from autograder.engine.load import Loaded
 from autograder.engine.notebook import (
     Cell,
@@ -92,21 +92,22 @@ class Checker:
         """The verdict on the names of `namespace`, and what else is worth knowing."""
         code = _code(namespace, [e.name for e in self.assignment.exercises])
         names = with_needs(self.assignment.exercises, {exercise.name})
-        seen = self._observe(namespace, code, names)
-        found = {v.name: v for v in verdicts(self.assignment, code, seen, PUBLIC_SEED, {}, names)}
+        static = static_verdicts(self.assignment, code, names)
+        seen = self._observe(namespace, [name for name, verdict in static.items() if verdict is None])
+        found = {v.name: v for v in verdicts(self.assignment, static, code, seen, PUBLIC_SEED, {})}
         verdict = found[exercise.name]
         if verdict.status == "missing" and _in_file(exercise):
             message = f"The cell of `{exercise.name}` has not been run: run it (Shift+Enter), then this check."
             verdict = dataclasses.replace(verdict, message=message)
         return verdict, list(self._notes(exercise, code, verdict))
 
-    def _observe(self, namespace: Mapping[str, Any], code: Code, names: set[str]) -> Observations:
+    def _observe(self, namespace: Mapping[str, Any], names: Collection[str]) -> Observations:
         seen = Observations(torch=importlib.util.find_spec("torch") is not None)
         loaded = Loaded(dict(namespace) if not isinstance(namespace, dict) else namespace)
         probes = probes_of(load_grader(self.assignment.grader))
         for exercise in self.assignment.exercises:
             skipped = exercise.track == "torch" and not seen.torch
-            if exercise.name not in names or skipped or static_verdict(exercise, code) is not None:
+            if exercise.name not in names or skipped:
                 continue
             with ruled_out(exercise.forbids, loaded.namespace):
                 for probe in only(probes, [exercise.name]):

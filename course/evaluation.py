@@ -8,13 +8,12 @@ import hashlib
 import json
 import os
 import secrets
-import tempfile
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from autograder.engine.grade import Verdict, grade
-from autograder.engine.notebook import Cell
+from autograder.engine.notebook import MAX_NOTEBOOK_BYTES, Cell, NotebookError
 from autograder.engine.runner import Limits, Runner
 from autograder.engine.sandbox import runner_for_others
 from course.project import LESSONS, Project
@@ -53,7 +52,10 @@ class Conditions:
         return f"{class_seed(self.db_url, self.slug)} {self.limits} {self.runner.warning}"
 
     def evaluate(self, notebook: dict[str, Any], student: str) -> list[Verdict]:
-        """The verdicts on a submission that was read and repaired: those kept, if they are on this content."""
+        """The verdicts on a submission that was read and repaired: those kept, if they are on this content.
+
+        Raises NotebookError if there is too much of it.
+        """
         assignment = self.project.assignment(self.slug)
         results = Results(class_folder(self.db_url) / "results" / self.slug)
         cells = [
@@ -62,12 +64,10 @@ class Conditions:
         made_from = digest_of(self.project, assignment, self._aside(), cells)
         found = results.get(student, made_from)
         if found is None:
-            with tempfile.TemporaryDirectory(prefix="s30-") as folder:
-                path = Path(folder) / f"{self.slug}.ipynb"
-                bare = [{name: part for name, part in cell.items() if name != "outputs"} for cell in notebook["cells"]]
-                path.write_text(json.dumps({"cells": bare}), encoding="utf-8")  # outputs decide nothing
-                seed = class_seed(self.db_url, self.slug)
-                found = grade(path, assignment, seed=seed, runner=self.runner, limits=self.limits)
+            if sum(len(cell.source) for cell in cells) > MAX_NOTEBOOK_BYTES:
+                raise NotebookError(f"Its text is longer than {MAX_NOTEBOOK_BYTES // 2**20} MB and was not graded.")
+            seed = class_seed(self.db_url, self.slug)
+            found = grade(cells, assignment, seed=seed, runner=self.runner, limits=self.limits)
             results.put(student, made_from, found)
         return found
 

@@ -8,12 +8,11 @@ from __future__ import annotations
 import copy
 import json
 import secrets
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from autograder.engine.assignment import checked_name
-from autograder.engine.notebook import Cell, Code, NotebookError
+from autograder.engine.notebook import Cell, Code, NotebookError, tree_of
 
 MAX_SUBMITTED_BYTES = 100 * 2**20  # with outputs, which are not read further
 MAX_CELLS = 5000
@@ -45,17 +44,10 @@ def read_tree(raw: bytes, name: str) -> Tree:
     Raises:
         NotebookError: it is no notebook.
     """
-    encoding = "utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     try:
-        text = raw.decode(encoding)
-    except UnicodeDecodeError:
-        text = raw.decode("cp1252", errors="replace")
-    try:
-        tree = json.loads(text)
-    except (ValueError, RecursionError) as problem:
-        raise NotebookError(f"{name} is not a notebook: it is not valid JSON ({problem}).") from None
-    if not isinstance(tree, dict) or not isinstance(tree.get("cells", tree.get("worksheets")), list):
-        raise NotebookError(f"{name} is not a notebook: it has no list of cells.")
+        tree = tree_of(raw)
+    except NotebookError as problem:
+        raise NotebookError(f"{name} {problem}.") from None
     if len(tree.get("cells", ())) > MAX_CELLS:
         raise NotebookError(f"{name} has {len(tree['cells'])} cells; more than {MAX_CELLS} are not graded.")
     if "cells" not in tree or tree.get("nbformat") != 4:
@@ -123,12 +115,14 @@ def repair(notebook: Tree, release: Path) -> list[str]:
     missing = []
     known = [_tree(cell) for cell in json.loads(release.read_bytes())["cells"] if "nbgrader" in cell["metadata"]]
     mine: dict[str, Tree] = {}
+    taken: set[int] = set()
     for wanted in known:
-        found = _find(wanted, [c for c in notebook["cells"] if not any(c is taken for taken in mine.values())])
+        found = _find(wanted, [(n, c) for n, c in enumerate(notebook["cells"], 1) if id(c) not in taken])
         if found is not None:
             mine[_grade_id(wanted)] = found
+            taken.add(id(found))
     for cell in notebook["cells"]:
-        if not any(cell is taken for taken in mine.values()):
+        if id(cell) not in taken:
             cell["metadata"].pop("nbgrader", None)
         if isinstance(cell["metadata"].get("tags"), list):
             cell["metadata"]["tags"] = [t for t in cell["metadata"]["tags"] if t != "skip-execution"]
@@ -154,36 +148,31 @@ def _grade_id(cell: Tree) -> str:
     return str(cell["metadata"]["nbgrader"]["grade_id"])
 
 
-def _find(wanted: Tree, cells: list[Tree]) -> Tree | None:
-    """The submitted cell that stands for a released one."""
+def _find(wanted: Tree, cells: list[tuple[int, Tree]]) -> Tree | None:
+    """The submitted cell that stands for a released one, of some with their numbers."""
     meta = wanted["metadata"]["nbgrader"]
-    candidates = [c for c in cells if (c["metadata"].get("nbgrader") or {}).get("grade_id") == meta["grade_id"]]
+    candidates = [c for _, c in cells if (c["metadata"].get("nbgrader") or {}).get("grade_id") == meta["grade_id"]]
     if meta["solution"] and wanted["cell_type"] == "code":
         name = meta["grade_id"]
-        stub = _code("code", wanted["source"]).definition(name)
-        defining = [c for c in cells if _defines(c, name, None)]
-        solved = [c for c in defining if _defines(c, name, stub.fingerprint if stub else None)]
-        candidates = solved or defining or candidates
+        stub = Code([Cell(0, "code", wanted["source"])]).definition(name)
+        defining = [(n, c) for n, c in cells if _defines(n, c, name, None)]
+        solved = [c for n, c in defining if _defines(n, c, name, stub.fingerprint if stub else None)]
+        candidates = solved or [c for _, c in defining] or candidates
     if not candidates and meta["grade"] and not meta["solution"]:
         name = checked_name(Cell(0, "code", wanted["source"]))
-        candidates = [c for c in cells if name and checked_name(Cell(0, c["cell_type"], c["source"])) == name]
+        candidates = [c for n, c in cells if name and checked_name(Cell(n, c["cell_type"], c["source"])) == name]
     return candidates[-1] if candidates else None
 
 
-@lru_cache(maxsize=2**8)  # a few notebooks: the cells that all have stay, and the rest is soon of no use
-def _code(kind: str, source: str) -> Code:
-    return Code([Cell(0, kind, source)])
-
-
-def _defines(cell: Tree, name: str, stub: str | None) -> bool:
+def _defines(number: int, cell: Tree, name: str, stub: str | None) -> bool:
     """Whether a cell defines `name`, and not as the stub."""
     if name not in cell["source"]:
         return False
-    code = _code(cell["cell_type"], cell["source"])
+    code = Code([Cell(number, cell["cell_type"], cell["source"])])
     found = code.definition(name)
     if found is None:
         return code.breakage(name) is not None
-    return stub is None or found.fingerprint != stub
+    return not found.is_stub(stub)
 
 
 def _restore(cell: Tree, wanted: Tree) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from autograder.engine.errors import UserError
-from autograder.engine.notebook import MAX_NOTEBOOK_BYTES
+from course.reading import MAX_SUBMITTED_BYTES
 
 EARLIER = "earlier"  # in the class's folder: submissions that were replaced by later ones
 # What systems put round a student's name: Canvas `doejane_LATE_1234_56789_lstm.ipynb`, Moodle
@@ -96,7 +96,7 @@ def _from_folder(source: Path, slug: str) -> Iterator[Found]:
         try:
             if not path.resolve().is_relative_to(home) or not path.is_file():
                 yield Found(student, path.name, 0.0, problem="is a link or a folder, not a file")
-            elif path.stat().st_size > MAX_NOTEBOOK_BYTES:
+            elif path.stat().st_size > MAX_SUBMITTED_BYTES:
                 yield Found(student, path.name, path.stat().st_mtime, problem=_TOO_LARGE)
             else:
                 yield Found(student, path.name, path.stat().st_mtime, path.read_bytes())
@@ -104,7 +104,7 @@ def _from_folder(source: Path, slug: str) -> Iterator[Found]:
             yield Found(student, path.name, 0.0, problem=f"can't be read: {problem.strerror}")
 
 
-_TOO_LARGE = f"is larger than {MAX_NOTEBOOK_BYTES // 2**20} MB"
+_TOO_LARGE = f"is larger than {MAX_SUBMITTED_BYTES // 2**20} MB"
 
 
 def _from_zip(source: Path, slug: str) -> Iterator[Found]:
@@ -124,11 +124,11 @@ def _from_zip(source: Path, slug: str) -> Iterator[Found]:
             changed = float("".join(f"{part:02d}" for part in entry.date_time))  # it need not be a date that exists
             try:
                 with archive.open(entry) as file:
-                    content = file.read(MAX_NOTEBOOK_BYTES + 1)
+                    content = file.read(MAX_SUBMITTED_BYTES + 1)
             except (zipfile.BadZipFile, RuntimeError, NotImplementedError, OSError, EOFError) as problem:
                 yield Found(student, name, changed, problem=f"can't be read: {problem}")
                 continue
-            if len(content) > MAX_NOTEBOOK_BYTES:
+            if len(content) > MAX_SUBMITTED_BYTES:
                 yield Found(student, name, changed, problem=_TOO_LARGE)
             else:
                 yield Found(student, name, changed, content)

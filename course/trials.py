@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from autograder.engine.assignment import Assignment
-from autograder.engine.grade import Verdict, verdicts
+from autograder.engine.grade import Verdict, static_verdicts, verdicts
 from autograder.engine.keys import AnswerKeyError, CaseId, ExpectedCase, expect, load_reference
 from autograder.engine.load import cell_file
 from autograder.engine.notebook import Cell, Code, Statement, read_notebook
@@ -206,7 +206,7 @@ class Bench:
         if seed in LATE:
             others = {case: expected for case, expected in others.items() if case not in self.slow}
         alone = replace(self.assignment, exercises=(exercise,))
-        [verdict] = verdicts(alone, code, observations, seed, others, [name])
+        [verdict] = verdicts(alone, static_verdicts(alone, code, [name]), code, observations, seed, others)
         return verdict
 
 

@@ -24,7 +24,7 @@ from conftest import (
     with_first_line,
 )
 
-from autograder.engine.grade import Verdict, grade, public_key, verdicts
+from autograder.engine.grade import Verdict, grade, public_key, static_verdicts, verdicts
 from autograder.engine.load import load
 from autograder.engine.notebook import Code, read_notebook
 from autograder.engine.observe import PUBLIC_SEED, load_grader, observe_case
@@ -778,7 +778,8 @@ def sent(value: Any, **rest: Any) -> dict[str, Verdict]:
         }
     names = [e.name for e in assignment.exercises]
     code = Code(read_notebook(assignment.reference)) if assignment.reference else Code([])
-    return {v.name: v for v in verdicts(assignment, code, seen, PUBLIC_SEED, {}, names)}
+    static = static_verdicts(assignment, code, names)
+    return {v.name: v for v in verdicts(assignment, static, code, seen, PUBLIC_SEED, {})}
 
 
 @pytest.mark.parametrize("value", HOSTILE_VALUES.values(), ids=HOSTILE_VALUES)
@@ -819,7 +820,8 @@ def test_the_reference_itself_sends_what_passes():
             record = observe_case(probe, case, PUBLIC_SEED, loaded)[0]
             seen.records[probe.exercise, probe.name, case.index, PUBLIC_SEED] = record
     names = [e.name for e in assignment.exercises]
-    found = verdicts(assignment, Code(cells), seen, PUBLIC_SEED, {}, names)
+    code = Code(cells)
+    found = verdicts(assignment, static_verdicts(assignment, code, names), code, seen, PUBLIC_SEED, {})
     assert sum(verdict.points for verdict in found) == assignment.max_points
 
 

@@ -25,9 +25,9 @@ from autograder.engine.assignment import Assignment, with_needs
 from autograder.engine.compare import Difference
 from autograder.engine.grade import STATUSES, Verdict, grade, public_key
 from autograder.engine.keys import AnswerKeyError, Key, expect, read_tree, record_key, write_key
-from autograder.engine.notebook import Code, fingerprint, read_notebook
+from autograder.engine.notebook import Code, _parsed, fingerprint, read_notebook
 from autograder.engine.observe import PUBLIC_SEED
-from autograder.engine.runner import Observations, observe_notebook
+from autograder.engine.runner import Observations, Observer
 
 SECRET = 987654
 FOLDER = TemporaryDirectory(prefix="canaries-")  # goes when the tests end
@@ -97,10 +97,17 @@ def test_a_healthy_engine_gets_everything_right():
 # The engine sabotaged -----------------------------------------------------------------------------------------------
 
 
-def observed_reference(cells: Any, assignment: Assignment, *args: Any, **how: Any) -> Observations:
-    """What grading would see if it looked at the reference in place of the submission."""
+def observed_reference(cells: Any, assignment: Assignment, *args: Any, **how: Any) -> Observer:
+    """What grading would look at if it took the reference in place of the submission."""
     assert assignment.reference is not None
-    return observe_notebook(read_notebook(assignment.reference), assignment, *args, **{**how, "skip": ()})
+    return Observer(read_notebook(assignment.reference), assignment, *args, **{**how, "skip": ()})
+
+
+class Blind(Observer):
+    """Sees nothing."""
+
+    def observe(self, *args: Any, **how: Any) -> Observations:
+        return Observations()
 
 
 def key_with(**changes: Any) -> Callable:
@@ -125,8 +132,8 @@ SABOTAGE = {
     "stubs_replace_solved_copies": (grading.later_stubs, lambda assignment, code: []),
     "nothing_is_seen_in_the_text": (grading.static_verdict, lambda exercise, code: None),
     "every_function_is_a_stub": (fingerprint, lambda node: ""),
-    "the_reference_is_graded_instead": (observe_notebook, observed_reference),
-    "nothing_is_observed": (observe_notebook, lambda *args, **how: Observations()),
+    "the_reference_is_graded_instead": (Observer, observed_reference),
+    "nothing_is_observed": (Observer, Blind),
     "the_second_seed_is_forgotten": (expect, lambda assignment, exercises, seed: {}),
     "every_judge_is_content": (public_key, key_with(judge=lambda got, expected: None)),
     "everything_counts_as_constant": (public_key, key_with(varies=False)),
@@ -141,6 +148,7 @@ def put_in_place(healthy: Callable, broken: Callable, monkeypatch: pytest.Monkey
     modules = [module for name, module in sys.modules.items() if name.startswith("autograder.engine")]
     places = [(module, name) for module in modules for name, value in vars(module).items() if value is healthy]
     assert places
+    _parsed.cache_clear()  # what is known of a text was found out by the engine when it was whole
     for module, name in places:
         monkeypatch.setattr(module, name, broken)
 

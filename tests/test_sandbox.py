@@ -28,7 +28,7 @@ from autograder.engine.grade import Verdict, grade
 from autograder.engine.isolate import DENIED, MAX_FILES, TMP_MB
 from autograder.engine.notebook import Cell
 from autograder.engine.observe import PUBLIC_SEED
-from autograder.engine.runner import MAX_PARTS, Limits, Runner, Subprocess, _parse, observe_notebook
+from autograder.engine.runner import MAX_PARTS, Limits, Observer, Runner, Subprocess, _parse
 from autograder.engine.sandbox import Protection, Sandbox, SandboxError, protection, runner_for_others
 from autograder.engine.wire import decode
 from course.demo import SLUG, class_of
@@ -131,7 +131,8 @@ def brought_back(cells: Iterable[str], assignment: Assignment, runner: Runner) -
     """Name → what each exercise of a notebook returned for its first case."""
     numbered = [Cell(number, "code", source) for number, source in enumerate(cells, 1)]
     names = [exercise.name for exercise in assignment.exercises]
-    seen = observe_notebook(numbered, assignment, names, runner, limits=SHORT)
+    with Observer(numbered, assignment, runner, limits=SHORT) as observer:
+        seen = observer.observe(names)
     assert not seen.ended, seen.ended
     assert not seen.spoiled, seen.spoiled
     records = {name: seen.records[name, f"probe_{name}", 0, PUBLIC_SEED] for name in names}
@@ -372,7 +373,7 @@ def test_no_descriptor_is_inherited_but_the_childs_own_channel(attacks):
     null = os.stat("/dev/null").st_rdev
     channels = [number for number, kind, device in attacks["descriptors"] if not (kind == "20" and device == null)]
     kinds = [kind for number, kind, _ in attacks["descriptors"] if number in channels]
-    assert kinds == ["10"]  # a pipe
+    assert kinds == ["14"]  # a socket
     assert attacks["inputs"] == ["b''", "EOFError"]
 
 
@@ -585,6 +586,73 @@ def test_a_forged_event_earns_nothing_and_reaches_no_other_submission(tmp_path, 
     theirs = make_notebook(functions(dict.fromkeys(("forges", "victim"), "return 2 * x")), tmp_path / "honest.ipynb")
     assert [verdict.points for verdict in grade(mine, assignment, runner=box)] == [0, 0]
     assert [verdict.points for verdict in grade(theirs, assignment, runner=box)] == [1, 1]
+
+
+# The second seed ----------------------------------------------------------------------------------------------------
+
+OTHER_SEED = 4321
+LISTENING = """
+    import json, os, socket
+    if not hasattr(victim, "told"):  # at the public seed: is there anything to be read?
+        victim.told = []
+        channels = []
+        for number in range(3, 100):
+            try: channels.append(socket.socket(fileno=os.dup(number)))
+            except OSError: pass
+        for channel in channels:
+            try: victim.told.append(channel.recv(2**16, socket.MSG_DONTWAIT | socket.MSG_PEEK))
+            except OSError: victim.told.append("nothing")
+    return 2 * x
+def told(x): return list(victim.told)"""
+LATE_FORGERY = """
+    import json, os
+    victim.calls = getattr(victim, "calls", 0) + 1
+    if victim.calls > 2:  # the probe calls it twice at the public seed
+        record = dict(exercise="victim", probe="probe_victim", case=0, seed=30, inputs="", seen={}, touched=[],
+                      raised=dict(type="ValueError", text="the seed is " + repr(x)))
+        for line in (dict(event="record", record=record), dict(event="loaded", spoiled={"victim": repr(x)})):
+            os.write(3, json.dumps(line).encode() + b"\\n")
+        return 0 * x
+    return 2 * x"""
+
+
+def test_a_second_seed_is_not_to_be_had_before_the_first_is_done(tmp_path, box):
+    assignment = tiny_assignment(tmp_path, ["victim", "told"])
+    cells = [Cell(1, "code", f"def victim(x):{LISTENING}")]
+    with Observer(cells, assignment, box, limits=SHORT) as observer:
+        seen = observer.observe(["victim", "told"])
+        again = observer.observe(["victim"], seed=OTHER_SEED)
+    assert set(decode(seen.records["told", "probe_told", 0, PUBLIC_SEED]["seen"]["y"])) == {"nothing"}
+    assert "raised" not in again.records["victim", "probe_victim", 0, OTHER_SEED]
+
+
+def test_what_a_submission_says_after_it_knows_the_seed_changes_no_text(tmp_path, box):
+    assignment = tiny_assignment(tmp_path, ["victim"])
+    cells = ["import numpy as np", f"def victim(x):{LATE_FORGERY}"]
+    path = make_notebook(cells, tmp_path / "notebook.ipynb")
+    (verdict,) = grade(path, assignment, seed=OTHER_SEED, runner=box)
+    assert verdict.points == 0
+    assert verdict.message.startswith("`victim` is right on the public inputs, but wrong on others")
+    assert "array" not in verdict.message
+
+
+@pytest.mark.parametrize("kind", ["sandbox", "process"])
+def test_both_seeds_are_observed_in_one_process_unless_it_ends_meanwhile(kind, tmp_path, box):
+    assignment = tiny_assignment(tmp_path, ["calls", "ends"])
+    bodies = {
+        "calls": "calls.n = getattr(calls, 'n', 0) + 1\n    return calls.n",
+        "ends": "import os, threading\n    threading.Timer(0.5, os._exit, [0]).start()",
+    }
+    cells = [Cell(number, "code", source) for number, source in enumerate(functions(bodies), 1)]
+    with Observer(cells, assignment, box if kind == "sandbox" else Subprocess(), limits=SHORT) as observer:
+        first = observer.observe(["calls"])
+        second = observer.observe(["calls"], seed=OTHER_SEED)
+        observer.observe(["ends"])
+        time.sleep(1)
+        third = observer.observe(["calls"], seed=OTHER_SEED)
+    counted = [[decode(record["seen"]["y"]) for record in seen.records.values()] for seen in (first, second, third)]
+    assert counted == [[1, 2], [3, 4], [1, 2]]
+    assert not third.ended
 
 
 # The worked solution, and every kind of sandbox ---------------------------------------------------------------------

@@ -83,6 +83,7 @@ def read_exercises(slug: str, notebook: Path) -> tuple[Exercise, ...]:
     """The exercises of a released (or master) notebook, in its order."""
     cells = read_notebook(notebook)
     code = Code(cells)
+    metadata = {cell.number: cell.metadata for cell in cells}
     number = slug.split("_")[0]
     found = []
     for cell in cells:
@@ -92,7 +93,7 @@ def read_exercises(slug: str, notebook: Path) -> tuple[Exercise, ...]:
         definition = code.definition(name)
         if definition is None:
             raise AssignmentError(f"{notebook}: no cell defines `{name}`, which cell {cell.number} checks.")
-        card = definition.cell.metadata.get("s30", {})
+        card = metadata[definition.cell.number].get("s30", {})
         if card.get("track") not in TRACKS:
             raise AssignmentError(f"{notebook}: the cell of `{name}` needs metadata s30.track, one of {TRACKS}.")
         found.append(

@@ -1,7 +1,8 @@
 """What runs in the process of a submission: its definitions, then the probes, with an event for every step.
 
-Run as a program it is the child of :class:`autograder.engine.runner.Subprocess`: one JSON request on standard input,
-events on standard output. The sandbox's children are forked instead, by :mod:`autograder.engine.warm`.
+At the end of a request it waits for another, which names a seed and exercises. Run as a program it is the child of
+:class:`autograder.engine.runner.Subprocess`: JSON requests on standard input, a line each, events on standard output.
+The sandbox's children are forked instead, by :mod:`autograder.engine.warm`.
 """
 
 from __future__ import annotations
@@ -13,12 +14,12 @@ import sys
 from collections.abc import Callable
 from itertools import groupby
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 import numpy as np
 
 from autograder.engine.isolate import address_space, limit_memory
-from autograder.engine.load import load
+from autograder.engine.load import Loaded, load
 from autograder.engine.notebook import Cell
 from autograder.engine.observe import Record, load_grader, observe_case, ruled_out
 from autograder.engine.probes import Probe, only, probes_of
@@ -28,15 +29,16 @@ Send = Callable[..., None]
 
 
 def sender(channel: int) -> Send:
-    """A function that sends its keyword arguments as a line of JSON."""
+    """A function that sends its keyword arguments as a line of JSON; a record goes with the next event."""
+    held = bytearray()
 
     def send(**event: Any) -> None:
         text = json.dumps(event)
         if len(text) >= MAX_EVENT_BYTES and "record" in event:
             text = json.dumps({**event, "record": _unsent(event["record"])})
-        line = text.encode() + b"\n"
-        while line:
-            line = line[os.write(channel, line) :]
+        held.extend(text.encode() + b"\n")
+        while held and "record" not in event:
+            del held[: os.write(channel, held)]
 
     return send
 
@@ -71,29 +73,38 @@ def _keep_torch_out(event: str, args: tuple) -> None:
         raise AttributeError("the code of a function can't be replaced here")
 
 
-def observe_and_exit(request: Record, probes: list[Probe], send: Send) -> NoReturn:
-    """Observe, and end the process: threads and exit handlers of the code under test get no further turn."""
+def observe_and_exit(request: Record, more: BinaryIO, probes: list[Probe], send: Send) -> NoReturn:
+    """Load the notebook of a request, observe it as that and those that follow ask, and end the process.
+
+    Threads and exit handlers of the code under test get no turn after that.
+    """
     status = 1
     try:
-        _observe(request, probes, send)
+        random.seed(0)  # what a notebook draws without a seed is the same in every run: so are the verdicts
+        np.random.seed(0)
+        if "torch" in sys.modules:
+            sys.modules["torch"].default_generator.manual_seed(0)
+        loaded = load(
+            [Cell(number, "code", source) for number, source in request["cells"]],
+            request["names"],
+            skip={tuple(place) for place in request["skip"]},
+            before=lambda s: send(event="statement", place=list(s.place)),
+        )
+        send(event="loaded", spoiled=loaded.spoiled)
+        while True:
+            _observe(request, loaded, probes, send)
+            send(event="waiting")
+            line = more.readline()
+            if not line:
+                break
+            request |= json.loads(line)
         status = 0
     finally:
         os._exit(status)
 
 
-def _observe(request: Record, probes: list[Probe], send: Send) -> None:
-    """Load the notebook of a request and run the probes of its exercises."""
-    random.seed(0)  # what a notebook draws without a seed is the same in every run: so are the verdicts
-    np.random.seed(0)
-    if "torch" in sys.modules:
-        sys.modules["torch"].default_generator.manual_seed(0)
-    loaded = load(
-        [Cell(number, "code", source) for number, source in request["cells"]],
-        request["names"],
-        skip={tuple(place) for place in request["skip"]},
-        before=lambda s: send(event="statement", place=list(s.place)),
-    )
-    send(event="loaded", spoiled=loaded.spoiled)
+def _observe(request: Record, loaded: Loaded, probes: list[Probe], send: Send) -> None:
+    """Run the probes of the exercises of a request."""
     for forbids, exercises in groupby(request["exercises"], key=request["forbids"].get):
         with ruled_out(forbids or (), loaded.namespace):
             for exercise in exercises:
@@ -106,17 +117,19 @@ def _observe(request: Record, probes: list[Probe], send: Send) -> None:
 
 
 def main() -> None:
-    """Observe a notebook as the request on standard input asks."""
-    request = json.loads(sys.stdin.buffer.readline())
+    """Observe a notebook as the requests on standard input ask."""
+    asked = os.fdopen(os.dup(0), "rb")
     send = sender(os.dup(1))
-    with open(os.devnull, "wb") as nowhere:
-        os.dup2(nowhere.fileno(), 1)  # what else is printed goes nowhere
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for standard in (0, 1):  # what else is read or printed
+        os.dup2(nowhere, standard)
+    request = json.loads(asked.readline())
     if not prepare(request["torch"]):
         send(event="no torch")
         return
     probes = probes_of(load_grader(Path(request["grader"])))
     limit_memory(request["memory_mb"], address_space())
-    observe_and_exit(request, probes, send)
+    observe_and_exit(request, asked, probes, send)
 
 
 if __name__ == "__main__":

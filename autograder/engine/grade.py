@@ -27,9 +27,9 @@ from autograder.engine.keys import (
     read_key,
     sketch,
 )
-from autograder.engine.notebook import Code, read_notebook
+from autograder.engine.notebook import Cell, Code, read_notebook
 from autograder.engine.observe import PUBLIC_SEED, Record
-from autograder.engine.runner import Limits, Observations, Runner, Subprocess, observe_notebook
+from autograder.engine.runner import Limits, Observations, Observer, Runner, Subprocess
 from autograder.engine.wire import WireError, decode
 
 STATUSES = (
@@ -88,7 +88,7 @@ class _CaseResult:
 
 
 def grade(
-    notebook: Path,
+    notebook: Path | list[Cell],
     assignment: Assignment,
     *,
     seed: int = PUBLIC_SEED,
@@ -96,10 +96,10 @@ def grade(
     limits: Limits | None = None,
     runner: Runner | None = None,
 ) -> list[Verdict]:
-    """Grade a notebook file.
+    """Grade a notebook.
 
     Args:
-        notebook: the learner's file; its code runs in child processes.
+        notebook: the learner's file, or its cells; its code runs in child processes.
         assignment: what to grade.
         seed: a second seed at which everything must be right as well; needs the reference.
         exercises: names to grade (default all); what they need is observed too.
@@ -110,25 +110,25 @@ def grade(
         NotebookError: the file is no notebook.
         AnswerKeyError: the key or the reference can't be used.
     """
-    cells = read_notebook(notebook)
+    cells = notebook if isinstance(notebook, list) else read_notebook(notebook)
     names = {e.name for e in assignment.exercises} if exercises is None else set(exercises)
     closed = with_needs(assignment.exercises, names)
     code = Code(cells)
-    static = {e.name: static_verdict(e, code) for e in assignment.exercises if e.name in closed}
+    static = static_verdicts(assignment, code, closed)
     attempted = [name for name, verdict in static.items() if verdict is None]
     stubs = later_stubs(assignment, code)
-    runner = runner or Subprocess()
-    seen = observe_notebook(cells, assignment, attempted, runner, skip=stubs, limits=limits)
-    found = verdicts(assignment, code, seen, PUBLIC_SEED, {}, closed)
-    right = [v.name for v in found if v.points > 0]
-    if seed != PUBLIC_SEED and right:
-        # In a process of its own, of whose texts nothing is shown: the code that is told the seed can't pass it on.
-        again = observe_notebook(cells, assignment, right, runner, seed=seed, skip=stubs, limits=limits)
-        seen.records |= again.records
-        seen.ended |= {
-            name: (status, "On inputs other than the public ones.") for name, (status, _) in again.ended.items()
-        }
-        found = verdicts(assignment, code, seen, seed, expect(assignment, right, seed), closed)
+    with Observer(cells, assignment, runner or Subprocess(), skip=stubs, limits=limits) as observer:
+        seen = observer.observe(attempted)
+        found = verdicts(assignment, static, code, seen, PUBLIC_SEED, {})
+        right = [v.name for v in found if v.points > 0]
+        if seed != PUBLIC_SEED and right:
+            # The code learns the seed when all that it said before has arrived, and no text is shown that it says now.
+            again = observer.observe(right, seed=seed)
+            seen.records |= again.records
+            seen.ended |= {
+                name: (status, "On inputs other than the public ones.") for name, (status, _) in again.ended.items()
+            }
+            found = verdicts(assignment, static, code, seen, seed, expect(assignment, right, seed))
     return [v for v in found if v.name in names]
 
 
@@ -171,7 +171,7 @@ def static_verdict(exercise: Exercise, code: Code) -> Verdict | None:
             f"What to do: was it renamed, or its cell deleted? Get the stub back from release/, the cell "
             f"`{exercise.name}`.",
         )
-    if definition.fingerprint == exercise.stub:
+    if definition.is_stub(exercise.stub):
         return _verdict(exercise, "not_attempted", f"`{exercise.name}` is still the stub.")
     ruled_out = [*ALWAYS_FORBIDDEN, *exercise.forbids, *(["torch"] if exercise.track != "torch" else [])]
     found = code.shortcut(exercise.name, ruled_out, exercise.stub)
@@ -191,37 +191,33 @@ def static_verdict(exercise: Exercise, code: Code) -> Verdict | None:
     return None
 
 
+def static_verdicts(assignment: Assignment, code: Code, names: Collection[str]) -> dict[str, Verdict | None]:
+    """Exercise → :func:`static_verdict`, for those of `names`, in the assignment's order."""
+    return {e.name: static_verdict(e, code) for e in assignment.exercises if e.name in names}
+
+
 def verdicts(
     assignment: Assignment,
+    static: dict[str, Verdict | None],
     code: Code,
     seen: Observations,
     seed: int,
     others: dict[CaseId, ExpectedCase],
-    names: Collection[str],
 ) -> list[Verdict]:
-    """The verdict on each exercise of `names` (closed under needs), in the assignment's order.
+    """The verdict on each exercise of `static`, in the assignment's order.
 
     Args:
         assignment: what is graded.
+        static: what the text allows, for all exercises that are asked for and all that these need.
         code: the notebook as text.
         seen: what its code yielded.
         seed: the second seed, or the public one.
         others: what the reference yields at the second seed.
-        names: the exercises.
     """
     key = public_key(assignment)
-    found: dict[str, Verdict] = {}
-    for exercise in assignment.exercises:
-        if exercise.name not in names:
-            continue
-        found[exercise.name] = static_verdict(exercise, code) or _observed_verdict(
-            exercise, code, seen, key, seed, others
-        )
-    return [
-        _after_needs(assignment, exercise, found, key, seen)
-        for exercise in assignment.exercises
-        if exercise.name in names
-    ]
+    chosen = [exercise for exercise in assignment.exercises if exercise.name in static]
+    found = {e.name: static[e.name] or _observed_verdict(e, code, seen, key, seed, others) for e in chosen}
+    return [_after_needs(assignment, exercise, found, key, seen) for exercise in chosen]
 
 
 def _verdict(exercise: Exercise, status: str, *lines: str, points: float = 0.0) -> Verdict:

@@ -24,6 +24,7 @@ MAX_FILES = 256
 MAX_THREADS = 1024  # holds for ordinary users only; root's are bounded by their stacks, which count as memory
 _CLONE_NEW = {"mount": 0x20000, "ipc": 0x08000000, "user": 0x10000000, "pid": 0x20000000, "net": 0x40000000}
 _MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC = 1, 2, 4, 8
+_LARGE_PAGE, _MADV_COLLAPSE = 2**21, 25
 _PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP, _PR_CAPBSET_DROP, _PR_CAP_AMBIENT = 38, 22, 24, 47
 
 
@@ -59,6 +60,23 @@ def enter_namespaces() -> None:
     # A new /proc may be refused where parts of the old one are covered; nothing in grading needs one.
     _call("mount", b"tmpfs", b"/proc", b"tmpfs", _MS_RDONLY | _MS_NOSUID | _MS_NODEV | _MS_NOEXEC, b"size=4k")
     os.chdir("/tmp")
+
+
+def collapse_memory() -> None:
+    """Ask for large pages where this process has written: a fork copies the table of its pages, 512 times shorter then.
+
+    For torch that is two thirds of what a fork costs. It takes Linux 6.1; without, all is as before.
+    """
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/maps").read_text().splitlines():
+            where, rights, *_, name = [*line.split(), ""][:6]
+            if not rights.startswith("rw") or name not in ("", "[heap]"):
+                continue
+            first, end = (int(address, 16) for address in where.split("-"))
+            first, end = -(-first // _LARGE_PAGE) * _LARGE_PAGE, end // _LARGE_PAGE * _LARGE_PAGE
+            if first < end:
+                with contextlib.suppress(OSError):
+                    _call("madvise", first, end - first, _MADV_COLLAPSE)
 
 
 # Limits -------------------------------------------------------------------------------------------------------------

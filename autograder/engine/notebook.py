@@ -12,7 +12,7 @@ import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Statement:
-    """One top-level statement of a code cell."""
+    """One top-level statement of a code cell, which is here without its metadata: equal texts are read once."""
 
     cell: Cell
     node: ast.stmt
@@ -70,6 +70,16 @@ class Statement:
     def fingerprint(self) -> str:
         """Its code as text that ignores layout, comments and docstrings."""
         return fingerprint(self.node)
+
+    @cached_property
+    def mentioned(self) -> tuple[str, ...]:
+        """Dotted names that it reads or imports and does not bind itself, longest form first."""
+        return tuple(_mentions(self.node))
+
+    def is_stub(self, stub: str | None) -> bool:
+        """Whether it is the stub that has this fingerprint. Most are told apart by one word."""
+        word = "NotImplementedError"
+        return stub is not None and (word in self.cell.source or word not in stub) and self.fingerprint == stub
 
 
 @dataclass(frozen=True)
@@ -106,26 +116,37 @@ def read_notebook(path: Path) -> list[Cell]:
 
 def parse_notebook(raw: bytes, name: str) -> list[Cell]:
     """The cells of a notebook given as bytes; `name` is for messages."""
-    advice = "Open it in Jupyter to see whether it can be repaired, or begin again from the released copy."
-    if not raw.strip():
-        raise NotebookError(f"{name} is empty. {advice}")
     try:
-        text = raw.decode("utf-8-sig")
+        tree = tree_of(raw)
+        sheets = tree.get("worksheets", ())  # nbformat 3 keeps cells in them
+        cells = tree.get("cells") or [c for sheet in sheets if isinstance(sheet, dict) for c in sheet.get("cells", ())]
+        return list(_cells(cells))
+    except (NotebookError, TypeError) as problem:
+        said = problem if isinstance(problem, NotebookError) else "is not a notebook: it has no list of cells"
+        raise NotebookError(
+            f"{name} {said}. Open it in Jupyter to see whether it can be repaired, or begin again from the released "
+            "copy."
+        ) from None
+
+
+def tree_of(raw: bytes) -> dict[str, Any]:
+    """The JSON tree of a notebook file, which has a list of cells or of worksheets, in whatever encoding it is.
+
+    Raises NotebookError, with what is wrong as the rest of a sentence.
+    """
+    if not raw.strip():
+        raise NotebookError("is empty")
+    try:
+        text = raw.decode("utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
     except UnicodeDecodeError:
         text = raw.decode("cp1252", errors="replace")
     try:
         tree = json.loads(text)
     except (ValueError, RecursionError) as problem:
-        raise NotebookError(f"{name} is not a notebook: it is not valid JSON ({problem}). {advice}") from None
-    cells = tree.get("cells") if isinstance(tree, dict) else None
-    if cells is None and isinstance(tree, dict):  # nbformat 3 keeps them in worksheets
-        sheets = tree.get("worksheets")
-        if isinstance(sheets, list):
-            lists = [sheet["cells"] for sheet in sheets if isinstance(sheet, dict) and "cells" in sheet]
-            cells = [c for found in lists for c in found] if all(isinstance(found, list) for found in lists) else None
-    if not isinstance(cells, list):
-        raise NotebookError(f"{name} is not a notebook: it has no list of cells. {advice}")
-    return list(_cells(cells))
+        raise NotebookError(f"is not a notebook: it is not valid JSON ({problem})") from None
+    if not isinstance(tree, dict) or not isinstance(tree.get("cells", tree.get("worksheets")), list):
+        raise NotebookError("is not a notebook: it has no list of cells")
+    return tree
 
 
 def _cells(cells: list[Any]) -> Iterator[Cell]:
@@ -153,7 +174,13 @@ def parse(cell: Cell) -> list[Statement] | BrokenCell:
 
     Lines that only IPython understands are passed over, and cells in another language are empty. Line numbers stay.
     """
-    lines = cell.source.split("\n")
+    return _parsed(cell.number, cell.source)
+
+
+@lru_cache(maxsize=2**9)  # some notebooks: most of their cells are the same in all submissions
+def _parsed(number: int, source: str) -> list[Statement] | BrokenCell:
+    cell = Cell(number, "code", source)
+    lines = source.split("\n")
     first = cell.source.lstrip().split("\n", 1)[0]
     if first.startswith("%%") and not first.startswith(_TRANSPARENT):
         return []
@@ -239,7 +266,8 @@ class Code:
             run = [s for s in self.definitions(current) if runs_in_grading(s, own_cells, aliases)]
             statement = _counted(run, stub if current == name else None)
             if statement is not None:
-                for dotted in _mentions(statement.node, current, aliases):
+                imports = isinstance(statement.node, ast.Import | ast.ImportFrom)  # maybe of several modules
+                for dotted in [aliases[current]] if imports else statement.mentioned:
                     root, _, rest = dotted.partition(".")
                     full = aliases.get(root, root) + (f".{rest}" if rest else "")
                     if matches(full, forbidden) or matches(_PRIVATE_DOOR.sub("torch.", full), forbidden):
@@ -254,7 +282,7 @@ _PRIVATE_DOOR = re.compile(r"^torch\.(?:\w+\.)*(?:_VF|_VariableFunctions(?:Class
 
 def _counted(found: Sequence[Statement], stub: str | None) -> Statement | None:
     """Of several definitions the last one that is not the stub, else the last one."""
-    solved = [s for s in found if stub is None or s.fingerprint != stub]
+    solved = [s for s in found if not s.is_stub(stub)]
     return solved[-1] if solved else found[-1] if found else None
 
 
@@ -263,11 +291,7 @@ def matches(dotted: str, patterns: Sequence[str]) -> bool:
     return any(fnmatch.fnmatchcase(dotted, p) or fnmatch.fnmatchcase(dotted, f"{p}.*") for p in patterns)
 
 
-def _mentions(node: ast.AST, name: str, aliases: dict[str, str]) -> Iterator[str]:
-    """Dotted names that the definition of `name` reads or imports, longest form first."""
-    if isinstance(node, ast.Import | ast.ImportFrom):  # one import may bring in several modules
-        yield aliases[name]
-        return
+def _mentions(node: ast.AST) -> Iterator[str]:
     local = _bound(node)
     for child in ast.walk(node):
         if isinstance(child, ast.Attribute | ast.Name):

@@ -20,8 +20,8 @@ import traceback
 import types
 import warnings
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -144,14 +144,14 @@ def _checksum(value: Any, depth: int = 0) -> int:
     if isinstance(value, int):
         return hash(value)
     if isinstance(value, np.ndarray) and value.dtype.kind in "biufc":
-        return zlib.crc32(np.ascontiguousarray(value).tobytes())
+        return zlib.crc32(np.ascontiguousarray(value).data)
     if depth < 4 and isinstance(value, dict):
         return hash(tuple(_checksum(item, depth + 1) for item in value.values()))
     if depth < 4 and isinstance(value, list | tuple):
         return hash(tuple(_checksum(item, depth + 1) for item in value))
     if type(value).__module__ == "torch" and hasattr(value, "detach"):
         with contextlib.suppress(Exception):
-            return zlib.crc32(value.detach().float().cpu().contiguous().numpy().tobytes())
+            return zlib.crc32(value.detach().float().cpu().contiguous().numpy())
     return 0
 
 
@@ -279,6 +279,10 @@ def library(root: str) -> _Library:
     """What is loaded of a package, as of the first call."""
     if root not in sys.modules:
         return _Library(len(sys.modules), "", {})
+    if root == "torch":  # it makes a table of its functions when the name of one is first asked for
+        from torch.overrides import resolve_name
+
+        resolve_name(sys.modules["torch"].zeros)
     names = [name for name, module in list(sys.modules.items()) if name.split(".")[0] == root and module is not None]
     holders: dict[int, list[tuple[dict[str, Any], str]]] = {}
     for held in [vars(sys.modules[name]) for name in names]:
@@ -288,24 +292,16 @@ def library(root: str) -> _Library:
     return _Library(len(sys.modules), "\n".join(["", *names, ""]), holders)
 
 
-@contextlib.contextmanager
-def ruled_out(patterns: Sequence[str], namespace: dict[str, Any]) -> Iterator[None]:
-    """Within the block, what `patterns` name raises, by whatever name modules and `namespace` hold it.
+@dataclass
+class _Outlawed:
+    """What patterns rule out, in the modules that were loaded when it was looked for."""
 
-    What a forbidden module merely imports is left alone, for others need it too. A forbidden package that is not
-    loaded yet can't be imported, and what torch runs is known by its own name, however the code came by it.
-    """
-    banned: dict[int, Callable] = {}
-    places: list[tuple[dict[str, Any], str, Any, Callable]] = []
-    namespaces = [namespace]
-    for root in {pattern.split(".")[0] for pattern in patterns}:
-        known = library(root)
-        near = {name for pattern in patterns for name in _near(pattern, known.names)}
-        if len(sys.modules) != known.loaded and root in sys.modules:
-            late = [n for n in list(sys.modules) if n.split(".")[0] == root and f"\n{n}\n" not in known.names]
-            namespaces += [vars(sys.modules[name]) for name in late if sys.modules[name] is not None]
-            near |= set(late)
-        for module in filter(None, map(sys.modules.get, sorted(near))):
+    banned: dict[int, Callable] = field(default_factory=dict)  # id of a callable → what raises in its place
+    places: list[tuple[dict[str, Any], str, Any, Callable]] = field(default_factory=list)  # namespace, name, value
+
+    def look_in(self, modules: Iterable[str], patterns: Sequence[str], holders: dict[int, list]) -> None:
+        """Add what some modules hold; `holders` tells by which other names it is known."""
+        for module in filter(None, map(sys.modules.get, modules)):
             for attribute, value in list(vars(module).items()):
                 dotted = f"{module.__name__}.{attribute}"
                 if not callable(value) or attribute.startswith("_") or not matches(dotted, patterns):
@@ -313,13 +309,43 @@ def ruled_out(patterns: Sequence[str], namespace: dict[str, Any]) -> Iterator[No
                 by_name = any(fnmatch.fnmatchcase(dotted, pattern) for pattern in patterns)
                 own_ufunc = isinstance(value, np.ufunc) and getattr(np, value.__name__, None) is not value
                 if by_name or own_ufunc or getattr(value, "__module__", None) == module.__name__:
-                    banned[id(value)] = _raiser(dotted)
-                    places += [(*h, value, banned[id(value)]) for h in known.holders.get(id(value), ())]
+                    self.banned[id(value)] = _raiser(dotted)
+                    self.places += [(*h, value, self.banned[id(value)]) for h in holders.get(id(value), ())]
                 elif isinstance(value, types.BuiltinFunctionType):
-                    places.append((vars(module), attribute, value, _raiser(dotted)))
-    for held in namespaces if banned else ():
-        places += [(held, name, value, banned[id(value)]) for name, value in held.items() if id(value) in banned]
-    places = [(held, name, value, raiser) for held, name, value, raiser in places if held.get(name) is value]
+                    self.places.append((vars(module), attribute, value, _raiser(dotted)))
+
+
+@cache
+def outlawed(patterns: tuple[str, ...]) -> _Outlawed:
+    """What some patterns rule out in the modules that were loaded at the first call."""
+    found = _Outlawed()
+    for root in sorted({pattern.split(".")[0] for pattern in patterns}):
+        known = library(root)
+        near = {name for pattern in patterns for name in _near(pattern, known.names)}
+        found.look_in(sorted(near), patterns, known.holders)
+    return found
+
+
+@contextlib.contextmanager
+def ruled_out(patterns: Sequence[str], namespace: dict[str, Any]) -> Iterator[None]:
+    """Within the block, what `patterns` name raises, by whatever name modules and `namespace` hold it.
+
+    What a forbidden module merely imports is left alone, for others need it too. A forbidden package that is not
+    loaded yet can't be imported, and what torch runs is known by its own name, however the code came by it.
+    """
+    known = outlawed(tuple(patterns))
+    found = _Outlawed(dict(known.banned), list(known.places))
+    namespaces = [namespace]
+    for root in {pattern.split(".")[0] for pattern in patterns}:
+        before = library(root)
+        if len(sys.modules) != before.loaded and root in sys.modules:
+            late = [n for n in list(sys.modules) if n.split(".")[0] == root and f"\n{n}\n" not in before.names]
+            namespaces += [vars(sys.modules[name]) for name in late if sys.modules[name] is not None]
+            found.look_in(sorted(late), patterns, before.holders)
+    for held in namespaces if found.banned else ():
+        of_it = [(name, value) for name, value in held.items() if id(value) in found.banned]
+        found.places += [(held, name, value, found.banned[id(value)]) for name, value in of_it]
+    places = [(held, name, value, raiser) for held, name, value, raiser in found.places if held.get(name) is value]
     for held, name, _, raiser in places:
         held[name] = raiser
     sys.meta_path.insert(0, finder := _NoImport(patterns))
@@ -359,13 +385,17 @@ def _watching(patterns: Sequence[str]) -> contextlib.AbstractContextManager:
         return contextlib.nullcontext()
     from torch.overrides import TorchFunctionMode, resolve_name
 
+    allowed = set()
+
     class Watch(TorchFunctionMode):
         def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: Any = None) -> Any:
-            name = resolve_name(func) or f"torch.{getattr(func, '__name__', '')}"
-            if name.startswith("aten."):  # an operator of the dispatcher: `aten.lstm.input`
-                name = f"torch.{name.split('.')[1]}"
-            if matches(name, patterns):
-                _raiser(name)()
+            if func not in allowed:
+                name = resolve_name(func) or f"torch.{getattr(func, '__name__', '')}"
+                if name.startswith("aten."):  # an operator of the dispatcher: `aten.lstm.input`
+                    name = f"torch.{name.split('.')[1]}"
+                if matches(name, patterns):
+                    _raiser(name)()
+                allowed.add(func)
             return func(*args, **(kwargs or {}))
 
     return Watch()

@@ -20,8 +20,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Collection, Iterable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -73,8 +72,14 @@ class Child(Protocol):
 
     channel: int
 
+    def ask(self, request: Record) -> None:
+        """Ask a process that waits for more."""
+
     def ended(self, seconds: float) -> int | None:
         """Its exit status, negative for a signal; None if it still runs after so many seconds."""
+
+    def close(self) -> None:
+        """End it, and all that it started."""
 
 
 class Runner(Protocol):
@@ -86,130 +91,185 @@ class Runner(Protocol):
 
     warning: str
 
-    def start(self, assignment: Assignment, request: Record) -> AbstractContextManager[Child]:
-        """A process for one request, which is gone with all that it started when the block is left."""
+    def start(self, assignment: Assignment, request: Record) -> Child:
+        """A process that has a first request to serve; to be closed."""
 
     def close(self) -> None:
         """Give back what it holds."""
 
 
-def observe_notebook(
-    cells: Iterable[Cell],
-    assignment: Assignment,
-    exercises: Collection[str],
-    runner: Runner,
-    *,
-    seed: int = PUBLIC_SEED,
-    skip: Collection[tuple[int, int]] = (),
-    limits: Limits | None = None,
-) -> Observations:
-    """Run the probes of `exercises` on a notebook's code in child processes.
+class Observer:
+    """Observes a notebook's code in child processes, as often as asked. To be closed, as a context manager.
 
-    NumPy exercises run in a process that cannot import torch.
+    NumPy exercises run in a process that cannot import torch. A process that came to the end of what was asked waits
+    for more, so a second seed is told to it only when all that it says of the first has been received.
+
+    Args:
+        cells: the notebook.
+        assignment: what its exercises are.
+        runner: what starts processes.
+        skip: places of statements to leave out.
+        limits: of time and memory.
     """
-    found = Observations()
-    limits = limits or Limits()
-    common = {
-        "cells": [[cell.number, cell.source] for cell in cells if cell.type == "code"],
-        "grader": str(assignment.grader.resolve()),
-        "names": [e.name for e in assignment.exercises],
-        "forbids": {e.name: list(e.forbids) for e in assignment.exercises},
-        "seed": seed,
-        "memory_mb": limits.memory_mb,
-        "seconds": limits.total_seconds,
-    }
-    for torch in (False, True):
-        chosen = [e for e in assignment.exercises if e.name in exercises and (e.track == "torch") == torch]
-        if chosen:
-            _observe_track({**common, "torch": torch}, assignment, chosen, runner, set(skip), limits, found)
-    return found
 
+    def __init__(
+        self,
+        cells: Iterable[Cell],
+        assignment: Assignment,
+        runner: Runner,
+        *,
+        skip: Collection[tuple[int, int]] = (),
+        limits: Limits | None = None,
+    ) -> None:
+        self._assignment = assignment
+        self._runner = runner
+        self._skip = set(skip)
+        self._limits = limits or Limits()
+        self._listeners: dict[bool, _Listener] = {}  # to the process for NumPy, and to that for torch
+        self._request = {
+            "cells": [[cell.number, cell.source] for cell in cells if cell.type == "code"],
+            "grader": str(assignment.grader.resolve()),
+            "names": [e.name for e in assignment.exercises],
+            "forbids": {e.name: list(e.forbids) for e in assignment.exercises},
+            "memory_mb": self._limits.memory_mb,
+            "seconds": 2 * self._limits.total_seconds,  # of processor time, for two seeds
+        }
 
-def _observe_track(
-    common: Record,
-    assignment: Assignment,
-    exercises: list[Exercise],
-    runner: Runner,
-    skip: set[tuple[int, int]],
-    limits: Limits,
-    found: Observations,
-) -> None:
-    deadline = time.monotonic() + limits.total_seconds
-    remaining = [e.name for e in exercises]
-    while remaining:
-        request = {**common, "exercises": remaining, "skip": sorted(skip)}
-        with runner.start(assignment, request) as child:
-            events, ending = _watch(child, limits, deadline)
-        for event in events:
-            kind = event["event"]
-            if kind == "record":
-                record = event["record"]
-                found.records[record["exercise"], record["probe"], record["case"], common["seed"]] = record
-            elif kind == "loaded":
-                graded = {e.name for e in exercises}  # torch modules are spoiled where torch is kept out
-                found.spoiled |= {n: text for n, text in event["spoiled"].items() if n in graded}
-            elif kind == "done" and event["exercise"] in remaining:
-                remaining.remove(event["exercise"])
-            elif kind == "no torch":
-                found.torch = False
+    def observe(self, exercises: Collection[str], *, seed: int = PUBLIC_SEED) -> Observations:
+        """What the probes of `exercises` see at a seed."""
+        found = Observations()
+        for torch in (False, True):
+            chosen = [e for e in self._assignment.exercises if e.name in exercises and (e.track == "torch") == torch]
+            self._observe_track(torch, chosen, seed, found)
+        return found
+
+    def _observe_track(self, torch: bool, exercises: list[Exercise], seed: int, found: Observations) -> None:
+        limits = self._limits
+        deadline = time.monotonic() + limits.total_seconds
+        remaining = [e.name for e in exercises]
+        while remaining:
+            asked = {"exercises": remaining, "seed": seed}
+            listener = self._listeners.get(torch)
+            fresh = listener is None
+            if listener is None:
+                request = {**self._request, **asked, "torch": torch, "skip": sorted(self._skip)}
+                listener = self._listeners[torch] = _Listener(self._runner.start(self._assignment, request))
+            else:
+                listener.child.ask(asked)
+            events, ending = listener.hear(limits, deadline)
+            for event in events:
+                kind = event["event"]
+                if kind == "record":
+                    record = event["record"]
+                    found.records[record["exercise"], record["probe"], record["case"], seed] = record
+                elif kind == "loaded":
+                    graded = {e.name for e in exercises}  # torch modules are spoiled where torch is kept out
+                    found.spoiled |= {n: text for n, text in event["spoiled"].items() if n in graded}
+                elif kind == "done" and event["exercise"] in remaining:
+                    remaining.remove(event["exercise"])
+                elif kind == "no torch":
+                    found.torch = False
+                    return
+            if listener.waits and not remaining:
                 return
-        if ending is None and not remaining:
-            return
-        status, sentence = ending or ("crashed", "It ended the Python process (os._exit or the like).")
-        last: Record = events[-1] if events else {"event": "nothing"}
-        if last["event"] == "statement":  # the cell itself, not a call of ours
-            cell, line = last["place"]
-            skip.add((cell, line))
-            sentence = f"Cell {cell}, line {line}: {sentence}"
-            if status != "timeout" or time.monotonic() < deadline:
-                found.spoiled[f"cell {cell}"] = sentence
-                continue
-        guilty = last["exercise"] if last["event"] == "case" else None
-        guilty = last["record"]["exercise"] if last["event"] == "record" else guilty
-        if guilty not in remaining or time.monotonic() > deadline:
-            found.ended |= dict.fromkeys(remaining, (status, sentence))
-            return
-        found.ended[guilty] = (status, sentence)
-        remaining = [
-            name for name in remaining if name != guilty and guilty not in with_needs(assignment.exercises, {name})
-        ]
+            self._listeners.pop(torch).close()
+            if ending is None and not remaining:
+                return
+            if not (fresh or events) and time.monotonic() < deadline:
+                continue  # it had ended while it waited
+            status, sentence = ending or ("crashed", "It ended the Python process (os._exit or the like).")
+            last: Record = events[-1] if events else {"event": "nothing"}
+            if last["event"] == "statement":  # the cell itself, not a call of ours
+                cell, line = last["place"]
+                self._skip.add((cell, line))
+                sentence = f"Cell {cell}, line {line}: {sentence}"
+                if status != "timeout" or time.monotonic() < deadline:
+                    found.spoiled[f"cell {cell}"] = sentence
+                    continue
+            guilty = last["exercise"] if last["event"] == "case" else None
+            guilty = last["record"]["exercise"] if last["event"] == "record" else guilty
+            if guilty not in remaining or time.monotonic() > deadline:
+                found.ended |= dict.fromkeys(remaining, (status, sentence))
+                return
+            found.ended[guilty] = (status, sentence)
+            remaining = [
+                name
+                for name in remaining
+                if name != guilty and guilty not in with_needs(self._assignment.exercises, {name})
+            ]
+
+    def close(self) -> None:
+        """End the processes."""
+        while self._listeners:
+            self._listeners.popitem()[1].close()
+
+    def __enter__(self) -> Observer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 # What a child sends -------------------------------------------------------------------------------------------------
 
 
-def _watch(child: Child, limits: Limits, deadline: float) -> tuple[list[Record], tuple[str, str] | None]:
-    """The events of a child until it ends or must be ended; and how it ended badly, if it did."""
-    lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-    too_much = threading.Event()
-    threading.Thread(target=_read, args=(child.channel, lines, too_much), daemon=True).start()
-    events: list[Record] = []
-    patience = STARTING + limits.seconds  # until something was sent, Python, NumPy and torch are being imported
-    while True:
-        since = time.monotonic()
-        try:
-            line = lines.get(timeout=max(0.0, min(since + patience, deadline) - since))
-        except queue.Empty:
-            return events, _too_long(limits, deadline)
-        if line is None:
-            break
-        patience = limits.seconds
-        event = _parse(line)
-        if event is not None:
-            events.append(event)
-        if time.monotonic() > deadline:
-            return events, _too_long(limits, deadline)
-    if too_much.is_set():
-        return events, ("memory", f"It sent back more than {MAX_RESULT_BYTES // 2**20} MB.")
-    status = child.ended(max(0.0, min(patience, deadline - time.monotonic())))
-    if status is None:  # it has closed the channel, and goes on
-        return events, _too_long(limits, deadline)
-    if status == 0:
+class _Listener:
+    """Hears what a child sends.
+
+    Attributes:
+        child: the process.
+        waits: it came to the end of what it was asked, and waits for more.
+    """
+
+    def __init__(self, child: Child) -> None:
+        self.child = child
+        self.waits = False
+        self._arrived: queue.SimpleQueue[list[bytes] | None] = queue.SimpleQueue()
+        self._too_much = threading.Event()
+        self._starting = STARTING
+        threading.Thread(target=_read, args=(child.channel, self._arrived, self._too_much), daemon=True).start()
+
+    def hear(self, limits: Limits, deadline: float) -> tuple[list[Record], tuple[str, str] | None]:
+        """The events until the child waits, ends or must be ended; and how it ended badly, if it did."""
+        self.waits = False
+        events: list[Record] = []
+        while not self.waits:
+            since = time.monotonic()  # until something was sent, Python, NumPy and torch are being imported
+            try:
+                lines = self._arrived.get(
+                    timeout=max(0.0, min(since + self._starting + limits.seconds, deadline) - since)
+                )
+            except queue.Empty:
+                return events, _too_long(limits, deadline)
+            if lines is None:
+                return events, self._ending(limits, deadline)
+            self._starting = 0.0
+            for event in filter(None, map(_parse, lines)):
+                if event["event"] == "waiting":
+                    self.waits = True
+                    break
+                events.append(event)
+            if time.monotonic() > deadline:
+                return events, _too_long(limits, deadline)
         return events, None
-    if status < 0:
-        with contextlib.suppress(ValueError):
-            return events, ("crashed", f"It took the Python process down ({signal.Signals(-status).name}).")
-    return events, ("crashed", f"It ended the Python process (exit code {status}).")
+
+    def _ending(self, limits: Limits, deadline: float) -> tuple[str, str] | None:
+        """How the child ended, once it has closed the channel."""
+        if self._too_much.is_set():
+            return "memory", f"It sent back more than {MAX_RESULT_BYTES // 2**20} MB."
+        status = self.child.ended(max(0.0, min(limits.seconds, deadline - time.monotonic())))
+        if status is None:
+            return _too_long(limits, deadline)
+        if status == 0:
+            return None
+        if status < 0:
+            with contextlib.suppress(ValueError):
+                return "crashed", f"It took the Python process down ({signal.Signals(-status).name})."
+        return "crashed", f"It ended the Python process (exit code {status})."
+
+    def close(self) -> None:
+        """End the child."""
+        self.child.close()
 
 
 def _too_long(limits: Limits, deadline: float) -> tuple[str, str]:
@@ -218,7 +278,7 @@ def _too_long(limits: Limits, deadline: float) -> tuple[str, str]:
     return "timeout", f"All checks together ran longer than {limits.total_seconds:g} seconds."
 
 
-def _read(channel: int, lines: queue.SimpleQueue[bytes | None], too_much: threading.Event) -> None:
+def _read(channel: int, arrived: queue.SimpleQueue[list[bytes] | None], too_much: threading.Event) -> None:
     """Pass on the lines that arrive on a descriptor until it is closed, or more arrives than is allowed."""
     size, count, pending = 0, 0, bytearray()
     with contextlib.suppress(OSError):
@@ -231,11 +291,10 @@ def _read(channel: int, lines: queue.SimpleQueue[bytes | None], too_much: thread
                 break
             if b"\n" in chunk:
                 *complete, rest = pending.split(b"\n")
-                for line in complete:
-                    lines.put(bytes(line))
+                arrived.put(list(map(bytes, complete)))
                 pending = bytearray(rest)
     os.close(channel)
-    lines.put(None)
+    arrived.put(None)
 
 
 def _parse(line: bytes) -> Record | None:
@@ -267,7 +326,7 @@ def _well_formed(event: Record) -> bool:
     if kind == "loaded":
         spoiled = event.get("spoiled")
         return isinstance(spoiled, dict) and all(isinstance(v, str) for v in spoiled.values())
-    return kind == "no torch" or (kind in ("case", "done") and isinstance(event.get("exercise"), str))
+    return kind in ("no torch", "waiting") or (kind in ("case", "done") and isinstance(event.get("exercise"), str))
 
 
 # One's own work -----------------------------------------------------------------------------------------------------
@@ -283,32 +342,9 @@ class Subprocess:
 
     warning = ""
 
-    @contextlib.contextmanager
-    def start(self, assignment: Assignment, request: Record) -> Iterator[Child]:
+    def start(self, assignment: Assignment, request: Record) -> Child:
         """See :class:`Runner`."""
-        ours = ("PYTEST", "COV_", "JUPYTER", "NBGRADER")
-        environment = {k: v for k, v in os.environ.items() if not k.startswith(ours)}
-        with tempfile.TemporaryDirectory(prefix="s30-", ignore_cleanup_errors=True) as folder:
-            process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "autograder.engine.child"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                cwd=folder,
-                env={**environment, **SINGLE},
-                start_new_session=True,
-            )
-            try:
-                assert process.stdin is not None
-                assert process.stdout is not None
-                channel = os.dup(process.stdout.fileno())
-                process.stdout.close()
-                with contextlib.suppress(BrokenPipeError, OSError):
-                    process.stdin.write(json.dumps(request).encode() + b"\n")
-                    process.stdin.close()
-                yield _Process(process, channel)
-            finally:
-                _kill(process)
+        return _Process(request)
 
     def close(self) -> None:
         """Nothing is held."""
@@ -321,21 +357,45 @@ class Subprocess:
 
 
 class _Process:
-    def __init__(self, process: subprocess.Popen, channel: int) -> None:
-        self._process = process
-        self.channel = channel
+    def __init__(self, request: Record) -> None:
+        ours = ("PYTEST", "COV_", "JUPYTER", "NBGRADER")
+        environment = {k: v for k, v in os.environ.items() if not k.startswith(ours)}
+        self._folder = tempfile.TemporaryDirectory(prefix="s30-", ignore_cleanup_errors=True)
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "autograder.engine.child"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            cwd=self._folder.name,
+            env={**environment, **SINGLE},
+            start_new_session=True,
+        )
+        assert self._process.stdout is not None
+        self.channel = os.dup(self._process.stdout.fileno())
+        self._process.stdout.close()
+        self.ask(request)
+
+    def ask(self, request: Record) -> None:
+        """See :class:`Child`."""
+        assert self._process.stdin is not None
+        with contextlib.suppress(OSError):  # whether it still runs is found out by listening
+            self._process.stdin.write(json.dumps(request).encode() + b"\n")
+            self._process.stdin.flush()
 
     def ended(self, seconds: float) -> int | None:
+        """See :class:`Child`."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             return self._process.wait(seconds)
         return None
 
-
-def _kill(process: subprocess.Popen) -> None:
-    """End a process and what it started in its session."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        if hasattr(os, "killpg"):
-            os.killpg(process.pid, signal.SIGKILL)
-        else:
-            process.kill()
-    process.wait()
+    def close(self) -> None:
+        """End the process and what it started in its session."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if hasattr(os, "killpg"):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            else:
+                self._process.kill()
+        self._process.wait()
+        with contextlib.suppress(OSError):
+            self._process.stdin.close()  # type: ignore[union-attr]
+        self._folder.cleanup()

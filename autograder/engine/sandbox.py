@@ -165,28 +165,22 @@ class Sandbox:
         # A parent dies with the thread that started it (--die-with-parent), so all are started from one that stays
         self._starter = ThreadPoolExecutor(max_workers=1)
 
-    @contextlib.contextmanager
-    def start(self, assignment: Assignment, request: Record) -> Iterator[Child]:
+    def start(self, assignment: Assignment, request: Record) -> Child:
         """See :class:`autograder.engine.runner.Runner`."""
         ours, theirs = socket.socketpair()
-        reader, writer = os.pipe()
+        channel, their_channel = socket.socketpair()
         asked = os.memfd_create("request")
-        with open(asked, "wb") as file, theirs, ours:
+        with open(asked, "wb") as file, theirs, their_channel:
             try:
                 file.write(json.dumps(request).encode())
                 file.flush()
-                parent = self._send(assignment, request["torch"], [asked, writer, theirs.fileno()])
+                passed = [asked, their_channel.fileno(), theirs.fileno()]
+                parent = self._send(assignment, request["torch"], passed)
             except BaseException:
-                os.close(reader)
+                ours.close()
+                channel.close()
                 raise
-            finally:
-                os.close(writer)
-                theirs.close()
-            try:
-                yield _Child(reader, ours, parent, in_parent=not self._warm)
-            finally:
-                if not self._warm:
-                    parent.close()
+        return _Child(channel, ours, parent, in_parent=not self._warm)
 
     def _send(self, assignment: Assignment, torch: bool, descriptors: list[int]) -> _Parent:
         """Hand a request over to the process that is to serve it, which is started if need be."""
@@ -216,6 +210,7 @@ class Sandbox:
         files = {grader: assignment.grader, **{place: source for place, source in self._lessons.values()}}
         private = [assignment.grader, assignment.key, *([assignment.reference] if assignment.reference else [])]
         settings = {"torch": torch, "grader": grader, "lessons": list(self._lessons), "forks": self._warm}
+        settings["forbids"] = [e.forbids for e in assignment.exercises if (e.track == "torch") == torch]
         return _Parent(files, [path.resolve().parent for path in private], settings)
 
     def close(self) -> None:
@@ -282,15 +277,29 @@ class _Parent:
 
 
 class _Child:
-    """A request that is being served; closing `control` ends it."""
+    """A process that serves requests; closing `control` ends it."""
 
-    def __init__(self, channel: int, control: socket.socket, parent: _Parent, *, in_parent: bool) -> None:
-        self.channel = channel
+    def __init__(self, channel: socket.socket, control: socket.socket, parent: _Parent, *, in_parent: bool) -> None:
+        self.channel = os.dup(channel.fileno())  # whoever reads from it closes it
+        self._asks = channel
         self._control = control
         self._parent = parent
         self._in_parent = in_parent  # it runs in that very process
 
+    def ask(self, request: Record) -> None:
+        """See :class:`autograder.engine.runner.Child`."""
+        with contextlib.suppress(OSError):  # whether it still runs is found out by listening
+            self._asks.sendall(json.dumps(request).encode() + b"\n")
+
+    def close(self) -> None:
+        """See :class:`autograder.engine.runner.Child`."""
+        self._control.close()
+        self._asks.close()
+        if self._in_parent:
+            self._parent.close()
+
     def ended(self, seconds: float) -> int | None:
+        """See :class:`autograder.engine.runner.Child`."""
         if self._in_parent:
             return self._parent.wait(seconds)
         ready, _, _ = select.select([self._control], [], [], seconds)

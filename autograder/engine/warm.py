@@ -1,7 +1,7 @@
 """The process in the sandbox that has everything imported, and forks a child for every request.
 
-Whoever started it sends over a socket, for each request, three descriptors: the request as a file, the pipe for the
-events of the child, and a control socket. Three processes take part in a request:
+Whoever started it sends over a socket, for each request, three descriptors: the request as a file, a socket for the
+events of the child and for further requests, and a control socket. Three processes take part in a request:
 
 - this one, which only forks and never runs anything of a submission;
 - a supervisor, forked from it, which enters new namespaces, waits for its child to end or for the control socket to
@@ -38,7 +38,7 @@ def main() -> None:
     sys.path += settings["packages"]
     host = socket.socket(fileno=settings["socket"])
     from autograder.engine.child import prepare
-    from autograder.engine.observe import library, load_grader
+    from autograder.engine.observe import load_grader, outlawed
     from autograder.engine.probes import probes_of
 
     torch = prepare(settings["torch"])
@@ -46,14 +46,15 @@ def main() -> None:
         with contextlib.suppress(ImportError):
             importlib.import_module(module)
     probes = probes_of(load_grader(Path(settings["grader"])))
-    if settings["torch"]:
-        library("torch")
+    for patterns in settings["forbids"]:
+        outlawed(tuple(patterns))
     del sys.argv[1:]
     nowhere = os.open(os.devnull, os.O_RDWR)
     for standard in (0, 1, 2):
         os.dup2(nowhere, standard)
     gc.collect()
     gc.freeze()  # else the first collection in a child would copy every page that holds an object
+    isolate.collapse_memory()
     host.send(b"ready")
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # supervisors are not waited for
     while True:
@@ -102,7 +103,8 @@ def _observe(request: int, channel: int, probes: list, torch: bool, used: int) -
     with open(request, "rb") as file:
         file.seek(0)
         asked = json.load(file)
-    send = sender(_only(channel))
+    channel = _only(channel)
+    send = sender(channel)
     with contextlib.suppress(PermissionError):  # unless it leads its group already
         os.setsid()  # a signal to one's own process group crosses the borders of namespaces
     isolate.limit(asked["memory_mb"], used, asked["seconds"])
@@ -110,7 +112,7 @@ def _observe(request: int, channel: int, probes: list, torch: bool, used: int) -
     if asked["torch"] and not torch:
         send(event="no torch")
         os._exit(0)
-    observe_and_exit(asked, probes, send)
+    observe_and_exit(asked, os.fdopen(channel, "rb"), probes, send)
 
 
 def _only(channel: int) -> int:
