@@ -16,7 +16,7 @@ def elias_gamma_encode(n):
     """The zeros by filling up to the length that equation (2) gives."""
     if n <= 0:
         raise ValueError("the gamma code has no codeword for this number")
-    return bin(n)[2:].zfill(2 * math.floor(math.log2(n)) + 1 if n < 2**40 else 2 * n.bit_length() - 1)
+    return bin(n)[2:].zfill(2 * math.floor(math.log2(n)) + 1)
 
 
 def elias_gamma_decode(bits):
@@ -202,15 +202,15 @@ class Further:
     """A second set."""
 
     def nml_complexity_bits(n):
-        """Exact fractions for short sequences, logarithms of exact binomials for long ones."""
+        """Exact fractions for short sequences, a recurrence of binomials for long ones."""
         if n <= 60:
             total = sum(math.comb(n, k) * Fraction(k, n) ** k * Fraction(n - k, n) ** (n - k) for k in range(n + 1))
             return math.log2(total)
-        inner = [
-            math.exp(math.log(math.comb(n, k)) + k * math.log(k / n) + (n - k) * math.log((n - k) / n))
-            for k in range(1, n)
-        ]
-        return math.log2(2 + math.fsum(inner))
+        total, log_choose = 2.0, 0.0
+        for k in range(1, n):
+            log_choose += math.log((n - k + 1) / k)  # the next binomial from the one before
+            total += math.exp(log_choose + k * math.log(k / n) + (n - k) * math.log((n - k) / n))
+        return math.log2(total)
 
     def huffman(counts):
         """Two queues, as for sorted counts; merged groups go last among equals, so the code is as flat as can be."""
@@ -227,3 +227,19 @@ class Further:
             both = {s: "1" + w for s, w in left.items()} | {s: "0" + w for s, w in right.items()}
             merged.append((a + b, both))
         return merged[0][1]
+
+
+# Mutants of the reference that compute the same, with the reason.
+EQUIVALENT = {
+    "elias_gamma_decode": {
+        "if zeros < -1 or end > len(bits):": "without a 1 the digits are the empty string, which int refuses as well",
+    },
+    "huffman": {
+        "if len(counts) <= 1:": "there is at least one symbol",
+        "while len(heap) != 1:": "the heap is never empty",
+    },
+    "mdl_prune": {
+        "values = [w[mask] for w, mask in zip(matrices(sent), masks, strict=False)]": "both are always equally long",
+        "values += [b for b in sent.parameters() if b.ndim <= 1]": "the networks have no parameter without an axis",
+    },
+}

@@ -27,7 +27,7 @@ def first_codewords(impl, rng):
     yield "of -3", refusal(impl.elias_gamma_encode, -3)
 
 
-@probe("elias_gamma_encode", cases=[10, 1_000, 10**6, 2**40])
+@probe("elias_gamma_encode", cases=[10, 100, 3000])
 def codewords(impl, rng, below):
     drawn = rng.integers(1, below, size=40).tolist()
     yield "codewords", [impl.elias_gamma_encode(n) for n in drawn]

@@ -21,7 +21,7 @@ MISTAKES = [
         "elias_gamma_encode",
         "unary_of_n",
         "there are n - 1 zeros. The zeros count the digits of n, not n itself.",
-        {"(len(digits) - 1)": "(n - 1)", 'digits = f"{n:b}"': 'digits = f"{n:b}"\n    n = min(n, 10**6)'},
+        {"(len(digits) - 1)": "(n - 1)"},
     ),
     Mistake(
         "elias_gamma_encode",

@@ -10,6 +10,9 @@ import torch
 from scipy import integrate, special, stats
 from torch import nn
 
+from autograder.engine.observe import load_grader
+from course.project import Project
+
 
 @pytest.fixture(scope="module")
 def mdl(reference):
@@ -66,6 +69,22 @@ def test_huffman_is_the_best_of_all_length_profiles(mdl, rng, symbols):
         assert prefix_free(list(code.values()))
         assert all(word and set(word) <= {"0", "1"} for word in code.values())
         assert sum(counts[s] * len(code[s]) for s in counts) == least_length(list(counts.values()))
+
+
+@pytest.mark.parametrize("counts", [{"a": 3, "b": 3, "c": 3}, {"a": 5, "b": 2, "c": 1}, {"a": 2, "b": 1}, {"a": 4}])
+def test_the_judge_of_huffman_accepts_every_optimal_code_and_no_other(mdl, counts):
+    judge = load_grader(Project().grader("23_mdl_principle")).an_optimal_code
+    words = ["".join(bits) for length in range(4) for bits in itertools.product("01", repeat=length)]
+    accepted = 0
+    for chosen in itertools.product(words, repeat=len(counts)):
+        code = dict(zip(counts, chosen, strict=True))
+        right = all(chosen) and prefix_free(chosen)
+        right = right and sum(counts[s] * len(code[s]) for s in counts) == least_length(list(counts.values()))
+        accepted += right
+        assert (judge(code, mdl.huffman(counts), counts) is None) == right
+    assert accepted == (2 if len(counts) < 3 else 12 if counts["a"] == counts["b"] else 4)
+    assert judge({**mdl.huffman(counts), "q": "0110"}, mdl.huffman(counts), counts)
+    assert judge({}, mdl.huffman(counts), counts)
 
 
 def test_huffman_is_within_a_bit_of_scipys_entropy(mdl, rng):
@@ -170,7 +189,7 @@ def draw(rng, batch, inputs, hidden, classes):
 
 
 def normal(mean, deviation):
-    """torch's distribution in double precision."""
+    """A distribution of torch's in double precision."""
     return torch.distributions.Normal(*torch.tensor([mean, deviation], dtype=torch.float64))
 
 
@@ -241,6 +260,14 @@ def test_variational_code_grad_agrees_with_noise_that_is_drawn(mdl, rng):
     nats += stats.norm(mu, s).logpdf(w).sum(axis=1) - stats.norm(0, sigma0).logpdf(w).sum(axis=1)
     bits, _, _ = mdl.variational_code_grad(mu, rho, X, y, sigma0, noise)
     assert bits == pytest.approx(nats.mean() / np.log(2), abs=6 * nats.std() / np.sqrt(len(nats)))
+
+
+def test_variational_code_grad_far_out_is_torchs_softplus_with_autograd(mdl):
+    rho = torch.tensor([-500.0, 30.0, 800.0], dtype=torch.float64, requires_grad=True)
+    s = torch.logaddexp(rho, torch.zeros_like(rho))
+    ((s**2).sum() / 2 + (s**2 / 2 - torch.log(s)).sum()).backward()  # X is the identity, y and mu are zero
+    found = mdl.variational_code_grad(np.zeros(3), rho.detach().numpy(), np.eye(3), np.zeros(3), 1.0, 1.0)[2]
+    np.testing.assert_allclose(found * np.log(2), rho.grad.numpy(), rtol=1e-12)
 
 
 def test_prequential_bits_of_counting_models_are_their_closed_form(mdl, rng):
