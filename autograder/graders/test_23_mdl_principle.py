@@ -1,0 +1,441 @@
+"""Probes of 23: integer and symbol codes, universal codes, bits of networks and their gradients, pruning by bits."""
+
+import math
+from itertools import pairwise
+
+import numpy as np
+
+from autograder.engine.probes import agree, fill, named, observe, probe, slope
+
+
+def refusal(function, *args):
+    """What a function does with arguments that it should refuse, in words."""
+    try:
+        return f"returns {function(*args)!r}"
+    except ValueError:
+        return "raises ValueError"
+
+
+# Codes for integers and symbols -------------------------------------------------------------------------------------
+
+
+@probe("elias_gamma_encode")
+def first_codewords(impl, rng):
+    yield "of 1", impl.elias_gamma_encode(1)
+    yield "of 5", impl.elias_gamma_encode(5)
+    yield "of 0", refusal(impl.elias_gamma_encode, 0)
+    yield "of -3", refusal(impl.elias_gamma_encode, -3)
+
+
+@probe("elias_gamma_encode", cases=[10, 100, 3000])
+def codewords(impl, rng, below):
+    drawn = rng.integers(1, below, size=40).tolist()
+    yield "codewords", [impl.elias_gamma_encode(n) for n in drawn]
+
+
+@probe("elias_gamma_encode")
+def powers_of_two(impl, rng):
+    around = [2**k + d for k in range(2, 12) for d in (-1, 0, 1)]
+    yield "codewords", [impl.elias_gamma_encode(n) for n in around]
+
+
+def gamma(n):
+    """A gamma codeword, to make streams of."""
+    return f"{n:b}".zfill(2 * n.bit_length() - 1)
+
+
+@probe("elias_gamma_decode")
+def five_and_what_follows(impl, rng):
+    yield "5, then 011", impl.elias_gamma_decode("00101011")
+    yield "1 alone", impl.elias_gamma_decode("1")
+    for stream in ("", "000", "0010", "00000001"):
+        yield f"of the damaged stream {stream!r}", refusal(impl.elias_gamma_decode, stream)
+
+
+@probe("elias_gamma_decode", cases=[4, 50, 10**5])
+def streams(impl, rng, below):
+    drawn = rng.integers(1, below, size=25).tolist()
+    stream = "".join(map(gamma, drawn))
+    for position in range(len(drawn)):
+        n, rest = impl.elias_gamma_decode(stream)
+        yield f"number {position}", n
+        yield f"characters left after number {position}", len(rest)
+        stream = stream[len(gamma(drawn[position])) :]
+
+
+@probe("elias_gamma_decode", cases=[30, 3000])
+def what_remains(impl, rng, below):
+    n, tail = int(rng.integers(1, below)), "".join(rng.choice(["0", "1"], size=12).tolist())
+    found, rest = impl.elias_gamma_decode(gamma(n) + tail)
+    yield from named("n rest", (found, rest))
+
+
+def total_bits(code, counts):
+    """The length of a message with such counts."""
+    return sum(count * len(code[symbol]) for symbol, count in counts.items())
+
+
+def an_optimal_code(got, expected, counts):
+    """Any prefix-free code of the least total length is right, whatever its ties."""
+    if not isinstance(got, dict):
+        return f"It should be a dict from symbol to codeword; it is a {type(got).__name__}."
+    if len(counts) == 1 and set(got) == set(counts) and list(got.values()) == [""]:
+        return "A lone symbol has the empty codeword, so a receiver can't count how often it was sent. Give it one bit."
+    missing, extra = [s for s in counts if s not in got], [s for s in got if s not in counts]
+    if missing:
+        return f"The symbol {missing[0]!r} has no codeword."
+    if extra:
+        return f"{extra[0]!r} has a codeword, but it is none of the symbols."
+    for symbol, word in got.items():
+        if not isinstance(word, str) or set(word) - {"0", "1"}:
+            return f"The codeword of {symbol!r} is {word!r}; it should be a string of the characters 0 and 1."
+    in_order = sorted(got, key=got.__getitem__)
+    for one, other in pairwise(in_order):  # a prefix comes right before what it begins
+        if got[other].startswith(got[one]):
+            same = got[one] == got[other]
+            how = f"both are {got[one]!r}" if same else f"{got[one]!r} begins {got[other]!r}"
+            return f"It is not prefix-free: {one!r} and {other!r} can't be told apart, for {how}."
+    mine, least = total_bits(got, counts), total_bits(expected, counts)
+    if mine > least:
+        return (
+            f"It is a prefix-free code, but not an optimal one: the message of {sum(counts.values())} symbols takes "
+            f"{mine} bits, and {least} are enough."
+        )
+    return None
+
+
+def judged(code, counts):
+    """A code with the counts that it is to be optimal for."""
+    return observe(code, judge=an_optimal_code, given={"counts": counts})
+
+
+@probe("huffman")
+def three_symbols(impl, rng):
+    counts = {"a": 5, "b": 2, "c": 1}
+    yield "code", judged(impl.huffman(counts), counts)
+
+
+@probe("huffman")
+def lone_symbol(impl, rng):
+    counts = {"z": 7}
+    yield "code", judged(impl.huffman(counts), counts)
+
+
+@probe("huffman", cases=[2, 3, 5, 8, 26])
+def drawn_counts(impl, rng, symbols):
+    letters = rng.permutation(list("abcdefghijklmnopqrstuvwxyz"))[:symbols].tolist()
+    counts = dict(zip(letters, rng.geometric(0.03, size=symbols).tolist(), strict=True))
+    yield "code", judged(impl.huffman(counts), counts)
+
+
+@probe("huffman", cases=[4, 7, 12])
+def ties(impl, rng, symbols):
+    counts = dict(zip("abcdefghijkl"[:symbols], rng.integers(1, 4, size=symbols).tolist(), strict=True))
+    yield "code", judged(impl.huffman(counts), counts)
+
+
+@probe("huffman")
+def very_uneven(impl, rng):
+    order = rng.permutation(12).tolist()
+    fibonacci = [1, 1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144]
+    counts = {"abcdefghijkl"[i]: fibonacci[place] for i, place in enumerate(order)}
+    yield "code", judged(impl.huffman(counts), counts)
+
+
+# Model orders and universal codes -----------------------------------------------------------------------------------
+
+
+@probe("two_part_poly_bits")
+def alternating(impl, rng):
+    x, y = np.array([-1.0, -1.0, 1.0, 1.0]), np.array([1.0, -1.0, 1.0, -1.0])
+    yield from named("model_bits data_bits", impl.two_part_poly_bits(x, y, 0))
+
+
+@probe("two_part_poly_bits", cases=[(7, 0), (12, 1), (30, 3), (50, 6), (400, 2)])
+def parts(impl, rng, n, degree):
+    x, scale = rng.uniform(-1, 1, n), rng.uniform(0.1, 5)
+    y = 1 - x + 2 * x**3 + scale * rng.standard_normal(n)
+    found = impl.two_part_poly_bits(x, y, degree)
+    for name, bits in named("model_bits data_bits", found):
+        yield name, observe(bits, rtol=1e-7, atol=1e-7)
+
+
+@probe("nml_complexity_bits")
+def short_sequences(impl, rng):
+    yield "n = 1", impl.nml_complexity_bits(1)
+    yield "n = 2", impl.nml_complexity_bits(2)
+
+
+@probe("nml_complexity_bits", cases=[(3, 12), (13, 60), (61, 900), (1100, 5000)])
+def lengths(impl, rng, least, most):
+    n = int(rng.integers(least, most))
+    yield "bits", impl.nml_complexity_bits(n)
+
+
+def coin(rng, n):
+    """A sequence with a chance of its own."""
+    return (rng.random(n) < rng.uniform(0.05, 0.95)).astype(np.int64)
+
+
+@probe("bernoulli_bits")
+def one_of_each(impl, rng):
+    yield "bits", impl.bernoulli_bits(np.array([1, 0]))
+
+
+@probe("bernoulli_bits", cases=[1, 2, 5, 17, 64, 400])
+def sequences(impl, rng, n):
+    x = coin(rng, n)
+    yield "bits", impl.bernoulli_bits(x)
+
+
+@probe("bernoulli_bits", cases=[(9, 0), (9, 1), (30, 1)])
+def all_alike(impl, rng, n, symbol):
+    yield "bits", impl.bernoulli_bits(np.full(n, symbol))
+
+
+@probe("markov_kt_bits")
+def zero_one(impl, rng):
+    x = np.array([0, 1, 0, 1])
+    yield "order 1", impl.markov_kt_bits(x, 1)
+    yield "order 0", impl.markov_kt_bits(x, 0)
+
+
+@probe("markov_kt_bits", cases=[(1, 0), (40, 0), (40, 1), (200, 2), (300, 5)])
+def chains(impl, rng, n, order):
+    x = coin(rng, n)
+    for t in range(3, n):  # what is next depends on what was
+        x[t] = x[t] if rng.random() < 0.3 else x[t - 1] ^ (x[t - 3] & x[t - 2])
+    yield "bits", impl.markov_kt_bits(x, order)
+
+
+@probe("markov_kt_bits", cases=[(4, 4), (3, 6)])
+def nothing_but_a_start(impl, rng, n, order):
+    yield "bits", impl.markov_kt_bits(coin(rng, n), order)
+
+
+# The bits of models with many weights -------------------------------------------------------------------------------
+
+
+def draw_network(rng, batch, inputs, hidden, classes):
+    """Weights of order one, inputs, labels, and the width of a prior and a step that are not 1."""
+    params = {
+        "W1": rng.standard_normal((inputs, hidden)),
+        "b1": rng.standard_normal(hidden),
+        "W2": rng.standard_normal((hidden, classes)),
+        "b2": rng.standard_normal(classes),
+    }
+    X, y = rng.standard_normal((batch, inputs)), rng.integers(classes, size=batch)
+    return params, X, y, float(rng.uniform(0.4, 2.5)), float(rng.uniform(0.05, 0.6))
+
+
+ZEROS = {"W1": np.zeros((1, 1)), "b1": np.zeros(1), "W2": np.zeros((1, 2)), "b2": np.zeros(2)}
+SIZES = [(1, 1, 1, 2), (4, 3, 5, 2), (7, 2, 4, 6)]
+
+
+@probe("code_length_forward")
+def seven_bits(impl, rng):
+    step = math.sqrt(2 * math.pi) / 2
+    bits, _ = impl.code_length_forward(ZEROS, np.array([[3.0]]), np.array([0]), 1.0, step)
+    yield "bits", bits
+
+
+@probe("code_length_forward", cases=SIZES)
+def message(impl, rng, batch, inputs, hidden, classes):
+    bits, _ = impl.code_length_forward(*draw_network(rng, batch, inputs, hidden, classes))
+    yield "bits", bits
+
+
+@probe("code_length_forward", cases=[(5, 2, 3, 4)])
+def far_out_logits(impl, rng, batch, inputs, hidden, classes):
+    params, *rest = draw_network(rng, batch, inputs, hidden, classes)
+    params["b2"] = params["b2"] * 1e3
+    bits, _ = impl.code_length_forward(params, *rest)
+    yield "bits", bits
+
+
+@probe("code_length_backward")
+def half_a_nat(impl, rng):
+    _, cache = impl.code_length_forward(ZEROS, np.array([[3.0]]), np.array([0]), 1.0, 1.0)
+    yield from gradients_of(impl.code_length_backward(1.0, cache))
+
+
+def gradients_of(grads):
+    """The gradients of a network by name: `dW1` and so on; anything that is no such dict as it is."""
+    if not isinstance(grads, dict):
+        yield "grads", grads
+        return
+    yield "names", sorted(grads)
+    for name in sorted(ZEROS):
+        yield f"d{name}", grads[name]
+
+
+# in the last case finite differences run out of time
+@probe("code_length_backward", cases=[*SIZES, (300, 60, 300, 20)])
+def gradients(impl, rng, batch, inputs, hidden, classes):
+    drawn = draw_network(rng, batch, inputs, hidden, classes)
+    dbits = float(rng.uniform(0.5, 3) * rng.choice([-1, 1]))
+    _, cache = impl.code_length_forward(*drawn)
+    grads = impl.code_length_backward(dbits, cache)
+    if batch < 100:
+        yield from gradients_of(grads)
+    else:  # a key of every element would be large
+        for name, values in gradients_of(grads):
+            yield name, values[:6] if name == "names" else values[..., :5]
+
+
+@probe("code_length_backward", cases=[(3, 2, 4, 3)])
+def with_own_forward(impl, rng, batch, inputs, hidden, classes):
+    params, *rest = draw_network(rng, batch, inputs, hidden, classes)
+    along = {name: rng.standard_normal(w.shape) for name, w in params.items()}
+    _, cache = impl.code_length_forward(params, *rest)
+    grads = impl.code_length_backward(1.0, cache)
+
+    def bits(name, w):
+        return impl.code_length_forward({**params, name: w}, *rest)[0]
+
+    for name in ("W1", "W2"):
+        yield f"d{name}", grads[name]
+        numeric = slope(lambda w, name=name: bits(name, w), params[name], along[name])
+        yield f"slope along {name}", agree(np.sum(grads[name] * along[name]), numeric)
+
+
+@probe("variational_code_grad")
+def prior_itself(impl, rng):
+    rho = np.array([math.log(math.e - 1)])  # a standard deviation of 1
+    found = impl.variational_code_grad(np.zeros(1), rho, np.ones((1, 1)), np.zeros(1), 1.0, 1.0)
+    yield from named("bits dmu drho", found)
+
+
+def draw_linear(rng, n, D):
+    """A linear model with noisy weights; neither the prior's width nor the noise is 1."""
+    mu, rho = rng.standard_normal((2, D))
+    X, y = rng.standard_normal((n, D)), 2 * rng.standard_normal(n)
+    return mu, rho, X, y, float(rng.uniform(1.3, 3)), float(rng.uniform(0.3, 0.8))
+
+
+# in the last case finite differences, or noise that is drawn, run out of time
+@probe("variational_code_grad", cases=[(1, 1), (6, 3), (3, 5), (300, 400)])
+def noisy_weights(impl, rng, n, D):
+    yield from named("bits dmu drho", impl.variational_code_grad(*draw_linear(rng, n, D)))
+
+
+@probe("variational_code_grad", cases=[(4, 3)])
+def far_out_rho(impl, rng, n, D):
+    mu, _, *rest = draw_linear(rng, n, D)
+    rho = np.array([-500.0, 30.0, 800.0]) + rng.standard_normal(D)
+    bits, dmu, drho = impl.variational_code_grad(mu, rho, *rest)
+    yield "bits", bits
+    yield "dmu", dmu
+    for j in range(D):
+        yield f"drho[{j}]", drho[j]
+
+
+@probe("variational_code_grad", cases=[(5, 3)])
+def with_own_bits(impl, rng, n, D):
+    mu, rho, *rest = draw_linear(rng, n, D)
+    along = rng.standard_normal(D)
+    _, dmu, drho = impl.variational_code_grad(mu, rho, *rest)
+    yield "dmu", dmu
+    numeric = slope(lambda v: impl.variational_code_grad(v, rho, *rest)[0], mu, along)
+    yield "slope along mu", agree(np.sum(dmu * along), numeric)
+    numeric = slope(lambda v: impl.variational_code_grad(mu, v, *rest)[0], rho, along)
+    yield "slope along rho", agree(np.sum(drho * along), numeric)
+
+
+# PyTorch ------------------------------------------------------------------------------------------------------------
+
+
+def linear(inputs, classes, seed):
+    """A linear classifier in double precision with the weights of a seed."""
+    import torch
+
+    return fill(torch.nn.Linear(inputs, classes).double(), seed, scale=1.0)
+
+
+def two_layers(hidden, classes, seed):
+    """A network of one tanh layer for two inputs, in double precision, with the weights of a seed."""
+    import torch
+
+    net = torch.nn.Sequential(torch.nn.Linear(2, hidden), torch.nn.Tanh(), torch.nn.Linear(hidden, classes))
+    return fill(net.double(), seed, scale=1.0)
+
+
+def examples(rng, n, inputs, classes):
+    """Inputs and labels as tensors."""
+    import torch
+
+    return torch.from_numpy(rng.standard_normal((n, inputs))), torch.from_numpy(rng.integers(classes, size=n))
+
+
+def descend(net, X, y, after_step=None, steps=4, rate=0.3):
+    """A few steps of gradient descent with momentum on the mean cross-entropy."""
+    import torch
+
+    optimiser = torch.optim.SGD(net.parameters(), lr=rate, momentum=0.9)
+    for _ in range(steps):
+        optimiser.zero_grad()
+        torch.nn.functional.cross_entropy(net(X), y).backward()
+        optimiser.step()
+        if after_step:
+            after_step()
+
+
+@probe("prequential_bits")
+def two_blocks(impl, rng):
+    import torch
+
+    def certain():
+        net = torch.nn.Linear(1, 2).double()
+        with torch.no_grad():
+            net.weight.zero_()
+            net.bias.copy_(torch.tensor([math.log(3.0), 0.0]))  # probability 1/4 of class 1
+        return net
+
+    X, y = torch.zeros(4, 1, dtype=torch.float64), torch.tensor([0, 1, 1, 1])
+    found = impl.prequential_bits(certain, lambda net, X, y: None, X, y, [2, 4], 2)
+    yield from named("total_bits per_block", found)
+
+
+@probe("prequential_bits", cases=[(9, 2, (3, 9)), (20, 3, (2, 5, 11, 20)), (30, 5, (1, 2, 4, 8, 16, 30))])
+def blocks(impl, rng, n, classes, splits):
+    X, y = examples(rng, n, 3, classes)
+    seed = int(rng.integers(2**32))
+    found = impl.prequential_bits(lambda: linear(3, classes, seed), descend, X, y, list(splits), classes)
+    yield from named("total_bits per_block", found)
+
+
+@probe("prequential_bits", cases=[(6, 4)])
+def one_block(impl, rng, n, classes):
+    X, y = examples(rng, n, 2, classes)
+    found = impl.prequential_bits(lambda: linear(2, classes, 1), descend, X, y, [n], classes)
+    yield from named("total_bits per_block", found)
+
+
+def states(net):
+    """The parameters of a network, by name."""
+    return {name: w.detach().clone() for name, w in net.named_parameters()}
+
+
+@probe("mdl_prune")
+def half_of_four(impl, rng):
+    import torch
+
+    net = torch.nn.Linear(2, 2).double()
+    with torch.no_grad():
+        net.weight.copy_(torch.tensor([[4.0, 1.0], [-2.0, 3.0]]))
+        net.bias.zero_()
+    X, y = torch.eye(2, dtype=torch.float64), torch.tensor([0, 1])
+    _, table = impl.mdl_prune(net, X, y, [0.0, 0.5], 1.0, 0.5, lambda net, X, y, after_step: after_step())
+    yield "table", table
+
+
+@probe("mdl_prune", cases=[(15, 3, 2, (0.0, 0.3)), (25, 6, 3, (0.0, 0.25, 0.6, 0.9)), (40, 10, 4, (0.85, 0.1, 0.5))])
+def tables(impl, rng, n, hidden, classes, sparsities):
+    X, y = examples(rng, n, 2, classes)
+    sigma0, delta = float(rng.uniform(0.8, 2)), float(rng.uniform(0.1, 0.4))
+    seed = int(rng.integers(2**32))
+    net = two_layers(hidden, classes, seed)
+    best, table = impl.mdl_prune(net, X, y, list(sparsities), sigma0, delta, descend)
+    yield "best", best
+    yield "table", table
+    yield "the network that was given", states(net)
