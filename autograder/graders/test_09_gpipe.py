@@ -142,7 +142,7 @@ def overlapping(done, K, slack):
 
 def too_early(done, K, M, slack):
     """An event before what it needs."""
-    for (op, k, m), (start, _) in sorted(done.items()):
+    for (op, k, m), (start, _) in sorted(done.items(), key=lambda item: item[1]):
         if op == "F":
             needed = [("F", k - 1, m)] if k else []
         else:
