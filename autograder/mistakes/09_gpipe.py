@@ -14,16 +14,12 @@ _SPLIT_ALL = """    best = np.full((K + 1, L + 1), np.inf)
     for k in range(K, 0, -1):
         cells.append((int(last[k, stop]), stop))
         stop = cells[-1][0]
-    return cells[::-1]
-"""
+    return cells[::-1]"""
 
 _WAVES = """    for op, k, m, before, duration in waves:
         start = max(free[k], ended.get((op, before, m), 0.0))
         free[k] = ended[op, k, m] = start + duration
         events.append((op, k, m, start, start + duration))
-"""
-
-_BACK = """        for sums, cache in zip(reversed(grads), reversed(caches), strict=True):
 """
 
 _AGAIN = """        with torch.enable_grad(), torch.random.fork_rng(devices=[]):
@@ -36,8 +32,8 @@ MISTAKES = [
     Mistake(
         "balanced_partition",
         "greedy_up_to_the_average",
-        "this closes a cell as soon as it would pass the average cost, and the last cell takes what is left. The best "
-        "place of a cut depends on what comes after it.",
+        "this closes a cell as soon as it would pass the average cost, and the last cell takes what is left. The best"
+        " place of a cut depends on what comes after it.",
         {
             _SPLIT_ALL: """    cells, start = [], 0
     for k in range(K - 1):
@@ -54,8 +50,7 @@ MISTAKES = [
         "balanced_partition",
         "same_number_of_layers",
         "every cell gets the same number of layers, and the last one the rest. Equation (1) asks for costs to be "
-        "even, "
-        "not numbers of layers.",
+        "even, not numbers of layers.",
         {
             _SPLIT_ALL: "    size = L // K\n    return [(k * size, (k + 1) * size if k < K - 1 else L) for k in "
             "range(K)]\n"
@@ -73,9 +68,8 @@ MISTAKES = [
     Mistake(
         "balanced_partition",
         "cuts_at_equal_shares_of_the_total",
-        "each cut is put where the running sum passes k/K of the total. That is near the best split only when "
-        "layers are "
-        "small; two cuts may even fall on the same layer.",
+        "each cut is put where the running sum passes k/K of the total. That is near the best split only when layers "
+        "are small; two cuts may even fall on the same layer.",
         {
             _SPLIT_ALL: "    cuts = np.searchsorted(total, np.arange(1, K) * total[L] / K).tolist()\n"
             "    return list(zip([0, *cuts], [*cuts, L], strict=True))\n"
@@ -85,8 +79,7 @@ MISTAKES = [
         "balanced_partition",
         "empty_cells_allowed",
         "some cells are empty. In V(k, s) the last cell holds at least one layer, and 0 cells hold 0 layers and "
-        "nothing "
-        "else.",
+        "nothing else.",
         {
             "for stop in range(k, L + 1):": "for stop in range(L + 1):",
             "best[k - 1, :stop], total[stop] - total[:stop]": "best[k - 1, : stop + 1], total[stop] - total[: "
@@ -99,8 +92,7 @@ MISTAKES = [
         "balanced_partition",
         "sum_in_place_of_maximum",
         "the value of a split is the sum of its cells' costs, which is the same for all splits. The slowest cell "
-        "counts: "
-        "take the maximum.",
+        "counts: take the maximum.",
         {
             "np.maximum(best[k - 1, :stop], total[stop] - total[:stop])": "best[k - 1, :stop] + total[stop] - "
             "total[:stop]"
@@ -131,9 +123,8 @@ MISTAKES = [
     Mistake(
         "gpipe_schedule",
         "serial_clock",
-        "one clock ticks for all devices, so never more than one works. Each device has a time of its own at "
-        "which it is "
-        "free.",
+        "one clock ticks for all devices, so never more than one works. Each device has a time of its own at which it"
+        " is free.",
         {"start = max(free[k], ended.get((op, before, m), 0.0))": "start = max(free)"},
     ),
     Mistake(
@@ -150,8 +141,7 @@ MISTAKES = [
         "gpipe_schedule",
         "no_flush",
         "each micro-batch goes back as soon as it is through. That is allowed in other schedules; in GPipe all "
-        "forward "
-        "passes of a device come first.",
+        "forward passes of a device come first.",
         {
             "    waves += [": "    back = [",
             "for k in reversed(range(K))]\n": "for k in reversed(range(K))]\n"
@@ -192,9 +182,8 @@ MISTAKES = [
     Mistake(
         "gpipe_schedule",
         "one_micro_batch_after_the_other",
-        "a micro-batch enters the pipeline only when the one before it has left it. It may enter as soon as "
-        "device 0 is "
-        "free.",
+        "a micro-batch enters the pipeline only when the one before it has left it. It may enter as soon as device 0 "
+        "is free.",
         {"start = max(free[k], ended": "start = max(max(free) if before in (-1, K) else free[k], ended"},
     ),
     Mistake(
@@ -219,8 +208,8 @@ MISTAKES = [
     Mistake(
         "bubble_fraction",
         "idle_at_the_start_only",
-        "only the time before each device's first event is counted. Devices also wait between the waves and at "
-        "the end.",
+        "only the time before each device's first event is counted. Devices also wait between the waves and at the "
+        "end.",
         {
             "    return 1.0 - busy / (K * (last - first))": "    begins = [min((e[3] for e in events if e[1] == k), "
             "default=last) for k in range(K)]\n    return sum(begin - first for begin in begins) / (K * (last - "
@@ -271,8 +260,7 @@ MISTAKES = [
         "peak_activations",
         "recomputation_missing",
         "with re-materialisation only the kept inputs are counted. While a backward pass runs, the inputs of the "
-        "other "
-        "layers are there as well.",
+        "other layers are there as well.",
         {"held + ((layers[k] - 1) * sizes[m] if remat else 0)": "held"},
     ),
     Mistake(
@@ -328,9 +316,8 @@ MISTAKES = [
     Mistake(
         "peak_activations",
         "all_examples_at_once",
-        "this is the sum over all micro-batches whatever the schedule is. Other schedules release some before "
-        "they take "
-        "others: follow the events.",
+        "this is the sum over all micro-batches whatever the schedule is. Other schedules release some before they "
+        "take others: follow the events.",
         {
             "held += kept\n": "held = sum(sizes) if remat else layers[k] * sum(sizes)\n",
             "                held -= kept\n": "",
@@ -395,9 +382,8 @@ MISTAKES = [
     Mistake(
         "stage_backward",
         "weights_gradient_after_the_step_back",
-        "dW and db of a layer use the gradient of its input. They need that of its output: compute them before "
-        "`dout` is "
-        "replaced.",
+        "dW and db of a layer use the gradient of its input. They need that of its output: compute them before `dout`"
+        " is replaced.",
         {
             "        grads.append(((r * t).T @ dout, dout.sum(axis=0)))\n": "        dy = (dout @ W.T) * r * "
             "(1.0 - t**2)\n"
@@ -420,9 +406,8 @@ MISTAKES = [
     Mistake(
         "pipeline_grads",
         "averaged_twice",
-        "the sum is divided by M on top of the weights, so the result depends on M. The weights n_m / N already "
-        "add up to "
-        "one.",
+        "the sum is divided by M on top of the weights, so the result depends on M. The weights n_m / N already add "
+        "up to one.",
         {"share = len(rows) / len(X)": "share = len(rows) / len(X) / M"},
     ),
     Mistake(
@@ -459,8 +444,7 @@ MISTAKES = [
         "pipeline_grads",
         "whole_batch_at_once",
         "the batch is not cut: `loss` sees all examples at once. The gradient is right, and the memory that "
-        "micro-batches "
-        "save is spent.",
+        "micro-batches save is spent.",
         {"np.array_split(np.arange(len(X)), M)": "[np.arange(len(X))]"},
     ),
     Mistake(
@@ -552,9 +536,8 @@ MISTAKES = [
     Mistake(
         "PipelineModel",
         "reentrant_checkpoint",
-        "parameters of the first cell get no gradient: the older, re-entrant variant needs an input that "
-        "requires one. "
-        "Say use_reentrant=False.",
+        "parameters of the first cell get no gradient: the older, re-entrant variant needs an input that requires "
+        "one. Say use_reentrant=False.",
         {"use_reentrant=False": "use_reentrant=True"},
     ),
     Mistake(
@@ -575,9 +558,8 @@ MISTAKES = [
     Mistake(
         "PipelineModel",
         "whole_model_checkpointed",
-        "the whole model is one checkpoint, which keeps only the first input and recomputes everything at once. "
-        "Each cell "
-        "needs its own.",
+        "the whole model is one checkpoint, which keeps only the first input and recomputes everything at once. Each "
+        "cell needs its own.",
         {
             "        for cell in self.cells:\n": "        if self.remat:\n"
             "            return checkpoint(nn.Sequential(*self.cells), x, use_reentrant=False)\n        for cell "
@@ -596,24 +578,22 @@ MISTAKES = [
     Mistake(
         "PipelineModel",
         "other_random_numbers",
-        "the second run of a layer draws other random numbers: checkpoint restores torch's generator unless it "
-        "is told "
-        "not to.",
+        "the second run of a layer draws other random numbers: checkpoint restores torch's generator unless it is "
+        "told not to.",
         {"use_reentrant=False": "use_reentrant=False, preserve_rng_state=False"},
     ),
     Mistake(
         "PipelineModel",
         "last_layer_of_each_cell_lost",
-        "the stop of a pair is taken for the last layer's successor too early: cell k holds the layers start, …, "
-        "stop - 1.",
+        "the stop of a pair is taken for the last layer's successor too early: cell k holds the layers start, …, stop"
+        " - 1.",
         {"layers[start:stop]": "layers[start : max(start + 1, stop - 1)]"},
     ),
     Mistake(
         "PipelineModel",
         "detached_between_cells",
-        "the activations are detached between cells: the output is right, and no gradient reaches the cells "
-        "before the "
-        "last.",
+        "the activations are detached between cells: the output is right, and no gradient reaches the cells before "
+        "the last.",
         {
             "        return x": "            x = x if cell is self.cells[-1] else x.detach().requires_grad_()\n  "
             "      return x"
@@ -672,9 +652,8 @@ MISTAKES = [
     Mistake(
         "microbatch_step",
         "one_backward_at_the_end",
-        "the losses are summed and go back together. The gradient is right, but the graphs of all micro-batches "
-        "exist at "
-        "once, which is what micro-batches should avoid.",
+        "the losses are summed and go back together. The gradient is right, but the graphs of all micro-batches exist"
+        " at once, which is what micro-batches should avoid.",
         {
             "        loss.backward()\n        total += loss.item()\n": "        total = total + loss\n",
             "    optimiser.step()\n": "    total.backward()\n    optimiser.step()\n",
@@ -758,16 +737,15 @@ MISTAKES = [
     Mistake(
         "saved_bytes",
         "pack_returns_nothing",
-        "the graph no longer works: what `pack` returns is all that autograd has when it goes back, so return "
-        "the tensor.",
+        "the graph no longer works: what `pack` returns is all that autograd has when it goes back, so return the "
+        "tensor.",
         {"        return t\n": ""},
     ),
     Mistake(
         "saved_bytes",
         "tensors_detached",
-        "`pack` returns a copy, which takes the memory a second time. Return the tensor itself, and count what "
-        "is kept "
-        "once.",
+        "`pack` returns a copy, which takes the memory a second time. Return the tensor itself, and count what is "
+        "kept once.",
         {
             "kept[storage.data_ptr()] = storage.nbytes()\n        return t": "kept[storage.data_ptr()] = 2 * "
             "storage.nbytes()\n"
@@ -783,8 +761,8 @@ MISTAKES = [
     Mistake(
         "saved_bytes",
         "run_twice",
-        "`run` is called twice: once to count and once for the result. The result of the call that was counted "
-        "will do.",
+        "`run` is called twice: once to count and once for the result. The result of the call that was counted will "
+        "do.",
         {"    return result, sum": "    result = run()\n    return result, sum"},
     ),
     # Checkpoint
@@ -831,8 +809,8 @@ MISTAKES = [
     Mistake(
         "Checkpoint",
         "not_detached",
-        "x still belongs to no graph that records: without detach() and requires_grad_() an input that is data has no "
-        "gradient to ask for.",
+        "x still belongs to no graph that records: without detach() and requires_grad_() an input that is data has no"
+        " gradient to ask for.",
         {"        x = x.detach().requires_grad_()\n": ""},
     ),
     Mistake(
@@ -844,9 +822,8 @@ MISTAKES = [
     Mistake(
         "Checkpoint",
         "generator_not_put_back",
-        "the gradients are right, but torch's generator stays where the second run left it, so later draws "
-        "repeat earlier "
-        "ones. fork_rng puts it back.",
+        "the gradients are right, but torch's generator stays where the second run left it, so later draws repeat "
+        "earlier ones. fork_rng puts it back.",
         {"torch.enable_grad(), torch.random.fork_rng(devices=[])": "torch.enable_grad()"},
     ),
     Mistake(
