@@ -274,4 +274,27 @@ class Further:
 
 
 # Mutants of the reference that compute the same, with the reason.
-EQUIVALENT = {}
+EQUIVALENT = {
+    "balanced_partition": {
+        "best = np.full((K + 1, L + 2), np.inf)": "a column that is never read",
+        "best = np.full((K + 2, L + 1), np.inf)": "a row that is never read",
+        "best[0, 0] = -1.0": "costs are positive, so the larger of it and the first cell's cost is the latter",
+        "last = np.zeros((K + 1, L + 2), dtype=int)  # where the last cell of the best split starts": "never read",
+        "last = np.zeros((K + 2, L + 1), dtype=int)  # where the last cell of the best split starts": "never read",
+    },
+    "gpipe_schedule": {
+        "free, ended, events = [-1.0] * K, {}, []": "what needs nothing has ended at 0.0, the larger of the two",
+        "start = max(free[k], ended.get((op, before, m), -1.0))": "a device is free at 0.0 or later",
+    },
+    "peak_activations": {
+        'if op >= "F":': "there are two ops, and B comes before F",
+        "peak = max(peak, held + ((layers[k] - 1) * sizes[m] if remat else -1))": "held has been a peak already",
+    },
+    "pipeline_grads": {
+        "for sums, cache in zip(reversed(grads), reversed(caches), strict=False):": "both have one entry per stage",
+        "for (dW, db), (dW_m, db_m) in zip(sums, found, strict=False):": "both have one entry per layer",
+    },
+    "microbatch_step": {
+        "for x_m, y_m in zip(X.tensor_split(M), y.tensor_split(M), strict=False):": "both have M parts",
+    },
+}

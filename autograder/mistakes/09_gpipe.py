@@ -181,13 +181,6 @@ MISTAKES = [
     ),
     Mistake(
         "gpipe_schedule",
-        "one_micro_batch_after_the_other",
-        "a micro-batch enters the pipeline only when the one before it has left it. It may enter as soon as device 0 "
-        "is free.",
-        {"start = max(free[k], ended": "start = max(max(free) if before in (-1, K) else free[k], ended"},
-    ),
-    Mistake(
-        "gpipe_schedule",
         "backward_as_long_as_forward",
         "backward passes take the time of forward ones; they take tb.",
         {"k + 1, tb)": "k + 1, tf)"},
@@ -311,16 +304,6 @@ MISTAKES = [
         {
             "kept = sizes[m] if remat else": "kept = sizes[m] if not remat else",
             "* sizes[m] if remat else 0": "* sizes[m] if not remat else 0",
-        },
-    ),
-    Mistake(
-        "peak_activations",
-        "all_examples_at_once",
-        "this is the sum over all micro-batches whatever the schedule is. Other schedules release some before they "
-        "take others: follow the events.",
-        {
-            "held += kept\n": "held = sum(sizes) if remat else layers[k] * sum(sizes)\n",
-            "                held -= kept\n": "",
         },
     ),
     Mistake(
@@ -536,8 +519,8 @@ MISTAKES = [
     Mistake(
         "PipelineModel",
         "reentrant_checkpoint",
-        "parameters of the first cell get no gradient: the older, re-entrant variant needs an input that requires "
-        "one. Say use_reentrant=False.",
+        "the output has no graph. The older, re-entrant variant makes one only if its input requires a gradient, and "
+        "data does not. Say use_reentrant=False.",
         {"use_reentrant=False": "use_reentrant=True"},
     ),
     Mistake(
@@ -809,8 +792,8 @@ MISTAKES = [
     Mistake(
         "Checkpoint",
         "not_detached",
-        "x still belongs to no graph that records: without detach() and requires_grad_() an input that is data has no"
-        " gradient to ask for.",
+        "an input that is data requires no gradient, so there is none to ask for: detach x, and let the copy require "
+        "one.",
         {"        x = x.detach().requires_grad_()\n": ""},
     ),
     Mistake(
