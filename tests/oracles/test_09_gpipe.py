@@ -383,12 +383,27 @@ def test_pipeline_model_is_the_plain_chain_with_its_gradients(gpipe, remat):
     parameters = [p for layer in layers for p in layer.parameters()]
     expected = torch.autograd.grad(plain, parameters, dout)
     model = gpipe.PipelineModel(layers, [(0, 1), (1, 4)], remat)
+    passes = []
+    for layer in layers:
+        layer.register_forward_pre_hook(lambda module, _: passes.append(layers.index(module)))
     assert [name for name, _ in model.named_parameters()] == [
         *("cells.0.0.W", "cells.0.0.b"), *(f"cells.1.{i}.{name}" for i in range(3) for name in "Wb")
     ]  # fmt: skip
     out = model(x)
     torch.testing.assert_close(out, plain, rtol=0, atol=0)
     torch.testing.assert_close(torch.autograd.grad(out, parameters, dout), expected, rtol=1e-12, atol=1e-14)
+    assert passes == [0, 1, 2, 3] + ([1, 2, 3, 0] if remat else [])  # the last cell is recomputed first
+
+
+def test_pipeline_model_drops_the_same_units_again(gpipe):
+    torch.manual_seed(7)
+    layers = [gpipe.Layer(4, 6), nn.Dropout(0.5), gpipe.Layer(6, 5), nn.Dropout(0.5), gpipe.Layer(5, 2)]
+    x, found = torch.randn(7, 4, dtype=torch.float64), []
+    for remat in (False, True):
+        model = gpipe.PipelineModel(layers, [(0, 2), (2, 5)], remat)
+        torch.manual_seed(8)
+        found.append(torch.autograd.grad(model(x).sum(), list(model.parameters())))
+    torch.testing.assert_close(found[1], found[0], rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("M", [1, 3, 10])
@@ -421,6 +436,7 @@ def test_saved_bytes_is_what_derivatives_need(gpipe):
         (lambda: torch.tanh(torch.tanh(x)), 2),  # 1 - tanh² needs the result
         (lambda: (x + y) * (x + y), 2),
         (lambda: x.T @ x, 1),  # twice the same storage
+        (lambda: x[:2] * y[1:3], 2),  # a view keeps all of its storage
     ]:
         result, size = gpipe.saved_bytes(run, [])
         assert size == 8 * 30 * arrays
@@ -428,6 +444,10 @@ def test_saved_bytes_is_what_derivatives_need(gpipe):
     W = torch.randn(5, 3, dtype=torch.float64, requires_grad=True)
     assert gpipe.saved_bytes(lambda: torch.tanh(x) @ W, [W])[1] == 8 * 30
     assert gpipe.saved_bytes(lambda: torch.tanh(x) @ W, [])[1] == 8 * (30 + 15)
+    halves = [torch.randn(6, 5, dtype=torch.float32, requires_grad=True) for _ in range(2)]
+    assert gpipe.saved_bytes(lambda: halves[0] * halves[1], [])[1] == 2 * 4 * 30
+    V = torch.randn(3, 5, dtype=torch.float64, requires_grad=True)  # its transpose is what is saved
+    assert gpipe.saved_bytes(lambda: torch.tanh(x) @ V.T, [V])[1] == 8 * 30
     result, _ = gpipe.saved_bytes(lambda: (x * y).sum(), [])
     torch.testing.assert_close(torch.autograd.grad(result, x)[0], y)
 
@@ -448,13 +468,25 @@ def test_checkpoint_class_is_torchs_checkpoint(gpipe, p):
         torch.autograd.grad(out, leaves, dout), torch.autograd.grad(expected, leaves, dout), rtol=1e-12, atol=1e-14
     )
     assert size == 8 * 5 * 4
+    found = {}
+    for name, run in (("ours", lambda: gpipe.Checkpoint.apply(cell, x, *cell.parameters())),
+                      ("theirs", lambda: checkpoint(cell, x, use_reentrant=False))):  # fmt: skip
+        for leaf in leaves:
+            leaf.grad = None
+        torch.manual_seed(6)
+        run().backward(dout)
+        found[name] = [leaf.grad for leaf in leaves]
+    torch.testing.assert_close(found["ours"], found["theirs"], rtol=1e-12, atol=1e-14)
 
 
 def test_checkpoint_class_passes_gradcheck_and_leaves_the_generator_alone(gpipe):
     torch.manual_seed(5)
     cell = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2)).double()
     x = torch.randn(3, 3, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda x, *_: gpipe.Checkpoint.apply(cell, x, *cell.parameters()), (x,))
+    assert torch.autograd.gradcheck(lambda x: gpipe.Checkpoint.apply(cell, x, *cell.parameters()), (x,))
+    data, parameters = x.detach(), list(cell.parameters())
+    found = torch.autograd.grad(gpipe.Checkpoint.apply(cell, data, *parameters).sum(), parameters)
+    torch.testing.assert_close(found, torch.autograd.grad(cell(data).sum(), parameters), rtol=1e-12, atol=1e-14)
     out = gpipe.Checkpoint.apply(cell, x, *cell.parameters())
     torch.rand(3)
     before = torch.get_rng_state()
