@@ -203,31 +203,22 @@ def forward_dearer_than_backward(impl, rng, K, M):
     yield "events", observe(impl.gpipe_schedule(K, M, tf, tb), judge=valid_schedule, given=given)
 
 
-def any_events(rng, K, M, *, used=None, origin=0.0):
-    """A list, in no order, in which every device that is used passes M micro-batches forward and back, with gaps."""
+def any_events(rng, K, M, *, used=None, origin=0.0, flush=False):
+    """A list, in no order, in which every device that is used passes M micro-batches forward and back, with gaps.
+
+    With `flush` all forward passes of a device come first.
+    """
     events = []
     for k in range(used or K):
         waiting, ahead, clock = [], [int(m) for m in rng.permutation(M)], origin + rng.uniform(0.0, 2.0)
         while waiting or ahead:
-            forward = bool(ahead) and (not waiting or rng.random() < 0.6)
+            forward = bool(ahead) and (flush or not waiting or rng.random() < 0.6)
             m = ahead.pop() if forward else waiting.pop(int(rng.integers(len(waiting))))
             if forward:
                 waiting.append(m)
             duration = rng.uniform(0.5, 2.0)
             events.append(("F" if forward else "B", k, m, float(clock), float(clock + duration)))
             clock += duration + rng.choice([0.0, rng.uniform(0.1, 1.0)])
-    return [events[i] for i in rng.permutation(len(events))]
-
-
-def flushed_events(rng, K, M, tf=1.0, tb=2.0):
-    """GPipe's own schedule, from its closed form; micro-batches go back in any order, and the list has none."""
-    back = rng.permutation(M).tolist()
-    flush = (M + K - 1) * tf
-    events = [("F", k, m, (k + m) * tf, (k + m + 1) * tf) for k in range(K) for m in range(M)]
-    for k in range(K):
-        for i, m in enumerate(back):
-            start = flush + (K - 1 - k + i) * tb
-            events.append(("B", k, m, start, start + tb))
     return [events[i] for i in rng.permutation(len(events))]
 
 
@@ -239,8 +230,7 @@ def half_of_it_by_hand(impl, rng):
 
 @probe("bubble_fraction", cases=[(1, 1), (1, 5), (3, 2), (4, 8)])
 def flushed(impl, rng, K, M):
-    tf, tb = rng.uniform(0.5, 3.0, size=2).tolist()
-    events = flushed_events(rng, K, M, tf, tb)
+    events = any_events(rng, K, M, flush=True)
     yield "bubble", observe(impl.bubble_fraction(events, K), atol=1e-12)
 
 
@@ -261,8 +251,8 @@ def three_layers_by_hand(impl, rng):
 
 
 @probe("peak_activations", cases=[(1, 1, True), (2, 3, True), (4, 8, True), (4, 8, False), (3, 5, False)])
-def of_the_flushed_schedule(impl, rng, K, M, remat):
-    events = flushed_events(rng, K, M)
+def of_a_flushed_schedule(impl, rng, K, M, remat):
+    events = any_events(rng, K, M, flush=True)
     layers, sizes = rng.integers(1, 6, size=K).tolist(), rng.integers(1, 9, size=M).tolist()
     yield "rows", impl.peak_activations(events, layers, sizes, remat)
 
