@@ -1,6 +1,7 @@
-"""Texts that are at hand offline: the documentation of the installed NumPy, and a small stochastic grammar.
+"""Data that is at hand offline: the documentation of the installed NumPy, a small stochastic grammar, and digits.
 
-Nothing is stored here. The first is read from the package itself, the second drawn from a random generator.
+Nothing is stored here. The texts are read from the package itself or drawn from a random generator; the digits come
+with scikit-learn.
 """
 
 from __future__ import annotations
@@ -223,3 +224,45 @@ def inside_quotes(text: str) -> np.ndarray:
         inside = inside ^ (character == '"') and character != "\n"
         flags.append(inside)
     return np.array(flags, dtype=bool)
+
+
+# Digits -------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Digits:
+    """Handwritten digits of 8 by 8 pixels, in two parts that share none.
+
+    Attributes:
+        X_train: pixels row by row, 0 for white to 1 for black, shape (N, 64), float64.
+        y_train: the digits 0 to 9, shape (N,), int64.
+        X_test: as X_train, for the numbers that are reported.
+        y_test: as y_train.
+    """
+
+    X_train: np.ndarray
+    y_train: np.ndarray
+    X_test: np.ndarray
+    y_test: np.ndarray
+
+
+def digits(held_out: int = 297) -> Digits:
+    """The 1,797 digits that scikit-learn bundles (the test part of the UCI set by Alpaydin and Kaynak).
+
+    They are shuffled once, always alike, and cut in two.
+
+    Args:
+        held_out: how many digits to keep for testing, from 1 to 1,796.
+
+    Raises:
+        ValueError: `held_out` leaves one of the parts empty.
+    """
+    from sklearn.datasets import load_digits  # slow to import, and few notebooks need it
+
+    found = load_digits()
+    count = len(found.target)
+    if not 0 < held_out < count:
+        raise ValueError(f"held_out is {held_out}; of {count} digits both parts need some")
+    order = np.random.default_rng(0).permutation(count)
+    X, y = found.data[order] / 16.0, found.target[order].astype(np.int64)
+    return Digits(X[:-held_out], y[:-held_out], X[-held_out:], y[-held_out:])

@@ -1,4 +1,4 @@
-"""Texts for notebooks: the same on every machine for one version of NumPy, and what their descriptions say."""
+"""Data for notebooks: the same on every machine for one version of its packages, and what the descriptions say."""
 
 import math
 import re
@@ -187,3 +187,36 @@ def test_valid_word_share_by_hand(text, share):
 def test_inside_quotes_by_hand():
     flags = data.inside_quotes('a "B C" d\ne "f\ng')
     assert "".join("x" if flag else "." for flag in flags) == "..xxxx......xx.."
+
+
+def test_digits_are_all_there_in_two_parts_that_share_none():
+    found = data.digits()
+    assert found.X_train.shape == (1500, 64)
+    assert found.X_test.shape == (297, 64)
+    assert (found.X_train.dtype, found.y_train.dtype) == (np.float64, np.int64)
+    rows = {row.tobytes() for row in (*found.X_train, *found.X_test)}
+    assert len(rows) == 1797
+    assert sorted(np.unique(found.y_test)) == list(range(10))
+
+
+def test_digits_have_ink_from_0_to_1_and_keep_their_labels():
+    from sklearn.datasets import load_digits
+
+    found, original = data.digits(held_out=5), load_digits()
+    X, y = np.concatenate([found.X_train, found.X_test]), np.concatenate([found.y_train, found.y_test])
+    assert (X.min(), X.max()) == (0.0, 1.0)
+    labels = {row.tobytes(): label for row, label in zip(original.data / 16.0, original.target, strict=True)}
+    assert [labels[row.tobytes()] for row in X] == y.tolist()
+    assert y.tolist() != original.target.tolist()
+
+
+def test_digits_are_the_same_every_time():
+    first, second = data.digits(), data.digits()
+    np.testing.assert_array_equal(first.X_test, second.X_test)
+    np.testing.assert_array_equal(first.y_train, second.y_train)
+
+
+@pytest.mark.parametrize("held_out", [0, -1, 1797])
+def test_digits_need_both_parts(held_out):
+    with pytest.raises(ValueError, match="both parts"):
+        data.digits(held_out)

@@ -1,0 +1,749 @@
+"""Probes of 09: a partition, schedules and what they cost, a pipeline's backward pass, checkpointing in torch."""
+
+from itertools import pairwise
+
+import numpy as np
+
+from autograder.engine.probes import agree, fill, named, observe, probe, shapes, slope
+
+# Partition and schedule ---------------------------------------------------------------------------------------------
+
+
+def best_cut(got, expected, costs):
+    """Judge of `balanced_partition`: any split into K cells whose heaviest is as light as the reference's."""
+    K, L = len(expected), len(costs)
+    if not isinstance(got, list | tuple):
+        return f"it is a {type(got).__name__}; a list of {K} pairs (start, stop) is expected"
+    for k, cell in enumerate(got):
+        if not isinstance(cell, list | tuple) or len(cell) != 2 or not all(whole(s) for s in cell):
+            return f"cell {k} is {cell!r}; a pair of ints (start, stop) is expected"
+    if len(got) != K:
+        return f"it has {len(got)} cells; {K} are asked for"
+    for k, (start, stop) in enumerate(got):
+        before = got[k - 1][1] if k else 0
+        if start != before:
+            which = "the cell before it stops" if k else "the first layer is"
+            return f"cell {k} starts at layer {start}, but {which} at {before}: every layer is in one cell, in order"
+        if stop <= start:
+            return f"cell {k} is empty, from {start} to {stop}: no device may be left without layers"
+    if got[-1][1] != L:
+        return f"the last cell stops at {got[-1][1]}; there are {L} layers, so the last stop is {L}"
+    weights = [float(np.sum(costs[start:stop])) for start, stop in got]
+    best = max(float(np.sum(costs[start:stop])) for start, stop in expected)
+    if max(weights) > best * (1 + 1e-9):
+        k = int(np.argmax(weights))
+        return f"its heaviest cell, {k}, costs {weights[k]:.6g}; there is a split whose heaviest costs {best:.6g}"
+    return None
+
+
+def whole(value):
+    """Whether a value is an integer, and no truth value."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+@probe("balanced_partition")
+def four_layers_by_hand(impl, rng):
+    costs = np.array([1.0, 2.0, 3.0, 4.0])
+    yield "cells", observe(impl.balanced_partition(costs, 2), judge=best_cut, given={"costs": costs})
+
+
+@probe(
+    "balanced_partition",
+    cases=[(1, 1, 1.0), (6, 1, 1.0), (5, 5, 1.0), (7, 3, 1e-3), (9, 2, 1.0), (12, 4, 1e6), (20, 6, 1.0)],
+)
+def random_costs(impl, rng, L, K, scale):
+    costs = scale * rng.uniform(0.2, 3.0, size=L)
+    yield "cells", observe(impl.balanced_partition(costs, K), judge=best_cut, given={"costs": costs})
+
+
+@probe("balanced_partition", cases=[(8, 3), (10, 4), (15, 5)])
+def many_equal_costs(impl, rng, L, K):
+    costs = rng.integers(1, 4, size=L).astype(float)
+    yield "cells", observe(impl.balanced_partition(costs, K), judge=best_cut, given={"costs": costs})
+
+
+@probe("balanced_partition", cases=[(6, 4), (9, 5)])
+def one_giant_layer(impl, rng, L, K):
+    costs = rng.uniform(0.5, 1.0, size=L)
+    costs[rng.integers(L)] = 100.0
+    yield "cells", observe(impl.balanced_partition(costs, K), judge=best_cut, given={"costs": costs})
+
+
+@probe("balanced_partition", cases=[(60, 8)])
+def too_many_to_try_all(impl, rng, L, K):
+    costs = np.exp(rng.standard_normal(L))
+    yield "cells", observe(impl.balanced_partition(costs, K), judge=best_cut, given={"costs": costs})
+
+
+def valid_schedule(got, expected, K, M, tf, tb):
+    """Judge of `gpipe_schedule`: any order of micro-batches and of the list, if the rules hold and no time is lost."""
+    if not isinstance(got, list | tuple):
+        return f"it is a {type(got).__name__}; a list of events (op, k, m, start, end) is expected"
+    done = {}
+    for event in got:
+        wrong = misshapen(event, K, M)
+        if wrong:
+            return wrong
+        op, k, m, start, end = event
+        if (op, k, m) in done:
+            return f"{op}({k}, {m}) is there twice"
+        done[op, int(k), int(m)] = float(start), float(end)
+    missing = [f"{op}({k}, {m})" for op in "FB" for k in range(K) for m in range(M) if (op, k, m) not in done]
+    if missing:
+        return f"{len(missing)} events are missing, the first is {missing[0]}"
+    slack = 1e-9 * (M + K) * (tf + tb)
+    for (op, k, m), (start, end) in done.items():
+        duration = tf if op == "F" else tb
+        if abs(end - start - duration) > slack:
+            return f"{said(op, k, m, done)} lasts {end - start:.6g}; it takes {duration:.6g}"
+        if start < -slack:
+            return f"{said(op, k, m, done)} starts before 0"
+    late = max(end for _, end in done.values()) - (M + K - 1) * (tf + tb)
+    broken = overlapping(done, K, slack) or too_early(done, K, M, slack)
+    if broken:
+        return broken
+    if late > slack:
+        return f"no rule is broken, but it ends {late:.6g} later than equation (2): {waste(done, K, M, slack)}"
+    return None
+
+
+def misshapen(event, K, M):
+    """What is wrong with the form of an event, if anything."""
+    if not isinstance(event, list | tuple) or len(event) != 5:
+        return f"an event is {event!r}; a tuple (op, k, m, start, end) is expected"
+    op, k, m, start, end = event
+    if op not in ("F", "B"):
+        return f"the op of an event is {op!r}; it is 'F' or 'B'"
+    if not (whole(k) and whole(m) and 0 <= k < K and 0 <= m < M):
+        return (
+            f"there is an event for device {k!r} and micro-batch {m!r}; devices are 0 to {K - 1}, batches 0 to {M - 1}"
+        )
+    numbers = (start, end)
+    if any(isinstance(t, bool) or not isinstance(t, int | float | np.number) or not np.isfinite(t) for t in numbers):
+        return f"{op}({k}, {m}) runs from {start!r} to {end!r}, which are no times"
+    return None
+
+
+def said(op, k, m, done):
+    """`F(0, 1), which runs from 1 to 2`."""
+    start, end = done[op, k, m]
+    return f"{op}({k}, {m}), which runs from {start:.6g} to {end:.6g},"
+
+
+def overlapping(done, K, slack):
+    """Two events of one device at the same time."""
+    for k in range(K):
+        mine = sorted((times, op, m) for (op, device, m), times in done.items() if device == k)
+        for (first, op, m), (second, later_op, later_m) in pairwise(mine):
+            if second[0] < first[1] - slack:
+                return (
+                    f"device {k} does two things at once: {said(op, k, m, done)} and {later_op}({k}, {later_m}), "
+                    f"which starts at {second[0]:.6g}"
+                )
+    return None
+
+
+def too_early(done, K, M, slack):
+    """An event before what it needs."""
+    for (op, k, m), (start, _) in sorted(done.items(), key=lambda item: item[1]):
+        if op == "F":
+            needed = [("F", k - 1, m)] if k else []
+        else:
+            needed = [("F", k, m)] + ([("B", k + 1, m)] if k < K - 1 else [])
+        for other in needed:
+            if start < done[other][1] - slack:
+                return f"{said(op, k, m, done)} starts before what it needs has ended: {said(*other, done)[:-1]}"
+    for k in range(K):
+        last = max(range(M), key=lambda m: done["F", k, m][1])
+        for m in range(M):
+            if done["B", k, m][0] < done["F", k, last][1] - slack:
+                return (
+                    f"{said('B', k, m, done)} starts before all forward passes of device {k} have ended, such as "
+                    f"{said('F', k, last, done)[:-1]}: GPipe flushes first"
+                )
+    return None
+
+
+def waste(done, K, M, slack):
+    """An event that waits longer than it must; or how many devices ever work at once."""
+    starts = sorted(done.values())
+    together = max(sum(a <= start + slack and start + slack < b for a, b in starts) for start, _ in starts)
+    if together == 1 and K > 1 and M > 1:
+        return "never more than one device works at a time, so nothing is gained over one device"
+    flushed = {k: max(done["F", k, m][1] for m in range(M)) for k in range(K)}
+    for (op, k, m), (start, _) in sorted(done.items(), key=lambda item: item[1]):
+        ready = [0.0]
+        ready += [end for (_, device, _), (begin, end) in done.items() if device == k and begin < start - slack]
+        if op == "F" and k:
+            ready.append(done["F", k - 1, m][1])
+        if op == "B":
+            ready += [flushed[k]] + ([done["B", k + 1, m][1]] if k < K - 1 else [])
+        if start > max(ready) + slack:
+            return f"{said(op, k, m, done)} could start at {max(ready):.6g}"
+    return "the order of micro-batches on one device does not fit that of another"
+
+
+@probe("gpipe_schedule")
+def two_devices_by_hand(impl, rng):
+    given = {"K": 2, "M": 1, "tf": 1.0, "tb": 2.0}
+    yield "events", observe(impl.gpipe_schedule(2, 1), judge=valid_schedule, given=given)
+
+
+@probe("gpipe_schedule", cases=[(1, 1), (1, 4), (4, 1), (2, 2), (3, 5), (4, 8), (5, 3)])
+def drawn_times(impl, rng, K, M):
+    tf, tb = rng.uniform(0.5, 3.0, size=2).tolist()
+    given = {"K": K, "M": M, "tf": tf, "tb": tb}
+    yield "events", observe(impl.gpipe_schedule(K, M, tf, tb), judge=valid_schedule, given=given)
+
+
+@probe("gpipe_schedule", cases=[(3, 4)])
+def forward_dearer_than_backward(impl, rng, K, M):
+    tf, tb = float(rng.uniform(2.0, 3.0)), float(rng.uniform(0.2, 0.5))
+    given = {"K": K, "M": M, "tf": tf, "tb": tb}
+    yield "events", observe(impl.gpipe_schedule(K, M, tf, tb), judge=valid_schedule, given=given)
+
+
+def any_events(rng, K, M, *, used=None, origin=0.0, flush=False):
+    """A list, in no order, in which every device that is used passes M micro-batches forward and back, with gaps.
+
+    With `flush` all forward passes of a device come first.
+    """
+    events = []
+    for k in range(used or K):
+        waiting, ahead, clock = [], [int(m) for m in rng.permutation(M)], origin + rng.uniform(0.0, 2.0)
+        while waiting or ahead:
+            forward = bool(ahead) and (flush or not waiting or rng.random() < 0.6)
+            m = ahead.pop() if forward else waiting.pop(int(rng.integers(len(waiting))))
+            if forward:
+                waiting.append(m)
+            duration = rng.uniform(0.5, 2.0)
+            events.append(("F" if forward else "B", k, m, float(clock), float(clock + duration)))
+            clock += duration + rng.choice([0.0, rng.uniform(0.1, 1.0)])
+    return [events[i] for i in rng.permutation(len(events))]
+
+
+@probe("bubble_fraction")
+def half_of_it_by_hand(impl, rng):
+    events = [("F", 0, 0, 0.0, 1.0), ("F", 1, 0, 1.0, 2.0), ("B", 1, 0, 2.0, 4.0), ("B", 0, 0, 4.0, 6.0)]
+    yield "bubble", observe(impl.bubble_fraction(events, 2), atol=1e-12)
+
+
+@probe("bubble_fraction", cases=[(1, 1), (1, 5), (3, 2), (4, 8)])
+def flushed(impl, rng, K, M):
+    events = any_events(rng, K, M, flush=True)
+    yield "bubble", observe(impl.bubble_fraction(events, K), atol=1e-12)
+
+
+@probe("bubble_fraction", cases=[(2, 3, 2, 0.0), (3, 4, 3, 5.0), (5, 3, 3, -7.0), (4, 1, 1, 2.5)])
+def any_schedule(impl, rng, K, M, used, origin):
+    events = any_events(rng, K, M, used=used, origin=origin)
+    yield "bubble", observe(impl.bubble_fraction(events, K), atol=1e-12)
+
+
+@probe("peak_activations")
+def three_layers_by_hand(impl, rng):
+    forward = [("F", 0, 0, 0.0, 1.0), ("F", 0, 1, 1.0, 2.0)]
+    smaller_first = [*forward, ("B", 0, 0, 2.0, 4.0), ("B", 0, 1, 4.0, 6.0)]
+    larger_first = [*forward, ("B", 0, 1, 2.0, 4.0), ("B", 0, 0, 4.0, 6.0)]
+    yield "rows, all kept", impl.peak_activations(larger_first, [3], [2, 4], False)
+    yield "rows, recomputed, larger first", impl.peak_activations(larger_first, [3], [2, 4], True)
+    yield "rows, recomputed, smaller first", impl.peak_activations(smaller_first, [3], [2, 4], True)
+
+
+@probe("peak_activations", cases=[(1, 1, True), (2, 3, True), (4, 8, True), (4, 8, False), (3, 5, False)])
+def of_a_flushed_schedule(impl, rng, K, M, remat):
+    events = any_events(rng, K, M, flush=True)
+    layers, sizes = rng.integers(1, 6, size=K).tolist(), rng.integers(1, 9, size=M).tolist()
+    yield "rows", impl.peak_activations(events, layers, sizes, remat)
+
+
+@probe(
+    "peak_activations",
+    cases=[(1, 6, 1, True), (3, 7, 3, True), (4, 12, 2, True), (3, 9, 3, False), (2, 12, 1, False)],
+)
+def of_any_schedule(impl, rng, K, M, used, remat):
+    events = any_events(rng, K, M, used=used, origin=3.0)
+    layers, sizes = rng.integers(1, 6, size=K).tolist(), rng.integers(1, 9, size=M).tolist()
+    yield "rows", impl.peak_activations(events, layers, sizes, remat)
+
+
+# Backward -----------------------------------------------------------------------------------------------------------
+
+
+def draw_stage(rng, widths):
+    """Weights of order one over the root of the width, so that no tanh saturates all the way; biases too."""
+    return [(rng.standard_normal((D, after)) / np.sqrt(D), rng.standard_normal(after)) for D, after in pairwise(widths)]
+
+
+ONE_UNIT = [(np.array([[2.0]]), np.array([1.0]))]
+
+
+@probe("stage_backward")
+def one_unit_by_hand(impl, rng):
+    _, cache = impl.stage_forward(ONE_UNIT, np.array([[0.0]]))
+    yield from named("dx grads", impl.stage_backward(np.array([[3.0]]), cache))
+
+
+@probe("stage_backward", cases=[(1, (1, 1), 0.0), (4, (3, 5), 0.0), (5, (3, 6, 2, 4), 0.0), (6, (4, 7, 3, 2), 0.4)])
+def gradients(impl, rng, n, widths, p):
+    stage, x, dout = draw_stage(rng, widths), rng.standard_normal((n, widths[0])), rng.standard_normal((n, widths[-1]))
+    dice = np.random.default_rng(int(rng.integers(2**32)))
+    _, cache = impl.stage_forward(stage, x, p, dice)
+    yield from named("dx grads", impl.stage_backward(dout, cache))
+
+
+@probe("stage_backward", cases=[(60, 40, 40)])  # finite differences run out of time
+def deep(impl, rng, n, width, layers):
+    stage = draw_stage(rng, [width] * (layers + 1))
+    x, dout = rng.standard_normal((2, n, width))
+    _, cache = impl.stage_forward(stage, x)
+    (_, dx), (_, grads) = named("dx grads", impl.stage_backward(dout, cache))
+    yield "dx", dx
+    yield "number of layers with gradients", len(grads)
+    yield "grads of the first layer", grads[0]
+
+
+@probe("stage_backward", cases=[(5, (3, 6, 4))])
+def with_own_forward(impl, rng, n, widths):
+    stage, x, dout = draw_stage(rng, widths), rng.standard_normal((n, widths[0])), rng.standard_normal((n, widths[-1]))
+    along = rng.standard_normal(x.shape)
+    dx, _ = impl.stage_backward(dout, impl.stage_forward(stage, x)[1])
+    yield "dx", dx
+    numeric = slope(lambda v: np.sum(impl.stage_forward(stage, v)[0] * dout), x, along)
+    yield "slope along x", agree(np.sum(dx * along), numeric)
+
+
+def split_in_order(got, expected):
+    """Judge of the micro-batches that a loss was called on: the sizes of np.array_split, in any order."""
+    if sorted(got) == sorted(expected):
+        return None
+    if len(got) != len(expected):
+        return f"`loss` was called {len(got)} times; there are {len(expected)} micro-batches, of {expected} examples"
+    return f"`loss` was called on {got} examples; np.array_split makes micro-batches of {expected}"
+
+
+@probe("pipeline_grads")
+def three_examples_by_hand(impl, rng):
+    def loss(out, y):
+        return (3.0 if len(y) == 2 else 6.0), np.zeros_like(out)
+
+    total, _ = impl.pipeline_grads([ONE_UNIT], np.array([[1.0], [2.0], [3.0]]), np.array([0, 0, 0]), 2, loss)
+    yield "loss", total
+
+
+@probe("pipeline_grads", cases=[(1, 1, 1), (6, 1, 2), (6, 3, 2), (7, 3, 3), (5, 5, 1), (11, 4, 3)])
+def micro_batches(impl, rng, N, M, K):
+    widths = rng.integers(2, 7, size=2 * K + 1).tolist()
+    layers = draw_stage(rng, widths)
+    stages = [layers[2 * k : 2 * k + 2] for k in range(K)]
+    X, y = rng.standard_normal((N, widths[0])), rng.integers(3, size=N)
+    targets = rng.standard_normal((3, widths[-1]))
+    sizes = []
+
+    def loss(out, labels):
+        sizes.append(len(labels))
+        apart = out - targets[labels]
+        return float(0.5 * np.sum(apart**2) / len(labels)), apart / len(labels)
+
+    total, grads = impl.pipeline_grads(stages, X, y, M, loss)
+    yield "loss", total
+    yield "grads", grads
+    yield "sizes of the micro-batches", observe(sizes, judge=split_in_order)
+
+
+@probe("pipeline_grads", cases=[(9, 2, 3)])
+def with_cross_entropy(impl, rng, N, M, K):
+    layers = draw_stage(rng, [4, 5, 3, 6])
+    X, y = rng.standard_normal((N, 4)), rng.integers(6, size=N)
+    yield from named("loss grads", impl.pipeline_grads([layers[k : k + 1] for k in range(K)], X, y, M))
+
+
+@probe("pipeline_grads", cases=[(128, 5, 8, 32)])  # finite differences run out of time
+def deep_pipeline(impl, rng, N, M, K, width):
+    layers = draw_stage(rng, [width] * (5 * K + 1))
+    X, y = rng.standard_normal((N, width)), rng.integers(width, size=N)
+    stages = [layers[5 * k : 5 * k + 5] for k in range(K)]
+    (_, total), (_, grads) = named("loss grads", impl.pipeline_grads(stages, X, y, M))
+    yield "loss", total
+    yield "number of stages with gradients", len(grads)
+    yield "grads of the first stage", grads[0]
+
+
+@probe("remat_backward")
+def dropped_or_kept_by_hand(impl, rng):
+    dice = np.random.default_rng(5)
+    _, cache = impl.remat_forward(ONE_UNIT, np.zeros((6, 1)), 0.5, dice)
+    yield from named("dx grads", impl.remat_backward(np.full((6, 1), 3.0), cache))
+
+
+@probe("remat_backward", cases=[(1, (1, 1), 0.0), (4, (3, 5, 2), 0.0), (4, (3, 5, 2), 0.3), (7, (4, 6, 3, 5), 0.6)])
+def recomputed(impl, rng, n, widths, p):
+    stage, x, dout = draw_stage(rng, widths), rng.standard_normal((n, widths[0])), rng.standard_normal((n, widths[-1]))
+    dice = np.random.default_rng(int(rng.integers(2**32)))
+    _, cache = impl.remat_forward(stage, x, p, dice)
+    yield from named("dx grads", impl.remat_backward(dout, cache))
+    yield from named("dx_again grads_again", impl.remat_backward(dout, cache))
+
+
+@probe("remat_backward", cases=[(3, 4, (3, 5, 4), 0.4)])
+def several_wait(impl, rng, M, n, widths, p):
+    stage = draw_stage(rng, widths)
+    xs, douts = rng.standard_normal((M, n, widths[0])), rng.standard_normal((M, n, widths[-1]))
+    dice = np.random.default_rng(int(rng.integers(2**32)))
+    caches = [impl.remat_forward(stage, x, p, dice)[1] for x in xs]
+    for m in reversed(range(M)):
+        yield from named(f"dx_{m} grads_{m}", impl.remat_backward(douts[m], caches[m]))
+
+
+@probe("remat_backward", cases=[(60, 40, 40)])  # finite differences run out of time
+def deep_and_recomputed(impl, rng, n, width, layers):
+    stage = draw_stage(rng, [width] * (layers + 1))
+    x, dout = rng.standard_normal((2, n, width))
+    dice = np.random.default_rng(int(rng.integers(2**32)))
+    _, cache = impl.remat_forward(stage, x, 0.1, dice)
+    (_, dx), (_, grads) = named("dx grads", impl.remat_backward(dout, cache))
+    yield "dx", dx
+    yield "number of layers with gradients", len(grads)
+    yield "grads of the first layer", grads[0]
+
+
+# PyTorch ------------------------------------------------------------------------------------------------------------
+
+
+def tanh_layers(rng, widths, ran, draws=None):
+    """Layers x → tanh(x) @ W + b that note their position when they run; with `draws` also what they draw."""
+    import torch
+
+    class Spied(torch.nn.Module):
+        def __init__(self, position, D, after):
+            super().__init__()
+            self.position = position
+            self.W = torch.nn.Parameter(torch.from_numpy(rng.standard_normal((D, after)) / np.sqrt(D)))
+            self.b = torch.nn.Parameter(torch.from_numpy(rng.standard_normal(after)))
+
+        def forward(self, x):
+            ran.append(self.position)
+            scale = 1.0
+            if draws is not None:
+                scale = torch.rand((), dtype=torch.float64)
+                draws[self.position].append(float(scale))
+            return scale * (torch.tanh(x) @ self.W) + self.b
+
+    return [Spied(i, D, after) for i, (D, after) in enumerate(pairwise(widths))]
+
+
+def noted(run):
+    """What `run` returns, and the shape of everything that is put aside for the backward pass on the way."""
+    import torch
+
+    seen = []
+
+    def note(tensor):
+        seen.append(list(tensor.shape))
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        out = run()
+    return out, seen
+
+
+def few_activations(got, expected, n, most, what):
+    """Judge of the shapes that were put aside: those with a row per example, and no weights, have n in them."""
+    held = sum(int(np.prod(shape)) for shape in got if n in shape)
+    return (
+        f"{held} numbers are kept for {n} examples; {what} take {most}, and no more is needed" if held > most else None
+    )
+
+
+def cell_by_cell(got, expected, remat):
+    """Judge of the order in which layers ran: forward once; with `remat` again, cell by cell, the last one first."""
+    if got == expected:
+        return None
+    layers = 1 + max(expected)
+    forward, again = got[:layers], got[layers:]
+    if forward != expected[:layers]:
+        return f"forward the layers ran in the order {forward}"
+    if not remat:
+        return f"layers ran again in the backward pass ({again}), although nothing was to be recomputed"
+    if not again:
+        return "no layer ran again in the backward pass"
+    return f"in the backward pass the layers ran again in the order {again}; cell by cell it is {expected[layers:]}"
+
+
+def same_numbers_again(got, expected):
+    """Judge of what a layer drew, per call: the last must be the first."""
+    if any(len(drawn) < 2 for drawn in got):
+        return "a layer ran only once: in the backward pass it must run again"
+    wrong = sum(drawn[0] != drawn[-1] for drawn in got)
+    return f"{wrong} of {len(got)} layers drew other random numbers when they ran again" if wrong else None
+
+
+CELLS = ((0, 2), (2, 3), (3, 6))
+
+
+@probe("PipelineModel", cases=[(5, False), (5, True)])
+def names_values_gradients(impl, rng, n, remat):
+    import torch
+
+    widths, ran = (3, 5, 4, 6, 2, 7, 4), []
+    layers = tanh_layers(rng, widths, ran)
+    x = torch.from_numpy(rng.standard_normal((n, 3)))
+    dout = torch.from_numpy(rng.standard_normal((n, 4)))
+    model = impl.PipelineModel(layers, CELLS, remat)
+    yield "parameters", shapes(model)
+    out = model(x)
+    yield "out", out
+    out.backward(dout)
+    for name, parameter in sorted(model.named_parameters()):
+        yield f"d{name}", parameter.grad
+    yield "order in which the layers ran", observe(ran, judge=cell_by_cell, given={"remat": remat})
+
+
+@probe("PipelineModel", cases=[(1, ((0, 1), (1, 2), (2, 3))), (6, ((0, 3),)), (4, ((0, 3), (3, 4)))])
+def other_cuts(impl, rng, n, cuts):
+    import torch
+
+    ran = []
+    widths = (4, 3, 5, 2, 6)[: cuts[-1][1] + 1]
+    layers = tanh_layers(rng, widths, ran)
+    x = torch.tensor(rng.standard_normal((n, 4)), requires_grad=True)
+    dout = torch.from_numpy(rng.standard_normal((n, widths[-1])))
+    model = impl.PipelineModel(layers, cuts, True)
+    yield "parameters", shapes(model)
+    out = model(x)
+    yield "out", out
+    out.backward(dout)
+    yield "dx", x.grad
+    yield "order in which the layers ran", observe(ran, judge=cell_by_cell, given={"remat": True})
+
+
+@probe("PipelineModel", cases=[(50, 8)])
+def what_is_kept(impl, rng, n, width):
+    import torch
+
+    layers = tanh_layers(rng, [width] * 7, [])
+    x = torch.from_numpy(rng.standard_normal((n, width)))
+    model = impl.PipelineModel(layers, CELLS, True)
+    out, kept = noted(lambda: model(x))
+    yield "out", out
+    given = {"n": n, "most": 3 * n * width, "what": "the inputs of 3 cells"}
+    yield "shapes of what is kept", observe(kept, judge=few_activations, given=given)
+
+
+@probe("PipelineModel", cases=[(4,)])
+def random_layers(impl, rng, n):
+    import torch
+
+    draws = [[] for _ in range(6)]
+    layers = tanh_layers(rng, [3] * 7, [], draws)
+    x = torch.from_numpy(rng.standard_normal((n, 3)))
+    impl.PipelineModel(layers, CELLS, True)(x).sum().backward()
+    yield "random numbers of each layer", observe(draws, judge=same_numbers_again)
+
+
+def forward_then_backward(got, expected):
+    """Judge of what happened in a step: micro-batches of the right sizes, each back before the next goes forward."""
+    sizes = [entry for entry in got if entry != "backward"]
+    right = [entry for entry in expected if entry != "backward"]
+    if sorted(sizes) != sorted(right):
+        return (
+            f"the model ran on {', '.join(map(str, sizes))} examples; tensor_split makes {', '.join(map(str, right))}"
+        )
+    if got.count("backward") != len(sizes) or got[1::2] != ["backward"] * len(sizes):
+        told = ", ".join("back" if entry == "backward" else f"forward {entry}" for entry in got)
+        return (
+            f"the order was: {told}. Each micro-batch must go back before the next goes forward, or all graphs pile up"
+        )
+    return None
+
+
+def classifier(inputs, hidden, classes, seed):
+    """A small network in float64, its weights from NumPy."""
+    import torch
+
+    layers = torch.nn.Linear(inputs, hidden), torch.nn.Tanh(), torch.nn.Linear(hidden, classes)
+    return fill(torch.nn.Sequential(*layers).double(), seed)
+
+
+@probe("microbatch_step", cases=[(1, 1), (3, 2), (6, 1), (6, 3), (7, 3), (5, 5), (10, 4)])
+def two_steps(impl, rng, N, M):
+    import torch
+
+    X, y = torch.from_numpy(rng.standard_normal((2, N, 4))), torch.from_numpy(rng.integers(3, size=(2, N)))
+    seed = int(rng.integers(2**32))
+    left_over = [rng.standard_normal(shape) for shape in ((5, 4), (5,), (3, 5), (3,))]
+    model = classifier(4, 5, 3, seed)
+    for parameter, gradient in zip(model.parameters(), left_over, strict=True):
+        parameter.grad = torch.from_numpy(gradient)  # as a step before would leave it
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.5, momentum=0.9)
+    log = []
+
+    def seen(module, args, out):
+        log.append(len(out))
+        out.register_hook(lambda gradient: log.append("backward"))
+
+    model.register_forward_hook(seen)
+    for step in range(2):
+        log.clear()
+        yield f"loss of step {step}", impl.microbatch_step(model, X[step], y[step], M, optimiser)
+        yield f"what happened in step {step}", observe(list(log), judge=forward_then_backward)
+        for name, parameter in sorted(model.named_parameters()):
+            yield f"{name} after step {step}", parameter.detach().clone()
+
+
+@probe("microbatch_step", cases=[(9, 4)])
+def other_optimiser(impl, rng, N, M):
+    import torch
+
+    X, y = torch.from_numpy(rng.standard_normal((N, 4))), torch.from_numpy(rng.integers(3, size=N))
+    model = classifier(4, 5, 3, int(rng.integers(2**32)))
+    optimiser = torch.optim.Adam(model.parameters(), lr=0.1)
+    for step in range(3):
+        yield f"loss of step {step}", impl.microbatch_step(model, X, y, M, optimiser)
+    for name, parameter in sorted(model.named_parameters()):
+        yield f"{name} after 3 steps", parameter
+
+
+def keeper():
+    """An operation that keeps whatever tensors it is given, and returns its first argument times their number."""
+    import torch
+
+    class Keep(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x, *tensors):
+            ctx.save_for_backward(*tensors)
+            return x * len(tensors)
+
+        @staticmethod
+        def backward(ctx, dout):
+            total = sum(tensor.double().sum() for tensor in ctx.saved_tensors)
+            return dout * total, *[None] * len(ctx.saved_tensors)
+
+    return Keep.apply
+
+
+@probe("saved_bytes")
+def products_by_hand(impl, rng):
+    import torch
+
+    x, y = (torch.arange(3, dtype=torch.float64, requires_grad=True) for _ in range(2))
+    for name, run, parameters in (
+        ("x * y", lambda: (x * y).sum(), []),
+        ("x * x", lambda: (x * x).sum(), []),
+        ("x * x with x a parameter", lambda: (x * x).sum(), [x]),
+    ):
+        _, size = impl.saved_bytes(run, parameters)
+        yield f"bytes of {name}", size
+
+
+@probe("saved_bytes", cases=[(1,), (2,), (3,)])
+def kept_tensors(impl, rng, which):
+    import torch
+
+    rows, columns = (int(n) for n in rng.integers(3, 40, size=2))
+    keep = keeper()
+    x = torch.tensor(rng.standard_normal((rows, columns)), requires_grad=True)
+    weight = torch.tensor(rng.standard_normal((columns, rows)), requires_grad=True)
+    fresh = [torch.from_numpy(rng.standard_normal((rows, columns))) for _ in range(3)]
+    mask = torch.from_numpy(rng.random((rows, columns)) < 0.5)
+    single = torch.from_numpy(rng.standard_normal((columns, 2), dtype=np.float32))
+    dout = torch.from_numpy(rng.standard_normal((rows, columns)))
+    kept = {
+        1: [fresh[0], fresh[1], fresh[0]],  # one of them twice
+        2: [fresh[0][:1], fresh[0].T, fresh[1][1:, 1:], mask, single],  # views hold all of their storage
+        3: [weight, weight.T, fresh[2], weight.detach()[:2], x],  # parameters, and views of them
+    }[which]
+    calls = []
+
+    def run():
+        calls.append(1)
+        return keep(keep(x, *kept), fresh[2])  # saved by two operations
+
+    result, size = impl.saved_bytes(run, (p for p in [weight]))
+    yield "bytes", size
+    yield "result", result
+    result.backward(dout)
+    yield "gradient through the result", x.grad
+    yield "how often it ran", len(calls)
+
+
+@probe("saved_bytes", cases=[(6, 5)])
+def nothing_is_kept(impl, rng, n, width):
+    import torch
+
+    x = torch.from_numpy(rng.standard_normal((n, width)))
+    result, size = impl.saved_bytes(lambda: torch.tanh(x), [])
+    yield "bytes", size
+    yield "result", result
+
+
+@probe("Checkpoint")
+def one_weight_by_hand(impl, rng):
+    import torch
+
+    cell = torch.nn.Linear(1, 1, bias=False).double()
+    with torch.no_grad():
+        cell.weight.fill_(2.0)
+    x = torch.tensor([[3.0]], dtype=torch.float64, requires_grad=True)
+    out = impl.Checkpoint.apply(cell, x, *cell.parameters())
+    yield "out", out
+    out.backward(torch.tensor([[5.0]], dtype=torch.float64))
+    yield "dx", x.grad
+    yield "dw", cell.weight.grad
+
+
+@probe(
+    "Checkpoint",
+    cases=[(2, (1, 1), True), (1, (3, 2), True), (5, (3, 6, 4), True), (5, (3, 6, 4), False), (4, (2, 5, 3, 6), True)],
+)
+def one_cell(impl, rng, n, widths, wants_dx):
+    import torch
+
+    ran = []
+    cell = torch.nn.Sequential(*tanh_layers(rng, widths, ran))
+    x = torch.tensor(rng.standard_normal((n, widths[0])), requires_grad=wants_dx)
+    dout = torch.from_numpy(rng.standard_normal((n, widths[-1])))
+    out, kept = noted(lambda: impl.Checkpoint.apply(cell, x, *cell.parameters()))
+    yield "out", out
+    given = {"n": n, "most": n * widths[0], "what": "the cell's inputs"}
+    yield "shapes of what is kept", observe(kept, judge=few_activations, given=given)
+    out.backward(dout)
+    if wants_dx:
+        yield "dx", x.grad
+    for name, parameter in sorted(cell.named_parameters()):
+        yield f"d{name}", parameter.grad
+    yield "order in which the layers ran", observe(ran, judge=cell_by_cell, given={"remat": True})
+
+
+@probe("Checkpoint", cases=[(4, 3)])
+def chain_of_cells(impl, rng, n, K):
+    import torch
+
+    layers = tanh_layers(rng, [3] * (2 * K + 1), [])
+    cells = [torch.nn.Sequential(*layers[2 * k : 2 * k + 2]) for k in range(K)]
+    start = torch.tensor(rng.standard_normal((n, 3)), requires_grad=True)
+    dout = torch.from_numpy(rng.standard_normal((n, 3)))
+    x = torch.sin(start)
+    for cell in cells:
+        x = impl.Checkpoint.apply(cell, x, *cell.parameters())
+    yield "out", x
+    (x * x).backward(dout)  # more of the graph on both sides
+    yield "gradient in front of all cells", start.grad
+    for k, cell in enumerate(cells):
+        for name, parameter in sorted(cell.named_parameters()):
+            yield f"d{name} of cell {k}", parameter.grad
+
+
+@probe("Checkpoint", cases=[(4,)])
+def random_cell(impl, rng, n):
+    import torch
+
+    draws = [[] for _ in range(3)]
+    cell = torch.nn.Sequential(*tanh_layers(rng, [3] * 4, [], draws))
+    x = torch.tensor(rng.standard_normal((n, 3)), requires_grad=True)
+    out = impl.Checkpoint.apply(cell, x, *cell.parameters())
+    torch.rand(7)  # somebody else draws in between
+    before = torch.get_rng_state()
+    out.sum().backward()
+    yield "random numbers of each layer", observe(draws, judge=same_numbers_again)
+    yield "torch's generator is where it was", torch.equal(torch.get_rng_state(), before)
