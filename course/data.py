@@ -1,6 +1,6 @@
-"""Texts that are at hand offline: the documentation of the installed NumPy, and a small stochastic grammar.
+"""Texts that are at hand offline: the documentation of the installed NumPy, and a small stochastic grammar; and speech.
 
-Nothing is stored here. The first is read from the package itself, the second drawn from a random generator.
+Nothing is stored here. The first is read from the package itself, the others are drawn from a random generator.
 """
 
 from __future__ import annotations

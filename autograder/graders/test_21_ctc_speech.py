@@ -143,7 +143,11 @@ def with_empty_transcripts(impl, rng, count):
 
 def draw_model(rng, classes):
     """A bigram language model, with a weight for it and a bonus."""
-    return {"lm": draw_logp(rng, classes, classes), "a": float(rng.uniform(0.3, 1.5)), "b": float(rng.uniform(0.2, 1.5))}
+    return {
+        "lm": draw_logp(rng, classes, classes),
+        "a": float(rng.uniform(0.3, 1.5)),
+        "b": float(rng.uniform(0.2, 1.5)),
+    }
 
 
 @probe("prefix_beam_search")

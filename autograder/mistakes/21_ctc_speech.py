@@ -86,7 +86,7 @@ MISTAKES = [
     Mistake(
         "ctc_alpha",
         "last_state_only",
-        "only paths that end in the last blank are counted. A path may also end on the last label: equation (6) adds two.",
+        "only paths that end in the last blank are counted. A path may also end on the last label: (6) adds two.",
         {"log_alpha[-1, -2:]": "log_alpha[-1, -1:]"},
     ),
     Mistake(
@@ -156,7 +156,7 @@ MISTAKES = [
     Mistake(
         "ctc_alpha",
         "best_path_only",
-        "the maximum over predecessors is taken: that is the best alignment's probability (Viterbi). CTC adds them all.",
+        "the maximum over predecessors is taken: that is the best alignment's probability (Viterbi). CTC adds them.",
         {"np.logaddexp(": "np.maximum(", "np.logaddexp.reduce": "np.max"},
     ),
     Mistake(
@@ -168,19 +168,13 @@ MISTAKES = [
     Mistake(
         "ctc_alpha",
         "updated_in_place",
-        "a row is changed while it is still being read: the shifted additions see states of the *new* frame. Copy first.",
+        "a row is changed while it is still being read: the shifted additions see the *new* frame. Copy first.",
         {"before.copy()": "before"},
     ),
     Mistake(
         "edit_distance",
-        "no_substitution",
-        "a substitution is never used, so it costs an insertion and a deletion.",
-        {", above[j - 1] + int(symbol != other)": " + (symbol == other) * (above[j - 1] - min(above[j], row[j - 1]) - 1)"},
-    ),
-    Mistake(
-        "edit_distance",
         "substitution_costs_two",
-        "a substitution costs 2 here; in equation (7) it is one edit.",
+        "a substitution costs 2, as much as a deletion and an insertion; in equation (7) it is one edit.",
         {"int(symbol != other)": "2 * int(symbol != other)"},
     ),
     Mistake(
@@ -259,13 +253,13 @@ MISTAKES = [
     Mistake(
         "prefix_beam_search",
         "doubled_label_from_both_endings",
-        "a label is doubled from all of the prefix's mass. Extending with the same letter needs the blank-ended mass only.",
+        "a label is doubled from all of the prefix's mass. Extending with the same letter needs the blank-ended mass.",
         {"(ends_blank if c == last else p)": "p"},
     ),
     Mistake(
         "prefix_beam_search",
         "staying_from_both_endings",
-        "a prefix that ends in a blank stays by its last label: that would be a *new* label. Equation (9) uses p_n there.",
+        "a prefix that ends in a blank stays by its last label: that would be a *new* label. (9) uses p_n there.",
         {"ends_label + row[last]": "(p if prefix else -np.inf) + row[last]"},
     ),
     Mistake(
@@ -294,7 +288,7 @@ MISTAKES = [
         "greedy",
         "this is the best path, collapsed. The best labelling sums over paths.",
         {
-            '    beams = {(): (0.0, -np.inf)}': "    best = [int(k) for k in logp.argmax(axis=1)]\n"
+            "    beams = {(): (0.0, -np.inf)}": "    best = [int(k) for k in logp.argmax(axis=1)]\n"
             "    first = [k for i, k in enumerate(best) if k != blank and (i == 0 or k != best[i - 1])]\n"
             "    return first, float(logp.max(axis=1).sum())\n"
             "    beams = {(): (0.0, -np.inf)}",
@@ -303,8 +297,8 @@ MISTAKES = [
     Mistake(
         "prefix_beam_search",
         "language_model_per_frame",
-        "the language model is applied in every frame. It belongs to a prefix once per label: Q is for ranking, and never "
-        "enters the masses.",
+        "the language model is applied in every frame. It belongs to a prefix once per label: Q is for ranking, and "
+        "never enters the masses.",
         {
             "beams = {prefix: grown[prefix] for prefix in kept}": "beams = {q: tuple(m + score(q) - "
             "np.logaddexp(*grown[q]) for m in grown[q]) for q in kept}",
@@ -314,21 +308,19 @@ MISTAKES = [
         "prefix_beam_search",
         "bonus_missing",
         "the bonus per label is not used.",
-        {"b * len(prefix) if": "0.0 if", "lm[i, j] + b": "lm[i, j]"},
+        {"bonus = b * len(prefix)": "bonus = 0.0"},
     ),
     Mistake(
         "prefix_beam_search",
         "bonus_needs_the_language_model",
         "without a language model the bonus per label is dropped; equation (11) has it in any case.",
-        {"b * len(prefix) if": "0.0 if"},
+        {"bonus = b * len(prefix)": "bonus = 0.0 if lm is None else b * len(prefix)"},
     ),
     Mistake(
         "prefix_beam_search",
         "first_label_without_language_model",
         "the first label is not scored by the language model: row `blank` of lm is for it.",
-        {
-            "for i, j in pairwise((blank, *prefix))": "for i, j in pairwise(prefix)) + (b if prefix else 0.0",
-        },
+        {"pairwise((blank, *prefix))": "pairwise(prefix)"},
     ),
     Mistake(
         "prefix_beam_search",
@@ -339,11 +331,13 @@ MISTAKES = [
     Mistake(
         "prefix_beam_search",
         "language_model_ignored_in_the_beam",
-        "the beam keeps prefixes by their probability alone, and scores only at the end. Equation (11) ranks after every "
-        "frame.",
-        {"sorted(grown, key=score, reverse=True)": "sorted(grown, key=lambda q: np.logaddexp(*grown[q]), reverse=True)",
-         "    return list(kept[0]), float(score(kept[0]))": "    kept = sorted(kept, key=score, reverse=True)\n"
-         "    return list(kept[0]), float(score(kept[0]))"},
+        "the beam keeps prefixes by their probability alone, and scores only at the end. Equation (11) ranks after "
+        "every frame.",
+        {
+            "sorted(grown, key=score, reverse=True)": "sorted(grown, key=lambda q: -np.logaddexp(*grown[q]))",
+            "    return list(kept[0]), float(score(kept[0]))": "    kept = sorted(kept, key=score, reverse=True)\n"
+            "    return list(kept[0]), float(score(kept[0]))",
+        },
     ),
     Mistake(
         "prefix_beam_search",
@@ -387,7 +381,7 @@ MISTAKES = [
     Mistake(
         "ctc_beta",
         "skip_of_the_state_left",
-        "whether a skip is allowed is looked up at the state that is left: skip[s]. It belongs to the one entered, s + 2.",
+        "whether a skip is allowed is looked up at the state left: skip[s]. It belongs to the one entered, s + 2.",
         {"np.where(skip[2:], np.logaddexp(total[:-2]": "np.where(skip[:-2], np.logaddexp(total[:-2]"},
     ),
     Mistake(
@@ -480,8 +474,8 @@ MISTAKES = [
     Mistake(
         "rnn_ctc_backward",
         "no_gradient_through_time",
-        "the gradient that step t + 1 sends back to h_t is dropped. h_t feeds both the output and h_{t+1}: two gradients "
-        "arrive there.",
+        "the gradient that step t + 1 sends back to h_t is dropped. h_t feeds both the output and h_{t+1}: two "
+        "gradients arrive there.",
         {"(dh[t] + from_next)": "dh[t]"},
     ),
     Mistake(
@@ -524,7 +518,7 @@ MISTAKES = [
         "rnn_ctc_backward",
         "dh_sent_back",
         "what goes back to h_{t-1} is dh, not da: it must pass the tanh before it passes Wh.",
-        {'from_next = da[t] @': 'from_next = (dh[t] + from_next) @'},
+        {"from_next = da[t] @": "from_next = (dh[t] + from_next) @"},
     ),
     Mistake(
         "rnn_ctc_backward",
@@ -632,14 +626,8 @@ MISTAKES = [
     Mistake(
         "sortagrad_batches",
         "never_sorted",
-        "no epoch is ordered by length; epoch 0 is to be.",
+        "the first epoch is not ordered by length. Epochs count from 0, so it is epoch 0.",
         {"if epoch == 0:": "if False:"},
-    ),
-    Mistake(
-        "sortagrad_batches",
-        "sorted_from_epoch_one",
-        "epochs count from 0: the first one is epoch 0.",
-        {"if epoch == 0:": "if epoch == 1:"},
     ),
     Mistake(
         "sortagrad_batches",
@@ -672,7 +660,7 @@ MISTAKES = [
     Mistake(
         "train_step",
         "mean_reduction",
-        'this is reduction="mean", which divides every loss by its target\'s length. Equation (22) divides the sum by B.',
+        'this is reduction="mean", which divides every loss by its target\'s length. (22) divides the sum by B.',
         {'reduction="sum") / len(targets)': 'reduction="mean")'},
     ),
     Mistake(
@@ -696,23 +684,14 @@ MISTAKES = [
     Mistake(
         "train_step",
         "cleared_after_the_backward_pass",
-        "the gradients are cleared after they were computed, so nothing moves.",
+        "nothing moves. Is there a step, and are the gradients cleared before they are computed, not after?",
         {"    optimiser.zero_grad()\n    loss.backward()\n": "    loss.backward()\n    optimiser.zero_grad()\n"},
     ),
     Mistake(
         "train_step",
         "not_clipped",
-        "the gradient is not clipped: its norm may exceed max_norm.",
+        "the gradient of the step is not clipped: its norm exceeds max_norm. Clip between backward pass and step.",
         {"    nn.utils.clip_grad_norm_(model.parameters(), max_norm)\n": ""},
-    ),
-    Mistake(
-        "train_step",
-        "clipped_after_the_step",
-        "the gradient is clipped after the step, when it no longer matters.",
-        {
-            "    nn.utils.clip_grad_norm_(model.parameters(), max_norm)\n    optimiser.step()\n": "    optimiser.step()\n"
-            "    nn.utils.clip_grad_norm_(model.parameters(), max_norm)\n",
-        },
     ),
     Mistake(
         "train_step",
@@ -731,26 +710,15 @@ MISTAKES = [
     ),
     Mistake(
         "train_step",
-        "no_step",
-        "the optimiser makes no step.",
-        {"    optimiser.step()\n": ""},
-    ),
-    Mistake(
-        "train_step",
         "input_lengths_in_the_loss",
-        "the loss is told the lengths of the input. The conv changed T: it needs the model's out_lens.",
-        {"torch.cat(targets), out_lens,": "torch.cat(targets), lens.clamp(max=len(logp)),"},
+        "if it is F.ctc_loss that complains: it wants logp time first, as the model returns it, and the lengths of what the "
+        "model put out. The conv changed T, so the input's lengths are too long.",
+        {"torch.cat(targets), out_lens,": "torch.cat(targets), lens,"},
     ),
     Mistake(
         "train_step",
         "padding_counted",
         "every utterance is given the length of the longest, so padding is recognised too. Use out_lens.",
         {"torch.cat(targets), out_lens,": "torch.cat(targets), torch.full_like(out_lens, len(logp)),"},
-    ),
-    Mistake(
-        "train_step",
-        "batch_first_in_the_loss",
-        "the loss is given (B, T', C). F.ctc_loss wants time first, as the model returns it.",
-        {"F.ctc_loss(logp,": "F.ctc_loss(logp.transpose(0, 1),"},
     ),
 ]
