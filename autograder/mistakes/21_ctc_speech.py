@@ -711,8 +711,8 @@ MISTAKES = [
     Mistake(
         "train_step",
         "input_lengths_in_the_loss",
-        "if it is F.ctc_loss that complains: it wants logp time first, as the model returns it, and the lengths of what the "
-        "model put out. The conv changed T, so the input's lengths are too long.",
+        "if it is F.ctc_loss that complains: it wants logp time first, as the model returns it, and the lengths of "
+        "what the model put out. The conv changed T, so the input's lengths are too long.",
         {"torch.cat(targets), out_lens,": "torch.cat(targets), lens,"},
     ),
     Mistake(
