@@ -1,7 +1,7 @@
-"""Data that is at hand offline: the documentation of the installed NumPy, a small stochastic grammar, and digits.
+"""Data that is at hand offline: the documentation of the installed NumPy, a small grammar, digits, invented speech.
 
-Nothing is stored here. The texts are read from the package itself or drawn from a random generator; the digits come
-with scikit-learn.
+Nothing is stored here. The texts are read from the package itself or drawn from a random generator, as is the speech;
+the digits come with scikit-learn.
 """
 
 from __future__ import annotations
@@ -266,3 +266,74 @@ def digits(held_out: int = 297) -> Digits:
     order = np.random.default_rng(0).permutation(count)
     X, y = found.data[order] / 16.0, found.target[order].astype(np.int64)
     return Digits(X[:-held_out], y[:-held_out], X[-held_out:], y[-held_out:])
+
+
+# Speech -------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """Somebody says a few phones.
+
+    Attributes:
+        frames: a spectrogram, shape (T, bins), float32: one row per frame, one column per frequency band.
+        phones: what was said, from 1; 0 is left free for the blank of CTC.
+        borders: first frame and the frame after the last one of every phone. A model is never shown them.
+    """
+
+    frames: np.ndarray
+    phones: list[int]
+    borders: list[tuple[int, int]]
+
+
+@dataclass(frozen=True)
+class Language:
+    """Phones that always sound alike, and which of them likes to follow which.
+
+    Attributes:
+        prototypes: spectrum of every phone, shape (K, bins), of mean square 1.
+        follows: probability of the next phone after each, shape (K, K); rows sum to 1.
+    """
+
+    prototypes: np.ndarray
+    follows: np.ndarray
+
+    @staticmethod
+    def invent(seed: int, phones: int = 6, bins: int = 12) -> Language:
+        """A language of its own for every seed: smooth random spectra, and a few favourite successors per phone."""
+        rng = np.random.default_rng(seed)
+        rough = rng.standard_normal((phones, bins + 2))
+        smooth = rough[:, :-2] + 2 * rough[:, 1:-1] + rough[:, 2:]
+        prototypes = smooth / np.sqrt(np.mean(smooth**2, axis=1, keepdims=True))
+        return Language(prototypes, rng.dirichlet(np.full(phones, 0.4), size=phones))
+
+    def speak(self, rng: np.random.Generator, count: int, noise: float) -> list[Utterance]:
+        """Utterances of 3 to 8 phones, each 4 to 7 frames long under a bell-shaped envelope.
+
+        In one case of four, one to three frames of silence stand before a phone; one always stands at the end.
+
+        Args:
+            rng: where all draws come from.
+            count: how many utterances.
+            noise: standard deviation of the Gaussian noise on every value; a phone's loudest frame has mean square 1.
+        """
+        return [self._utterance(rng, noise) for _ in range(count)]
+
+    def _utterance(self, rng: np.random.Generator, noise: float) -> Utterance:
+        phones, bins = self.prototypes.shape
+        said = [int(rng.integers(phones))]
+        for _ in range(int(rng.integers(2, 8))):
+            said.append(int(rng.choice(phones, p=self.follows[said[-1]])))
+        parts: list[np.ndarray] = []
+        borders = []
+        for phone in said:
+            if rng.random() < 0.25:
+                parts.append(np.zeros((int(rng.integers(1, 4)), bins)))
+            start = sum(map(len, parts))
+            length = int(rng.integers(4, 8))
+            envelope = np.sin(np.pi * (np.arange(length) + 0.5) / length)
+            parts.append(envelope[:, None] / envelope.max() * self.prototypes[phone])
+            borders.append((start, start + length))
+        clean = np.concatenate([*parts, np.zeros((1, bins))])
+        frames = clean + noise * rng.standard_normal(clean.shape)
+        return Utterance(frames.astype(np.float32), [phone + 1 for phone in said], borders)

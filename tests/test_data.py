@@ -220,3 +220,45 @@ def test_digits_are_the_same_every_time():
 def test_digits_need_both_parts(held_out):
     with pytest.raises(ValueError, match="both parts"):
         data.digits(held_out)
+
+
+def test_a_language_is_the_same_for_one_seed_and_another_for_another():
+    one, again, other = (data.Language.invent(seed) for seed in (3, 3, 4))
+    np.testing.assert_array_equal(one.prototypes, again.prototypes)
+    assert not np.allclose(one.prototypes, other.prototypes)
+    assert one.prototypes.shape == (6, 12)
+    np.testing.assert_allclose(np.mean(one.prototypes**2, axis=1), 1)
+    np.testing.assert_allclose(one.follows.sum(axis=1), 1)
+
+
+def test_speech_is_its_phones_between_their_borders():
+    language = data.Language.invent(3, phones=5, bins=7)
+    for u in language.speak(np.random.default_rng(0), 50, noise=0.0):
+        assert u.frames.dtype == np.float32
+        assert u.frames.shape[1] == 7
+        assert 3 <= len(u.phones) == len(u.borders) <= 8
+        assert set(u.phones) <= {1, 2, 3, 4, 5}
+        spoken = np.zeros(len(u.frames), dtype=bool)
+        for phone, (start, end) in zip(u.phones, u.borders, strict=True):
+            assert 4 <= end - start <= 7
+            assert not spoken[start:end].any()
+            spoken[start:end] = True
+            loudest = u.frames[start:end][np.abs(u.frames[start:end]).sum(axis=1).argmax()]
+            np.testing.assert_allclose(loudest, language.prototypes[phone - 1], rtol=1e-5)
+        assert not u.frames[~spoken].any()
+        assert not spoken[-1]
+        assert u.borders == sorted(u.borders)
+
+
+def test_phones_follow_one_another_as_the_language_says():
+    language = data.Language.invent(3)
+    counts = np.zeros((6, 6))
+    for u in language.speak(np.random.default_rng(1), 2000, noise=0.0):
+        np.add.at(counts, (np.array(u.phones[:-1]) - 1, np.array(u.phones[1:]) - 1), 1)
+    np.testing.assert_allclose(counts / counts.sum(axis=1, keepdims=True), language.follows, atol=0.05)
+
+
+def test_noise_is_added_with_its_standard_deviation():
+    language = data.Language.invent(3)
+    silent = [u.frames[-1] for u in language.speak(np.random.default_rng(2), 400, noise=0.7)]
+    assert abs(np.std(silent) - 0.7) < 0.03

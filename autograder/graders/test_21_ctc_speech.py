@@ -1,0 +1,394 @@
+"""Probes of 21: collapsing, the CTC recursions and gradient, error rates, prefix search, an RNN, a small recogniser."""
+
+import numpy as np
+
+from autograder.engine.probes import agree, fill, named, observe, probe, shapes, slope
+
+HALVES = np.log(np.full((2, 2), 0.5))  # two frames, two classes
+LOUD = {"divide": "raise", "invalid": "raise", "over": "raise"}  # a warning that would leak is an error here
+
+
+def draw_labels(rng, count, classes, blank):
+    """Labels other than blank; with few classes many are repeated."""
+    return rng.choice([k for k in range(classes) if k != blank], size=count).astype(np.int64)
+
+
+def draw_logp(rng, frames, classes):
+    """Log-probabilities that are neither flat nor certain."""
+    z = 2 * rng.standard_normal((frames, classes))
+    return z - np.log(np.exp(z).sum(axis=1, keepdims=True))
+
+
+def draw_utterance(rng, frames, classes, count):
+    """Log-probabilities, a blank that need not be 0, and labels."""
+    blank = int(rng.integers(classes))
+    return draw_logp(rng, frames, classes), draw_labels(rng, count, classes, blank), blank
+
+
+# Paths and states ---------------------------------------------------------------------------------------------------
+
+
+@probe("collapse")
+def two_paths(impl, rng):
+    yield "with a blank between", impl.collapse([0, 3, 3, 0, 3, 5], 0)
+    yield "without one", impl.collapse([3, 3, 3], 0)
+    yield "of no frames", impl.collapse([], 0)
+    yield "of blanks alone", impl.collapse([2, 2, 2], 2)
+
+
+@probe("collapse", cases=[(9, 2), (12, 3), (30, 3), (200, 6)])
+def drawn_paths(impl, rng, frames, classes):
+    blanks = rng.integers(classes, size=8).tolist()
+    paths = rng.integers(classes, size=(8, frames))
+    yield "labels of eight paths", [impl.collapse(path.tolist(), b) for path, b in zip(paths, blanks, strict=True)]
+
+
+@probe("collapse", cases=[20])
+def path_as_an_array(impl, rng, frames):
+    path = rng.integers(3, size=frames)
+    yield "labels", impl.collapse(path)
+
+
+@probe("extend_with_blanks")
+def twins_and_others(impl, rng):
+    for word, labels in {"twins": [3, 3], "others": [3, 5], "one": [4], "none": []}.items():
+        found = impl.extend_with_blanks(np.array(labels, dtype=np.int64), 0)
+        yield from named(f"l_of_{word} skip_of_{word}", found)
+
+
+@probe("extend_with_blanks", cases=[(2, 5), (5, 3), (12, 4), (40, 3)])
+def drawn_labels(impl, rng, count, classes):
+    blank = int(rng.integers(classes))
+    y = draw_labels(rng, count, classes, blank)
+    yield from named("l skip", impl.extend_with_blanks(y, blank))
+
+
+# The forward recursion ----------------------------------------------------------------------------------------------
+
+
+@probe("ctc_alpha")
+def three_of_four_paths(impl, rng):
+    yield from named("loss log_alpha", impl.ctc_alpha(HALVES, np.array([1])))
+
+
+@probe("ctc_alpha", cases=[(1, 3, 1), (4, 3, 2), (9, 3, 4), (12, 5, 4), (6, 4, 0), (1, 4, 0)])
+def alphas(impl, rng, frames, classes, count):
+    logp, y, blank = draw_utterance(rng, frames, classes, count)
+    yield from named("loss log_alpha", impl.ctc_alpha(logp, y, blank))
+
+
+@probe("ctc_alpha", cases=[(4, [2, 2, 2]), (2, [1, 2, 1]), (1, [1, 1])])
+def impossible_targets(impl, rng, frames, labels):
+    logp = draw_logp(rng, frames, 3)
+    with np.errstate(**LOUD):
+        yield from named("loss log_alpha", impl.ctc_alpha(logp, np.array(labels)))
+
+
+@probe("ctc_alpha", cases=[(7, 3, 2), (12, 4, 3)])
+def classes_ruled_out(impl, rng, frames, classes, count):
+    logp, y, blank = draw_utterance(rng, frames, classes, count)
+    logp[rng.random(logp.shape) < 0.2] = -np.inf
+    with np.errstate(**LOUD):
+        yield from named("loss log_alpha", impl.ctc_alpha(logp, y, blank))
+
+
+@probe("ctc_alpha", cases=[(400, 12, 60)])
+def long_utterance(impl, rng, frames, classes, count):
+    logp, y, blank = draw_utterance(rng, frames, classes, count)
+    loss, log_alpha = impl.ctc_alpha(logp, y, blank)
+    yield "loss", loss
+    yield "log_alpha of the last frame", log_alpha[-1]
+
+
+# Errors -------------------------------------------------------------------------------------------------------------
+
+
+@probe("edit_distance")
+def small_edits(impl, rng):
+    yield "a deletion", impl.edit_distance([1, 2, 3], [1, 3])
+    yield "a swap", impl.edit_distance([1, 2], [2, 1])
+    yield "from nothing", impl.edit_distance([], [4, 4, 4])
+    yield "to nothing", impl.edit_distance([4, 4], [])
+    yield "nothing to nothing", impl.edit_distance([], [])
+
+
+@probe("edit_distance", cases=[(3, 3, 2), (6, 4, 2), (4, 9, 3), (8, 8, 3), (30, 25, 4)])
+def distances(impl, rng, n, m, classes):
+    pairs = [(rng.integers(classes, size=n).tolist(), rng.integers(classes, size=m).tolist()) for _ in range(12)]
+    yield "of twelve pairs", [impl.edit_distance(a, b) for a, b in pairs]
+
+
+@probe("error_rate")
+def one_edit_in_five(impl, rng):
+    yield "rate", impl.error_rate([[1], [1, 2, 3, 4]], [[2], [1, 2, 3, 4]])
+    yield "more edits than labels", impl.error_rate([[1], []], [[2, 3, 3], [1]])
+
+
+@probe("error_rate", cases=[2, 5, 20])
+def corpora(impl, rng, count):
+    lengths = rng.integers(1, 14, size=(2, count)).tolist()
+    refs, hyps = ([rng.integers(4, size=length).tolist() for length in row] for row in lengths)
+    yield "rate", impl.error_rate(refs, hyps)
+
+
+@probe("error_rate", cases=[4])
+def with_empty_transcripts(impl, rng, count):
+    refs = [rng.integers(3, size=length).tolist() for length in (0, 3, 5, 2)]
+    hyps = [rng.integers(3, size=length).tolist() for length in (2, 0, 4, 6)]
+    yield "rate", impl.error_rate(refs, hyps)
+
+
+# Search -------------------------------------------------------------------------------------------------------------
+
+
+def draw_model(rng, classes):
+    """A bigram language model, with a weight for it and a bonus."""
+    return {
+        "lm": draw_logp(rng, classes, classes),
+        "a": float(rng.uniform(0.3, 1.5)),
+        "b": float(rng.uniform(0.2, 1.5)),
+    }
+
+
+@probe("prefix_beam_search")
+def best_path_is_not_best(impl, rng):
+    logp = np.log([[0.6, 0.4], [0.6, 0.4]])
+    yield from named("labels Q", impl.prefix_beam_search(logp, 4))
+    yield from named("labels_with_bonus Q_with_bonus", impl.prefix_beam_search(logp, 4, b=-1.0))
+
+
+@probe("prefix_beam_search", cases=[(1, 3), (4, 2), (4, 3), (6, 3), (5, 4)])
+def with_room_for_all(impl, rng, frames, classes):
+    logp, blank = draw_logp(rng, frames, classes) / 2, int(rng.integers(classes))  # not normalised; it need not be
+    yield from named("labels Q", impl.prefix_beam_search(logp, 2000, blank))
+
+
+@probe("prefix_beam_search", cases=[(4, 3), (6, 3), (5, 4)])
+def language_model_and_bonus(impl, rng, frames, classes):
+    logp, blank, model = draw_logp(rng, frames, classes), int(rng.integers(classes)), draw_model(rng, classes)
+    yield from named("labels Q", impl.prefix_beam_search(logp, 2000, blank, **model))
+
+
+@probe("prefix_beam_search", cases=[(6, 3), (8, 4)])
+def bonus_alone(impl, rng, frames, classes):
+    logp, blank, b = draw_logp(rng, frames, classes), int(rng.integers(classes)), float(rng.uniform(0.5, 2.0))
+    yield from named("labels Q", impl.prefix_beam_search(logp, 2000, blank, b=b))
+
+
+@probe("prefix_beam_search", cases=[(10, 5, 1), (12, 4, 2), (20, 6, 4)])
+def narrow(impl, rng, frames, classes, beam):
+    logp, blank, model = draw_logp(rng, frames, classes), int(rng.integers(classes)), draw_model(rng, classes)
+    yield from named("labels Q", impl.prefix_beam_search(logp, beam, blank))
+    yield from named("labels_with_lm Q_with_lm", impl.prefix_beam_search(logp, beam, blank, **model))
+
+
+@probe("prefix_beam_search", cases=[(400, 4, 3)])
+def hundreds_of_frames(impl, rng, frames, classes, beam):
+    logp, blank = draw_logp(rng, frames, classes), int(rng.integers(classes))
+    with np.errstate(**LOUD):
+        yield from named("labels Q", impl.prefix_beam_search(logp - 3.0, beam, blank))
+
+
+# The backward recursion and the gradient ----------------------------------------------------------------------------
+
+
+@probe("ctc_beta")
+def what_is_left(impl, rng):
+    yield "log_beta", impl.ctc_beta(HALVES, np.array([1]))
+
+
+@probe("ctc_beta", cases=[(2, 3, 1), (4, 3, 2), (9, 3, 4), (12, 5, 4), (6, 4, 0)])
+def betas(impl, rng, frames, classes, count):
+    logp, y, blank = draw_utterance(rng, frames, classes, count)
+    yield "log_beta", impl.ctc_beta(logp, y, blank)
+
+
+@probe("ctc_beta", cases=[(7, 3, 2), (12, 4, 3)])
+def betas_with_classes_ruled_out(impl, rng, frames, classes, count):
+    logp, y, blank = draw_utterance(rng, frames, classes, count)
+    logp[rng.random(logp.shape) < 0.2] = -np.inf
+    with np.errstate(**LOUD):
+        yield "log_beta", impl.ctc_beta(logp, y, blank)
+
+
+@probe("ctc_beta", cases=[(400, 12, 60)])
+def long_way_to_the_end(impl, rng, frames, classes, count):
+    logp, y, blank = draw_utterance(rng, frames, classes, count)
+    log_beta = impl.ctc_beta(logp, y, blank)
+    yield "log_beta of the first frame", log_beta[0]
+
+
+@probe("ctc_grad")
+def two_thirds(impl, rng):
+    yield from named("loss dlogits", impl.ctc_grad(np.zeros((2, 2)), np.array([1])))
+
+
+# in the last case finite differences run out of time
+@probe("ctc_grad", cases=[(1, 3, 1), (5, 3, 2), (9, 3, 4), (12, 5, 4), (6, 4, 0), (400, 12, 60)])
+def gradients(impl, rng, frames, classes, count):
+    blank = int(rng.integers(classes))
+    logits, y = 2 * rng.standard_normal((frames, classes)), draw_labels(rng, count, classes, blank)
+    yield from named("loss dlogits", impl.ctc_grad(logits, y, blank))
+
+
+@probe("ctc_grad", cases=[(9, 3, 3)])
+def far_out(impl, rng, frames, classes, count):
+    blank = int(rng.integers(classes))
+    logits, y = 300 * rng.standard_normal((frames, classes)), draw_labels(rng, count, classes, blank)
+    yield from named("loss dlogits", impl.ctc_grad(logits, y, blank))
+
+
+@probe("ctc_grad", cases=[(4, [2, 2, 2]), (2, [1, 2, 1])])
+def nothing_to_learn(impl, rng, frames, labels):
+    logits = rng.standard_normal((frames, 3))
+    with np.errstate(**LOUD):
+        yield from named("loss dlogits", impl.ctc_grad(logits, np.array(labels)))
+
+
+@probe("ctc_grad", cases=[(8, 4, 3)])
+def with_own_loss(impl, rng, frames, classes, count):
+    logits, y = rng.standard_normal((frames, classes)), draw_labels(rng, count, classes, 0)
+    along = rng.standard_normal(logits.shape)
+    _, dlogits = impl.ctc_grad(logits, y)
+    yield "dlogits", dlogits
+    numeric = slope(lambda z: impl.ctc_grad(z, y)[0], logits, along)
+    yield "slope along the logits", agree(np.sum(dlogits * along), numeric)
+
+
+def draw_network(rng, inputs, hidden, classes):
+    """Weights of order one, but for those through time, so that rounding does not grow."""
+    sizes = {"Wx": (inputs, hidden), "Wh": (hidden, hidden), "b": (hidden,), "V": (hidden, classes), "c": (classes,)}
+    params = {name: rng.standard_normal(size) for name, size in sizes.items()}
+    for name in ("Wx", "Wh", "V"):
+        params[name] /= np.sqrt(len(params[name]))
+    return params
+
+
+@probe("rnn_ctc_backward")
+def only_the_last_bias(impl, rng):
+    sizes = {"Wx": (1, 1), "Wh": (1, 1), "b": (1,), "V": (1, 2), "c": (2,)}
+    params = {name: np.zeros(size) for name, size in sizes.items()}
+    yield from named("loss grads", impl.rnn_ctc_backward(params, np.array([[3.0], [1.0]]), np.array([1])))
+
+
+# in the last case finite differences run out of time
+@probe("rnn_ctc_backward", cases=[(2, 1, 1, 2, 1), (5, 3, 4, 3, 2), (12, 2, 5, 4, 4), (300, 16, 48, 8, 60)])
+def through_time(impl, rng, frames, inputs, hidden, classes, count):
+    params, x = draw_network(rng, inputs, hidden, classes), rng.standard_normal((frames, inputs))
+    y = draw_labels(rng, count, classes, 0)
+    loss, grads = impl.rnn_ctc_backward(params, x, y)
+    yield "loss", loss
+    yield "names", sorted(grads)
+    for name in sorted(params):
+        yield f"d{name}", grads[name]
+
+
+# The recogniser -----------------------------------------------------------------------------------------------------
+
+
+def padded(rng, lens, bands):
+    """Frames of utterances of different lengths, zero behind their ends."""
+    X = rng.standard_normal((len(lens), max(lens), bands))
+    for x, length in zip(X, lens, strict=True):
+        x[length:] = 0
+    return X
+
+
+@probe("DeepSpeechMini", cases=[([8], 5, 2), ([9, 4, 6], 5, 2), ([5, 11, 12, 7], 3, 3), ([3, 6, 2], 7, 1)])
+def recogniser(impl, rng, lens, kernel, stride):
+    import torch
+
+    bands, classes, hidden = 3, 5, 4
+    X = torch.tensor(padded(rng, lens, bands), requires_grad=True)
+    upstream = torch.tensor(rng.standard_normal((max(lens), len(lens), classes)))
+    seed = int(rng.integers(2**32))
+
+    model = fill(impl.DeepSpeechMini(bands, classes, hidden, kernel, stride).double(), seed)
+    yield "parameters", shapes(model)
+    logp, out_lens = model(X, torch.tensor(lens))
+    yield "out_lens", out_lens
+    yield "shape of logp", list(logp.shape)
+    real = [(n, (length + 2 * (kernel // 2) - kernel) // stride + 1) for n, length in enumerate(lens)]
+    for n, length in real:
+        yield f"logp of utterance {n}", logp[:length, n]
+    sum(torch.sum(logp[:length, n] * upstream[:length, n]) for n, length in real).backward()
+    yield "dX of the real frames", [X.grad[n, :length] for n, length in enumerate(lens)]
+    for name, parameter in sorted(model.named_parameters()):
+        yield f"d{name}", observe(parameter.grad, atol=1e-12)  # that of the convolution's bias is zero
+    yield "running mean of the normalisation", model.norm.running_mean
+
+
+@probe("DeepSpeechMini", cases=[([9, 4, 6],)])
+def recogniser_in_use(impl, rng, lens):
+    import torch
+
+    X, seed = torch.tensor(padded(rng, lens, 2)), int(rng.integers(2**32))
+    mean, variance = torch.tensor(rng.standard_normal(3)), torch.tensor(rng.uniform(0.5, 2, size=3))
+    model = fill(impl.DeepSpeechMini(2, 4, 3).double(), seed).eval()
+    with torch.no_grad():
+        model.norm.running_mean.copy_(mean)
+        model.norm.running_var.copy_(variance)
+        logp, out_lens = model(X, torch.tensor(lens))
+        yield "out_lens", out_lens
+        for n, length in enumerate(lens):
+            yield f"logp of utterance {n}", logp[: (length + 1) // 2, n]
+            yield f"logp of utterance {n} by itself", model(X[n : n + 1, :length], torch.tensor([length]))[0]
+
+
+@probe("sortagrad_batches")
+def three_utterances(impl, rng):
+    yield "epoch 0", impl.sortagrad_batches([9, 4, 7], 2, 0, [2, 0, 1])
+    yield "epoch 1", impl.sortagrad_batches([9, 4, 7], 2, 1, [2, 0, 1])
+
+
+@probe("sortagrad_batches", cases=[(7, 3, 0), (7, 3, 1), (12, 4, 0), (12, 4, 2), (10, 20, 0), (23, 5, 7), (9, 1, 1)])
+def batches(impl, rng, count, size, epoch):
+    lens, order = (rng.permutation(count) + 5).tolist(), rng.permutation(count)
+    yield "batches", impl.sortagrad_batches(lens, size, epoch, order)
+
+
+def acoustic_model(seed, bands, classes):
+    """A linear model that keeps every second frame, for one step of training."""
+    import torch
+
+    class Linear(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.W = torch.nn.Parameter(torch.zeros(bands, classes, dtype=torch.float64))
+            self.b = torch.nn.Parameter(torch.zeros(classes, dtype=torch.float64))
+
+        def forward(self, X, lens):
+            z = X[:, ::2] @ self.W + self.b
+            return torch.log_softmax(z, dim=-1).transpose(0, 1), (lens + 1) // 2
+
+    return fill(Linear(), seed)
+
+
+@probe("train_step")
+def two_frames(impl, rng):
+    import torch
+
+    model = acoustic_model(1, 1, 2)
+    with torch.no_grad():
+        model.W.zero_()
+        model.b.zero_()
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.1)
+    loss = impl.train_step(model, optimiser, torch.ones(1, 4, 1).double(), torch.tensor([4]), [torch.tensor([1])], 10.0)
+    yield "loss", loss
+    yield "b", model.b
+
+
+@probe("train_step", cases=[([12], [3], 50.0), ([14, 9, 12], [2, 1, 3], 50.0), ([10, 16, 7, 12], [1, 3, 2, 2], 0.3)])
+def updates(impl, rng, lens, counts, max_norm):
+    import torch
+
+    X = torch.tensor(padded(rng, lens, 3))
+    targets = [torch.tensor(draw_labels(rng, count, 4, 0)) for count in counts]
+    seed, stale = int(rng.integers(2**32)), torch.tensor(rng.standard_normal((3, 4)))
+    model = acoustic_model(seed, 3, 4)
+    model.W.grad = stale.clone()
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.5)
+    for step in (1, 2):
+        yield f"loss {step}", impl.train_step(model, optimiser, X, torch.tensor(lens), targets, max_norm)
+        yield f"W after step {step}", model.W.detach().clone()
+        yield f"b after step {step}", model.b.detach().clone()
