@@ -84,9 +84,9 @@ def two_rows(impl, rng):
     yield "encoding", impl.sinusoidal_pe(2, 3)
 
 
-@probe("sinusoidal_pe", cases=[(0,), (1,), (0,), (1,)])
+@probe("sinusoidal_pe", cases=[(0,), (1,), (1,)])
 def drawn_sizes(impl, rng, odd):
-    T, d = int(rng.integers(3, 40)), 2 * int(rng.integers(2, 20)) + odd
+    T, d = int(rng.integers(3, 30)), 2 * int(rng.integers(2, 14)) + odd
     yield "encoding", impl.sinusoidal_pe(T, d)
 
 
@@ -185,7 +185,7 @@ def three_to_one_backward(impl, rng):
     yield from named("dQ dK dV", impl.sdpa_backward(np.array([[1.0]]), cache))
 
 
-@probe("sdpa_backward", cases=[((), 1, 2, 1, 1), ((3,), 4, 6, 5, 2), ((2, 3), 5, 4, 3, 6), ((2, 2), 4, 4, 4, 4)])
+@probe("sdpa_backward", cases=[((), 1, 2, 1, 1), ((3,), 4, 6, 5, 2), ((2, 3), 5, 4, 3, 6)])
 def attention_gradients(impl, rng, batch, Tq, Tk, d_k, d_v):
     Q, K = rng.standard_normal((*batch, Tq, d_k)), rng.standard_normal((*batch, Tk, d_k))
     V, dout = rng.standard_normal((*batch, Tk, d_v)), rng.standard_normal((*batch, Tq, d_v))
@@ -211,7 +211,7 @@ def attention_too_large_for_differences(impl, rng):
     Q, K, V, dout = rng.standard_normal((4, 4, 4, 100, 16))
     _, cache = impl.sdpa_forward(Q, K, V)
     for name, value in named("dQ dK dV", impl.sdpa_backward(dout, cache)):
-        yield name, part(value, 25)
+        yield name, part(value, 50)
 
 
 @probe("sdpa_backward", cases=[(4, 5, 3)])
@@ -245,7 +245,7 @@ def _as_dict(grads):
     return grads if isinstance(grads, dict) else {}
 
 
-@probe("mha_backward", cases=[(1, 1, 2, 1, 1), (2, 3, 5, 4, 1), (3, 4, 2, 6, 3), (2, 5, 5, 8, 4)])
+@probe("mha_backward", cases=[(1, 1, 2, 1, 1), (2, 3, 5, 4, 1), (3, 4, 2, 6, 3)])
 def head_gradients(impl, rng, B, Tq, Tk, D, heads):
     p = draw_matrices(rng, D)
     x_q, x_kv = 2 * rng.standard_normal((B, Tq, D)), rng.standard_normal((B, Tk, D))
@@ -273,9 +273,9 @@ def heads_too_large_for_differences(impl, rng):
     _, cache = impl.mha_forward(p, x_q, x_kv, 4)
     dx_q, dx_kv, grads = _three(impl.mha_backward(dout, cache))
     for name, value in {"dx_q": dx_q, "dx_kv": dx_kv}.items():
-        yield name, part(value, 15)
+        yield name, part(value, 30)
     for name, value in gradients_by_name(MATRICES, grads):
-        yield name, part(value, 4)
+        yield name, part(value, 16)
 
 
 @probe("encoder_block_backward")
@@ -293,7 +293,7 @@ def gain_of_zero(impl, rng):
 PARAMETERS = (*MATRICES, "W1", "b1", "W2", "b2", *NORMS)
 
 
-@probe("encoder_block_backward", cases=[(1, 2, 3, 2, 1), (2, 3, 4, 6, 2), (3, 5, 6, 5, 3), (2, 4, 8, 3, 4)])
+@probe("encoder_block_backward", cases=[(1, 2, 3, 2, 1), (3, 5, 6, 4, 3)])
 def block_gradients(impl, rng, B, T, D, F, heads):
     p, (x, dout) = draw_block(rng, D, F), rng.standard_normal((2, B, T, D))
     _, cache = impl.encoder_block_forward(p, x, heads)
@@ -319,7 +319,7 @@ def block_too_large_for_differences(impl, rng):
     dx, grads = (value for _, value in named("dx grads", impl.encoder_block_backward(dout, cache)))
     yield "dx", part(dx, 10)
     for name, value in gradients_by_name(PARAMETERS, _as_dict(grads)):
-        yield name, part(value, 8)
+        yield name, part(value, 32)
 
 
 @probe("encoder_block_backward", cases=[(2, 3, 4, 5, 2)])
@@ -358,7 +358,7 @@ def norms_alone(impl, rng):
         yield "y", layer(torch.tensor([[[1.0, 3.0]]], dtype=torch.float64))
 
 
-@probe("TransformerLayer", cases=[(1, 2, 3, 2, 1, 2), (2, 3, 4, 6, 2, 5), (3, 4, 6, 5, 3, 2)])
+@probe("TransformerLayer", cases=[(1, 2, 3, 2, 1, 2), (3, 4, 4, 5, 2, 5)])
 def layers(impl, rng, B, T, d, d_ff, heads, S):
     import torch
 
@@ -383,7 +383,7 @@ def layers(impl, rng, B, T, d, d_ff, heads, S):
         yield f"{kind}: dx", x.grad
         if cross:
             yield f"{kind}: dmemory", memory.grad
-        for name in ("self_attn.Wk.weight", "ffn.0.weight", "norm1.weight"):
+        for name in ("self_attn.Wk.weight", "norm3.weight"):
             yield f"{kind}: d{name}", layer.get_parameter(name).grad
 
 
@@ -407,7 +407,7 @@ def last_symbol_is_not_read(impl, rng):
     yield "logits for 5 7 1", model(src, torch.tensor([[5, 7, 1]]), src_mask)
 
 
-@probe("Transformer", cases=[(1, 1, 1, 3, 4, 1, 1, 2), (2, 5, 4, 7, 4, 2, 1, 3), (3, 4, 6, 11, 6, 3, 2, 5)])
+@probe("Transformer", cases=[(2, 5, 4, 7, 4, 2, 1, 3), (3, 4, 6, 11, 6, 3, 2, 5)])
 def whole(impl, rng, B, S, T, vocab, d, heads, depth, d_ff):
     src, src_mask, tgt = draw_tokens(rng, B, S, T, vocab)
     import torch

@@ -54,6 +54,8 @@ def test_attention_weights_are_scipys_softmax_for_scores_of_any_size(transformer
     Q, K = 1e4 * rng.standard_normal((3, 5, 4)), rng.standard_normal((3, 6, 4))
     with np.errstate(all="raise", under="ignore"):
         close(transformer.attention_weights(Q, K), softmax(np.einsum("bid,bjd->bij", Q, K) / 2, axis=-1), 1e-12)
+        below = transformer.attention_weights(np.ones((1, 2, 4)), K - 1e3)  # every score far below zero
+        close(below, softmax(np.ones((3, 2, 1)) * (K - 1e3).sum(axis=-1)[:, None] / 2, axis=-1), 1e-12)
 
 
 def test_sdpa_backward_is_the_finite_difference(transformer, rng):
@@ -159,7 +161,7 @@ def test_encoder_block_backward_is_autograd_through_torchs_layer(transformer, rn
     close(y, expected)
     close(dx, x_torch.grad, 1e-9)
     for theirs, ours in names.items():
-        close(grads[ours], layer.get_parameter(theirs).grad.T, 1e-9)
+        close(grads[ours], layer.get_parameter(theirs).grad.numpy().T, 1e-9)
     for k, name in enumerate(("Wq", "Wk", "Wv")):
         close(grads[name], layer.self_attn.in_proj_weight.grad[k * D : (k + 1) * D].T, 1e-9)
     close(grads["Wo"], layer.self_attn.out_proj.weight.grad.T, 1e-9)
