@@ -1,0 +1,515 @@
+"""Probes of 13: attention, heads, layer norm and an encoder block in NumPy, forward and backward; the same in torch."""
+
+import numpy as np
+
+from autograder.engine.probes import agree, fill, named, observe, probe, shapes, slope
+
+MATRICES, NORMS = ("Wq", "Wk", "Wv", "Wo"), ("gain1", "bias1", "gain2", "bias2")
+LN3 = np.log(3.0)
+QUERY, TWO_KEYS = np.array([[2.0, 0, 0, 0]]), np.array([[LN3, 0, 0, 0], [0.0, 0, 0, 0]])
+
+
+def draw_mask(rng, *shape):
+    """True in about two of three places, with at least one in every row."""
+    mask = rng.random(shape) < 0.66
+    mask[..., 0] |= ~mask.any(axis=-1)
+    return mask
+
+
+def draw_matrices(rng, D):
+    """Projections that keep the size of what they multiply."""
+    return {name: rng.standard_normal((D, D)) / np.sqrt(D) for name in MATRICES}
+
+
+def draw_block(rng, D, F):
+    """All parameters of an encoder block, of order one where they act."""
+    p = draw_matrices(rng, D)
+    p |= {"W1": rng.standard_normal((D, F)) / np.sqrt(D), "b1": 0.5 * rng.standard_normal(F)}
+    p |= {"W2": rng.standard_normal((F, D)) / np.sqrt(F), "b2": rng.standard_normal(D)}
+    return p | {name: rng.standard_normal(D) for name in NORMS}
+
+
+def part(value, every):
+    """Some of the vectors of an array, one of `every`, so that keys stay small."""
+    return value[..., ::every, :] if isinstance(value, np.ndarray) and value.ndim > 1 else value
+
+
+def gradients_by_name(names, grads):
+    """What a dict of gradients holds under each of `names`, and which names it has."""
+    yield "names of the gradients", sorted(grads)
+    for name in names:
+        if name in grads:
+            yield f"d{name}", grads[name]
+
+
+@probe("attention_weights")
+def three_to_one(impl, rng):
+    yield "weights", impl.attention_weights(QUERY, TWO_KEYS)
+    yield "weights where all is masked", impl.attention_weights(QUERY, TWO_KEYS, np.array([[False, False]]))
+
+
+@probe("attention_weights", cases=[((), 1, 1, 1), ((3,), 4, 6, 5), ((2, 3), 5, 4, 16)])
+def weights(impl, rng, batch, Tq, Tk, d_k):
+    Q, K = rng.standard_normal((*batch, Tq, d_k)), rng.standard_normal((*batch, Tk, d_k))
+    yield "weights", impl.attention_weights(1.5 * Q, K)
+
+
+@probe("attention_weights", cases=[((2, 3, 5, 6),), ((2, 1, 1, 6),), ((5, 6),)])
+def masked(impl, rng, mask_shape):
+    Q, K = rng.standard_normal((2, 3, 5, 4)), rng.standard_normal((2, 3, 6, 4))
+    mask = draw_mask(rng, *mask_shape)
+    yield "weights", impl.attention_weights(Q, K, mask)
+
+
+@probe("attention_weights", cases=[(4, 5, 3)])
+def rows_that_see_nothing(impl, rng, Tq, Tk, d_k):
+    Q, K, mask = rng.standard_normal((2, Tq, d_k)), rng.standard_normal((2, Tk, d_k)), draw_mask(rng, 2, Tq, Tk)
+    mask[0, 1] = mask[1, 3] = False
+    with np.errstate(invalid="raise", divide="raise", over="raise"):
+        yield "weights", impl.attention_weights(Q, K, mask)
+
+
+@probe("attention_weights", cases=[(1e4,), (1e2,)])
+def large_scores(impl, rng, size):
+    Q, K, mask = size * rng.standard_normal((2, 4, 3)), rng.standard_normal((2, 5, 3)), draw_mask(rng, 2, 4, 5)
+    lower = K - 20.0 * np.sign(Q[:, :1])  # all scores of the first query far below zero
+    with np.errstate(invalid="raise", over="raise"):
+        yield "weights", impl.attention_weights(Q, K)
+        yield "weights with a mask", impl.attention_weights(Q, K, mask)
+        yield "weights of low scores", impl.attention_weights(Q[:, :1], lower, mask[:, :1])
+
+
+@probe("sinusoidal_pe")
+def two_rows(impl, rng):
+    yield "encoding", impl.sinusoidal_pe(2, 3)
+
+
+@probe("sinusoidal_pe", cases=[(0,), (1,), (1,)])
+def drawn_sizes(impl, rng, odd):
+    T, d = int(rng.integers(3, 30)), 2 * int(rng.integers(2, 14)) + odd
+    yield "encoding", impl.sinusoidal_pe(T, d)
+
+
+@probe("sinusoidal_pe", cases=[(1, 1), (1, 4), (5, 1), (3, 2)])
+def small_sizes(impl, rng, T, d):
+    yield "encoding", impl.sinusoidal_pe(T, d)
+
+
+@probe("mha_forward")
+def two_heads(impl, rng):
+    p = {name: np.eye(2) for name in MATRICES}
+    out, _ = impl.mha_forward(p, np.array([[[0.0, LN3]]]), np.array([[[4.0, 0.0], [2.0, 1.0]]]), 2)
+    yield "out", out
+
+
+@probe("mha_forward", cases=[(1, 1, 1, 1, 1), (2, 3, 5, 4, 1), (3, 4, 2, 6, 3), (2, 5, 5, 8, 4)])
+def heads_together(impl, rng, B, Tq, Tk, D, heads):
+    p = draw_matrices(rng, D)
+    x_q, x_kv = 2 * rng.standard_normal((B, Tq, D)), rng.standard_normal((B, Tk, D))
+    out, _ = impl.mha_forward(p, x_q, x_kv, heads)
+    yield "out", out
+
+
+@probe("mha_forward", cases=[(3, 4, 5, 6, 2)])
+def with_masks(impl, rng, B, Tq, Tk, D, heads):
+    p = draw_matrices(rng, D)
+    x_q, x_kv = 2 * rng.standard_normal((B, Tq, D)), rng.standard_normal((B, Tk, D))
+    padding, each = draw_mask(rng, B, 1, 1, Tk), draw_mask(rng, B, heads, Tq, Tk)
+    each[0, 0, 1] = False
+    for name, mask in (("padding", padding), ("a mask per head", each)):
+        out, _ = impl.mha_forward(p, x_q, x_kv, heads, mask)
+        yield f"out with {name}", out
+
+
+@probe("layer_norm_forward")
+def one_and_three(impl, rng):
+    out, _ = impl.layer_norm_forward(np.array([[1.0, 3.0]]), np.ones(2), np.zeros(2), 3.0)
+    yield "out", out
+
+
+@probe("layer_norm_forward", cases=[((3,),), ((4, 2),), ((2, 3, 5),), ((2, 3, 2, 4),)])
+def normalised(impl, rng, shape):
+    x = 3 * rng.standard_normal(shape) + 5
+    gain, bias = rng.standard_normal((2, shape[-1]))
+    out, _ = impl.layer_norm_forward(x, gain, bias)
+    yield "out", out
+
+
+@probe("layer_norm_forward", cases=[(1e-5,), (0.3,)])
+def nearly_constant(impl, rng, eps):
+    x = 2 + 0.5 * np.sqrt(eps) * rng.standard_normal((3, 4))  # the variance is near eps
+    gain, bias = rng.standard_normal((2, 4))
+    with np.errstate(invalid="raise", divide="raise"):
+        out, _ = impl.layer_norm_forward(x, gain, bias, eps=eps)
+        yield "out", out
+        constant, _ = impl.layer_norm_forward(np.full((2, 4), 7.0), gain, bias, eps=eps)
+        yield "out for constant vectors", constant
+
+
+@probe("layer_norm_backward")
+def three_sixteenths(impl, rng):
+    _, cache = impl.layer_norm_forward(np.array([[1.0, 3.0]]), np.ones(2), np.zeros(2), 3.0)
+    yield from named("dx dgain dbias", impl.layer_norm_backward(np.array([[1.0, 0.0]]), cache))
+
+
+@probe("layer_norm_backward", cases=[((3,),), ((4, 2),), ((2, 3, 5),), ((2, 3, 2, 4),)])
+def norm_gradients(impl, rng, shape):
+    x, dout = 0.7 * rng.standard_normal(shape) + 2, rng.standard_normal(shape)
+    gain, bias = rng.standard_normal((2, shape[-1]))
+    _, cache = impl.layer_norm_forward(x, gain, bias, 0.2)
+    yield from named("dx dgain dbias", impl.layer_norm_backward(dout, cache))
+
+
+@probe("layer_norm_backward")
+def too_many_for_differences(impl, rng):
+    x, dout = rng.standard_normal((2, 4000, 32))
+    gain, bias = rng.standard_normal((2, 32))
+    _, cache = impl.layer_norm_forward(x, gain, bias)
+    for name, value in named("dx dgain dbias", impl.layer_norm_backward(dout, cache)):
+        yield name, part(value, 100)
+
+
+@probe("layer_norm_backward", cases=[(3, 4)])
+def norm_with_own_forward(impl, rng, B, D):
+    (x, dout, along), (gain, bias) = rng.standard_normal((3, B, D)), rng.standard_normal((2, D))
+    _, cache = impl.layer_norm_forward(x, gain, bias)
+    dx, _, _ = impl.layer_norm_backward(dout, cache)
+    yield "dx", dx
+    numeric = slope(lambda v: np.sum(impl.layer_norm_forward(v, gain, bias)[0] * dout), x, along)
+    yield "slope along x", agree(np.sum(dx * along), numeric)
+
+
+@probe("sdpa_backward")
+def three_to_one_backward(impl, rng):
+    _, cache = impl.sdpa_forward(QUERY, TWO_KEYS, np.array([[1.0], [0.0]]))
+    yield from named("dQ dK dV", impl.sdpa_backward(np.array([[1.0]]), cache))
+
+
+@probe("sdpa_backward", cases=[((), 1, 2, 1, 1), ((3,), 4, 6, 5, 2), ((2, 3), 5, 4, 3, 6)])
+def attention_gradients(impl, rng, batch, Tq, Tk, d_k, d_v):
+    Q, K = rng.standard_normal((*batch, Tq, d_k)), rng.standard_normal((*batch, Tk, d_k))
+    V, dout = rng.standard_normal((*batch, Tk, d_v)), rng.standard_normal((*batch, Tq, d_v))
+    _, cache = impl.sdpa_forward(Q, K, V)
+    yield from named("dQ dK dV", impl.sdpa_backward(dout, cache))
+
+
+@probe("sdpa_backward", cases=[(4, 5, 3, 2)])
+def masked_gradients(impl, rng, Tq, Tk, d_k, d_v):
+    Q, K = rng.standard_normal((2, 3, Tq, d_k)), rng.standard_normal((2, 3, Tk, d_k))
+    V, dout = rng.standard_normal((2, 3, Tk, d_v)), rng.standard_normal((2, 3, Tq, d_v))
+    mask = draw_mask(rng, 2, 1, Tq, Tk)
+    mask[0, 0, 1] = False  # a query that sees nothing
+    mask[1, 0, :, 2] = False  # a key that nobody sees
+    mask[1, 0, :, 0] |= ~mask[1, 0].any(axis=-1)
+    _, cache = impl.sdpa_forward(Q, K, V, mask)
+    with np.errstate(invalid="raise", divide="raise"):
+        yield from named("dQ dK dV", impl.sdpa_backward(dout, cache))
+
+
+@probe("sdpa_backward")
+def attention_too_large_for_differences(impl, rng):
+    Q, K, V, dout = rng.standard_normal((4, 4, 4, 100, 16))
+    _, cache = impl.sdpa_forward(Q, K, V)
+    for name, value in named("dQ dK dV", impl.sdpa_backward(dout, cache)):
+        yield name, part(value, 50)
+
+
+@probe("sdpa_backward", cases=[(4, 5, 3)])
+def attention_with_own_forward(impl, rng, Tq, Tk, d):
+    Q, dout, along = rng.standard_normal((3, 2, Tq, d))
+    K, V = rng.standard_normal((2, 2, Tk, d))
+    _, cache = impl.sdpa_forward(Q, K, V)
+    dQ, _, _ = impl.sdpa_backward(dout, cache)
+    yield "dQ", dQ
+    numeric = slope(lambda v: np.sum(impl.sdpa_forward(v, K, V)[0] * dout), Q, along)
+    yield "slope along Q", agree(np.sum(dQ * along), numeric)
+
+
+@probe("mha_backward")
+def a_single_key(impl, rng):
+    p = {name: np.eye(2) for name in MATRICES}
+    x_q, x_kv = np.array([[[0.0, 1.0], [2.0, 1.0]]]), np.array([[[4.0, 3.0]]])
+    _, cache = impl.mha_forward(p, x_q, x_kv, 1)
+    dx_q, dx_kv, grads = _three(impl.mha_backward(np.array([[[1.0, 0.0], [0.0, 5.0]]]), cache))
+    yield from named("dx_q dx_kv", (dx_q, dx_kv))
+    yield from gradients_by_name(MATRICES, grads)
+
+
+def _three(values):
+    """The two inputs' gradients and those of the parameters, or a message about what was returned."""
+    found = [value for _, value in named("dx_q dx_kv grads", values)]
+    return found[0], found[1], _as_dict(found[2])
+
+
+def _as_dict(grads):
+    return grads if isinstance(grads, dict) else {}
+
+
+@probe("mha_backward", cases=[(1, 1, 2, 1, 1), (2, 3, 5, 4, 1), (3, 4, 2, 6, 3)])
+def head_gradients(impl, rng, B, Tq, Tk, D, heads):
+    p = draw_matrices(rng, D)
+    x_q, x_kv = 2 * rng.standard_normal((B, Tq, D)), rng.standard_normal((B, Tk, D))
+    dout = rng.standard_normal((B, Tq, D))
+    _, cache = impl.mha_forward(p, x_q, x_kv, heads)
+    dx_q, dx_kv, grads = _three(impl.mha_backward(dout, cache))
+    yield from named("dx_q dx_kv", (dx_q, dx_kv))
+    yield from gradients_by_name(MATRICES, grads)
+
+
+@probe("mha_backward", cases=[(2, 4, 6, 3)])
+def head_gradients_with_masks(impl, rng, B, T, D, heads):
+    p, mask = draw_matrices(rng, D), draw_mask(rng, B, heads, T, T)
+    mask[0, :, 1] = False
+    x, dout = rng.standard_normal((2, B, T, D))
+    _, cache = impl.mha_forward(p, x, x, heads, mask)
+    dx_q, dx_kv, grads = _three(impl.mha_backward(dout, cache))
+    yield from named("dx_q dx_kv", (dx_q, dx_kv))
+    yield from gradients_by_name(MATRICES, grads)
+
+
+@probe("mha_backward")
+def heads_too_large_for_differences(impl, rng):
+    p, (x_q, x_kv, dout) = draw_matrices(rng, 32), rng.standard_normal((3, 8, 60, 32))
+    _, cache = impl.mha_forward(p, x_q, x_kv, 4)
+    dx_q, dx_kv, grads = _three(impl.mha_backward(dout, cache))
+    for name, value in {"dx_q": dx_q, "dx_kv": dx_kv}.items():
+        yield name, part(value, 30)
+    for name, value in gradients_by_name(MATRICES, grads):
+        yield name, part(value, 16)
+
+
+@probe("encoder_block_backward")
+def gain_of_zero(impl, rng):
+    p = {name: np.eye(2) for name in (*MATRICES, "W1", "W2")}
+    p |= {name: np.ones(2) for name in ("b1", "b2", *NORMS)} | {"gain2": np.zeros(2)}
+    x = np.array([[[1.0, 3.0], [2.0, -1.0]]])
+    _, cache = impl.encoder_block_forward(p, x, 1)
+    dx, grads = (value for _, value in named("dx grads", impl.encoder_block_backward(2 * x, cache)))
+    yield "dx", observe(dx, atol=1e-12)
+    for name, value in gradients_by_name(["bias2", "Wq", "W1"], _as_dict(grads)):
+        yield name, value if name == "names of the gradients" else observe(value, atol=1e-12)
+
+
+PARAMETERS = (*MATRICES, "W1", "b1", "W2", "b2", *NORMS)
+
+
+@probe("encoder_block_backward", cases=[(1, 2, 3, 2, 1), (3, 5, 6, 4, 3)])
+def block_gradients(impl, rng, B, T, D, F, heads):
+    p, (x, dout) = draw_block(rng, D, F), rng.standard_normal((2, B, T, D))
+    _, cache = impl.encoder_block_forward(p, x, heads)
+    dx, grads = (value for _, value in named("dx grads", impl.encoder_block_backward(dout, cache)))
+    yield "dx", dx
+    yield from gradients_by_name(PARAMETERS, _as_dict(grads))
+
+
+@probe("encoder_block_backward", cases=[(2, 4, 6, 5, 2)])
+def block_gradients_with_mask(impl, rng, B, T, D, F, heads):
+    p, (x, dout), mask = draw_block(rng, D, F), rng.standard_normal((2, B, T, D)), draw_mask(rng, B, 1, T, T)
+    mask[1, 0, 2] = False
+    _, cache = impl.encoder_block_forward(p, x, heads, mask)
+    dx, grads = (value for _, value in named("dx grads", impl.encoder_block_backward(dout, cache)))
+    yield "dx", dx
+    yield from gradients_by_name(PARAMETERS, _as_dict(grads))
+
+
+@probe("encoder_block_backward")
+def block_too_large_for_differences(impl, rng):
+    p, (x, dout) = draw_block(rng, 32, 64), rng.standard_normal((2, 8, 40, 32))
+    _, cache = impl.encoder_block_forward(p, x, 4)
+    dx, grads = (value for _, value in named("dx grads", impl.encoder_block_backward(dout, cache)))
+    yield "dx", part(dx, 10)
+    for name, value in gradients_by_name(PARAMETERS, _as_dict(grads)):
+        yield name, part(value, 32)
+
+
+@probe("encoder_block_backward", cases=[(2, 3, 4, 5, 2)])
+def block_with_own_forward(impl, rng, B, T, D, F, heads):
+    p, (x, dout, along) = draw_block(rng, D, F), rng.standard_normal((3, B, T, D))
+    _, cache = impl.encoder_block_forward(p, x, heads)
+    dx, _ = (value for _, value in named("dx grads", impl.encoder_block_backward(dout, cache)))
+    yield "dx", dx
+    numeric = slope(lambda v: np.sum(impl.encoder_block_forward(p, v, heads)[0] * dout), x, along)
+    yield "slope along x", agree(np.sum(dx * along), numeric)
+
+
+def filled(module, seed, *, double=True):
+    """A module with drawn parameters: gains near one and small biases, so that inputs matter to the end."""
+    import torch
+
+    fill(module.double() if double else module, seed, scale=0.4)
+    with torch.no_grad():
+        for name, parameter in module.named_parameters():
+            if name.endswith("bias"):
+                parameter *= 0.25
+            elif "norm" in name:
+                parameter += 1.0
+    return module
+
+
+@probe("TransformerLayer")
+def norms_alone(impl, rng):
+    import torch
+
+    layer = impl.TransformerLayer(2, 1, 3).double()
+    with torch.no_grad():
+        layer.self_attn.Wo.weight.zero_()
+        layer.ffn[2].weight.zero_()
+        layer.ffn[2].bias.zero_()
+        yield "y", layer(torch.tensor([[[1.0, 3.0]]], dtype=torch.float64))
+
+
+@probe("TransformerLayer", cases=[(1, 2, 3, 2, 1, 2), (3, 4, 4, 5, 2, 5)])
+def layers(impl, rng, B, T, d, d_ff, heads, S):
+    import torch
+
+    def leaf(*shape):
+        return torch.tensor(rng.standard_normal(shape), requires_grad=True)
+
+    x, memory, upstream = leaf(B, T, d), leaf(B, S, d), torch.from_numpy(rng.standard_normal((B, T, d)))
+    mask, memory_mask = (torch.from_numpy(draw_mask(rng, *shape)) for shape in ((T, T), (B, 1, 1, S)))
+    seed = int(rng.integers(2**32))
+    for kind, cross, given in (
+        ("encoder", False, (None,)),
+        ("encoder with mask", False, (mask,)),
+        ("decoder", True, (mask, memory, memory_mask)),
+        ("decoder without masks", True, (None, memory)),
+    ):
+        layer = filled(impl.TransformerLayer(d, heads, d_ff, cross), seed)
+        yield f"{kind}: parameters", shapes(layer)
+        x.grad = memory.grad = None
+        y = layer(x, *given)
+        yield f"{kind}: y", y
+        y.backward(upstream)
+        yield f"{kind}: dx", x.grad
+        if cross:
+            yield f"{kind}: dmemory", memory.grad
+        for name in ("self_attn.Wk.weight", "norm3.weight"):
+            yield f"{kind}: d{name}", layer.get_parameter(name).grad
+
+
+def draw_tokens(rng, B, S, T, vocab):
+    """A source whose rows end in padding, its mask, and an output; as torch tensors."""
+    import torch
+
+    lengths = rng.integers(1, S + 1, size=(B, 1))
+    src = np.where(np.arange(S) < lengths, rng.integers(1, vocab, size=(B, S)), 0)
+    return (torch.from_numpy(a) for a in (src, src != 0, rng.integers(1, vocab, size=(B, T))))
+
+
+@probe("Transformer")
+def last_symbol_is_not_read(impl, rng):
+    import torch
+
+    src, src_mask, _ = draw_tokens(rng, 1, 4, 3, 9)
+    seed = int(rng.integers(2**32))
+    model = filled(impl.Transformer(9, 4, 2, 1, 5), seed)
+    yield "logits for 5 7 6", model(src, torch.tensor([[5, 7, 6]]), src_mask)
+    yield "logits for 5 7 1", model(src, torch.tensor([[5, 7, 1]]), src_mask)
+
+
+@probe("Transformer", cases=[(2, 5, 4, 7, 4, 2, 1, 3), (3, 4, 6, 11, 6, 3, 2, 5)])
+def whole(impl, rng, B, S, T, vocab, d, heads, depth, d_ff):
+    src, src_mask, tgt = draw_tokens(rng, B, S, T, vocab)
+    import torch
+
+    upstream = torch.from_numpy(rng.standard_normal((B, T, vocab)))
+    seed = int(rng.integers(2**32))
+    model = filled(impl.Transformer(vocab, d, heads, depth, d_ff), seed)
+    yield "parameters", shapes(model)
+    logits = model(src, tgt, src_mask)
+    yield "logits", logits
+    logits.backward(upstream)
+    for name in ("embedding.weight", "encoder.0.self_attn.Wv.weight", "decoder.0.cross_attn.Wq.weight"):
+        yield f"d{name}", model.get_parameter(name).grad
+
+
+@probe("Transformer", cases=[(2, 5, 4, 7, 4, 2, 2, 3)])
+def parts(impl, rng, B, S, T, vocab, d, heads, depth, d_ff):
+    import torch
+
+    src, src_mask, read = draw_tokens(rng, B, S, T, vocab)
+    memory = torch.from_numpy(rng.standard_normal((B, S, d)))
+    start, seed = int(rng.integers(1, 50)), int(rng.integers(2**32))
+    model = filled(impl.Transformer(vocab, d, heads, depth, d_ff), seed)
+    yield "embed", model.embed(read)
+    yield "embed with start", model.embed(read, start=start)
+    yield "encode", model.encode(src, src_mask)
+    yield "decode", model.decode(read, memory, src_mask)
+
+
+@probe("Transformer")
+def whole_in_single_precision(impl, rng):
+    src, src_mask, tgt = draw_tokens(rng, 2, 4, 3, 7)
+    seed = int(rng.integers(2**32))
+    model = filled(impl.Transformer(7, 4, 2, 1, 5), seed, double=False)
+    yield "logits", observe(model(src, tgt, src_mask), rtol=1e-3)
+
+
+@probe("label_smoothing_loss")
+def three_quarters(impl, rng):
+    import torch
+
+    logits = torch.tensor([[LN3, 0.0]], dtype=torch.float64)
+    yield "loss", impl.label_smoothing_loss(logits, torch.tensor([0]), 0.2)
+
+
+@probe("label_smoothing_loss", cases=[(1, 2, 0.1), (6, 5, 0.1), (4, 7, 0.0), (5, 3, 0.6)])
+def smoothed(impl, rng, N, K, eps):
+    import torch
+
+    logits = torch.tensor(2 * rng.standard_normal((N, K)), requires_grad=True)
+    y = torch.from_numpy(rng.integers(K, size=N))
+    loss = impl.label_smoothing_loss(logits, y, eps)
+    yield "loss", loss
+    loss.backward()
+    yield "dlogits", logits.grad
+
+
+@probe("label_smoothing_loss")
+def far_apart(impl, rng):
+    import torch
+
+    logits = torch.tensor(rng.uniform(-1e3, 1e3, size=(5, 4)), requires_grad=True)
+    y = torch.from_numpy(rng.integers(4, size=5))
+    loss = impl.label_smoothing_loss(logits, y, 0.1)
+    yield "loss", loss
+    loss.backward()
+    yield "dlogits", logits.grad
+
+
+def passed_once(got, expected, steps):
+    """Judge how many positions went through the decoder: none twice."""
+    if got > steps:
+        return (
+            f"{got} positions went through the decoder for {steps} symbols. With a cache each symbol passes once: "
+            "only the newest goes through, and asks the keys and values that are kept."
+        )
+    return None
+
+
+def projected_once(got, expected, positions):
+    """Judge how many positions of the memory were made into keys: each once."""
+    if got > positions:
+        return (
+            f"{got} keys of the memory were computed in a layer, where the source has {positions} positions. The "
+            "memory does not change: compute its keys and values once, before the loop."
+        )
+    return None
+
+
+@probe("greedy_decode_cached", cases=[(1, 1, 1, 3, 4, 1, 1, 2), (3, 5, 8, 9, 8, 2, 1, 6), (2, 4, 7, 11, 6, 3, 2, 5)])
+def written(impl, rng, B, S, steps, vocab, d, heads, depth, d_ff):
+    import torch
+
+    src, src_mask, _ = draw_tokens(rng, B, S, 1, vocab)
+    seed = int(rng.integers(2**32))
+    model = filled(impl.Transformer(vocab, d, heads, depth, d_ff), seed)
+    through, keys = [], []
+    layer = model.decoder[-1]
+    with torch.no_grad():
+        layer.norm3.weight.neg_()  # it prefers what is unlike the symbol just read; otherwise it repeats one for ever
+    layer.ffn.register_forward_hook(lambda module, inputs, out: through.append(out.shape[1]))
+    layer.cross_attn.Wk.register_forward_hook(lambda module, inputs, out: keys.append(out.shape[1]))
+    yield from named("tokens logits", impl.greedy_decode_cached(model, src, src_mask, steps))
+    yield "positions through the decoder", observe(sum(through), judge=passed_once, given={"steps": steps})
+    yield "keys of the memory", observe(sum(keys), judge=projected_once, given={"positions": S})
