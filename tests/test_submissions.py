@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from course.reading import MAX_SUBMITTED_BYTES
 from course.submissions import EARLIER, SubmissionsError, collect, submitted
 
 SLUG = "03_lstm_understanding"
@@ -108,8 +109,9 @@ def test_what_cannot_be_read_is_named(tmp_path):
     raw = source.read_bytes()
     source.write_bytes(raw.replace(b"some text", b"some tex!", 1))  # its checksum is wrong now
     assert "can't be read" in collect(source, SLUG, tmp_path / "class")["ada"]
-    huge = write(tmp_path / "all", {"cleo.ipynb": " " * (21 * 2**20)})
-    assert "larger than 20 MB" in collect(huge, SLUG, tmp_path / "class")["cleo"]
+    huge = write(tmp_path / "all", {"cleo.ipynb": ""})
+    os.truncate(huge / "cleo.ipynb", MAX_SUBMITTED_BYTES + 1)
+    assert "larger than 100 MB" in collect(huge, SLUG, tmp_path / "class")["cleo"]
     for wrong, sentence in (("nowhere", "there is no such"), ("empty", "no notebook"), ("no.zip", "as a zip")):
         (tmp_path / "empty").mkdir(exist_ok=True)
         (tmp_path / "no.zip").write_text("no zip")
