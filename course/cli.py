@@ -303,12 +303,22 @@ def audit(
 
 
 @app.command(rich_help_panel=MAKE)
-def lint(numbers: Numbers = None) -> None:
+def lint(
+    numbers: Numbers = None,
+    fix: Annotated[
+        bool,
+        typer.Option("--fix", help="First write what a master's text implies: ids, nbgrader's metadata, no outputs."),
+    ] = False,
+) -> None:
     """Check masters against the rules that a machine can check."""
+    from course.fix import fixed
+    from course.learn import write_whole
     from course.lint import lint as problems_of
 
     project = Project()
     slugs = [project.slug(n) for n in numbers or []] or project.slugs()
+    for master in map(project.source, slugs if fix else ()):
+        write_whole(master, fixed(master).encode())
     found = [f"{slug}: {line}" for slug in slugs for line in problems_of(project.source(slug))]
     for line in found:
         print(line)

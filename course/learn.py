@@ -57,7 +57,7 @@ def start(project: Project, slug: str) -> Path:
     if copy.parent.is_dir() and any(copy.parent.glob("*.ipynb")):
         others = ", ".join(sorted(p.name for p in copy.parent.glob("*.ipynb")))
         raise NothingToDo(f"{copy.parent} holds {others} already. If that is your work, rename it to {copy.name}.")
-    _write(copy, project.release(slug).read_bytes())
+    write_whole(copy, project.release(slug).read_bytes())
     return copy
 
 
@@ -137,7 +137,7 @@ def reset(project: Project, slug: str) -> Path:
     if copy.read_bytes() == released:
         raise NothingToDo(f"{copy} is still as it was released.")
     kept = keep(copy)
-    _write(copy, released)
+    write_whole(copy, released)
     return kept
 
 
@@ -228,10 +228,10 @@ def _write_tree(path: Path, tree: dict[str, Any]) -> None:
     for cell in tree["cells"]:
         if isinstance(cell["source"], str):
             cell["source"] = cell["source"].splitlines(keepends=True)
-    _write(path, (json.dumps(tree, indent=1, ensure_ascii=False) + "\n").encode())
+    write_whole(path, (json.dumps(tree, indent=1, ensure_ascii=False) + "\n").encode())
 
 
-def _write(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: bytes) -> None:
     """Write a file whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(path.name + ".writing")

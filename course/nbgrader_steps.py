@@ -31,6 +31,7 @@ from autograder.engine.notebook import NotebookError
 from autograder.engine.report import as_html, as_text
 from autograder.engine.runner import Limits
 from course.evaluation import Conditions, graded_by, worth
+from course.fix import BEGIN, END
 from course.gradebook import GradebookError, other_cells
 from course.project import Project
 from course.reading import GRADER, RECORDED, SUBMITTED, UNGRADED, read_submission, repair
@@ -40,7 +41,6 @@ NOT_THEIRS = (
     "**This is not what was handed in, but the notebook as it was released.** The file that was handed in could not be "
     "read, has no score yet, and needs a human. The reason is below each check."
 )
-MARKERS = ("### BEGIN SOLUTION", "### END SOLUTION")
 
 
 class StampRelease(NbGraderPreprocessor):
@@ -64,7 +64,7 @@ class CleanSolution(NbGraderPreprocessor):
         nb.metadata.language_info = {"name": "python"}
         for number, cell in enumerate(nb.cells, 1):
             lines = cell.source.split("\n")
-            cell.source = "\n".join(line for line in lines if line.strip() not in MARKERS)
+            cell.source = "\n".join(line for line in lines if line.strip() not in (BEGIN, END))
             cell.metadata.pop("execution", None)
             for output in cell.get("outputs", []):
                 if output.output_type == "error":
