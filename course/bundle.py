@@ -12,12 +12,14 @@ from course.project import Project
 # Everything else stays at home: source/, solutions/, mistakes/, alternatives/, oracles, gradebooks, work.
 ALLOWED = (
     "README.md",
+    "CONTRIBUTING.md",
     "CATALOG.md",
     "docs/*.png",
     "LICENSE",
     "pyproject.toml",
     "constraints.txt",
     "course/*.py",
+    "course/audit/*.py",
     "course/catalog.toml",
     "autograder/*.py",
     "autograder/engine/*.py",

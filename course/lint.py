@@ -13,7 +13,7 @@ from nbformat import from_dict
 from nbgrader.nbgraderformat import MetadataValidator
 
 from autograder.engine.assignment import TRACKS, checked_name
-from autograder.engine.notebook import BrokenCell, Cell, parse, parse_notebook
+from autograder.engine.notebook import BrokenCell, Cell, matches, parse, parse_notebook
 from course.catalog import catalog
 from course.fix import BEGIN, CARD, END, TRACK, WRITTEN, fixed
 
@@ -79,6 +79,8 @@ def _exercises(cells: list[Cell], ids: list[str]) -> Iterator[str]:
             hint = by_id[f"{name}-hint{k}"].source
             if not hint.startswith(f"<details><summary>Hint {k}: ") or not hint.endswith("</details>"):
                 yield f"{name}-hint{k}: a hint is folded: <details><summary>Hint {k}: …</summary> … </details>."
+        if matches("numpy.random.PCG64", cell.metadata["s30"]["forbids"]):
+            yield f"{name}: its `forbids` rules out numpy.random, from which grading draws its inputs."
         track = list(TRACK).index(card[4])
         if track < previous:
             yield f"{name}: a {card[4]} exercise comes after a later track."

@@ -12,10 +12,10 @@ import pytest
 from conftest import s30
 
 from autograder.engine.keys import record_key, write_key
-from course.alternatives import AlternativesError, read_alternatives
 from course.audit import Audit, AuditError, Measured, audit, details, is_current, read
+from course.audit.alternatives import AlternativesError, read_alternatives
+from course.audit.mutants import mutants
 from course.build import made_from
-from course.mutants import mutants
 from course.project import Project
 
 ROOT = Path(__file__).resolve().parents[1]

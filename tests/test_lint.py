@@ -83,6 +83,7 @@ BROKEN = {
     ),
     "an open hint": (rewrite("sigmoid-hint1", "<details>", "<p>"), "a hint is folded"),
     "a card in the metadata that is not the text's": (with_metadata("sigmoid", track="sideways"), "lint --fix 03"),
+    "numpy.random forbidden": (with_metadata("sigmoid", forbids=["numpy.random"]), "rules out numpy.random"),
     "an unknown track": (rewrite("sigmoid-text", "NumPy forward**", "sideways**"), "the card is missing"),
     "a track out of order": (rewrite("gru_cell-text", "PyTorch**", "NumPy forward**"), "comes after a later track"),
     "no markers": (rewrite("sigmoid", "### BEGIN SOLUTION", "# here"), "above it is no stub of sigmoid"),

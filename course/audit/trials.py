@@ -24,7 +24,7 @@ from autograder.engine.notebook import Cell, Code, Statement, read_notebook
 from autograder.engine.observe import PUBLIC_SEED, Record, load_grader, observe_case, ruled_out
 from autograder.engine.probes import only, probes_of
 from autograder.engine.runner import Limits, Observations
-from course.changes import Change
+from course.audit.changes import Change
 
 SECOND_SEED = 101
 SEEDS = (PUBLIC_SEED, *range(SECOND_SEED, SECOND_SEED + 19))

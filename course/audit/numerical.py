@@ -15,7 +15,7 @@ from autograder.engine.load import Loaded
 from autograder.engine.observe import PUBLIC_SEED, observe_case
 from autograder.engine.probes import Probe
 from autograder.engine.runner import Limits
-from course.changes import Arguments, Change, Keys, leaves, mapped
+from course.audit.changes import Arguments, Change, Keys, leaves, mapped
 
 _ENOUGH = 3 * Limits().seconds  # a numerical gradient must be too slow on a faster machine as well
 

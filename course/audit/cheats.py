@@ -10,8 +10,8 @@ import numpy as np
 
 from autograder.engine.load import Loaded
 from autograder.engine.probes import Probe
-from course.changes import Arguments, Change, Keys, is_tensor, leaves, mapped
-from course.numerical import Numerical, numerical_inputs, upstream
+from course.audit.changes import Arguments, Change, Keys, is_tensor, leaves, mapped
+from course.audit.numerical import Numerical, numerical_inputs, upstream
 
 
 def cheats(exercise: str, track: str, probes: Iterable[Probe], loaded: Loaded) -> Iterator[tuple[str, Change | None]]:

@@ -1,7 +1,7 @@
 """Grading the graders: what each lets pass that it should not, and what it refuses that it should let pass.
 
-:mod:`course.measure` finds out; here its findings are kept beside the grader, with a fingerprint of what they depend
-on, and shown.
+:mod:`course.audit.measure` finds out; here its findings are kept beside the grader, with a fingerprint of what they
+depend on, and shown.
 """
 
 from __future__ import annotations
@@ -31,9 +31,7 @@ OK = "ok"
 NOT_APPLICABLE = "n/a"
 LEAST = 97  # of 100 mutants that are not recorded as equivalent, so many must die, in each assignment
 
-# What decides a verdict, and what decides what is tried.
-_ENGINE = ("compare", "grade", "keys", "load", "mistakes", "observe", "probes", "wire")
-_AUDIT = ("alternatives", "changes", "cheats", "measure", "mutants", "numerical", "trials")
+_ENGINE = ("compare", "grade", "keys", "load", "mistakes", "observe", "probes", "wire")  # what decides a verdict
 
 
 class AuditError(UserError):
@@ -96,7 +94,8 @@ def fingerprint(project: Project, slug: str) -> dict[str, str]:
     parts = {"master": project.source(slug), "grader": project.grader(slug), "mistakes": project.mistakes(slug)}
     parts |= {"alternatives": project.alternatives(slug), "oracle": project.oracle(slug)}
     engine = Path(autograder.engine.__file__).parent
-    code = [engine / f"{name}.py" for name in _ENGINE] + [Path(__file__).with_name(f"{name}.py") for name in _AUDIT]
+    tried = sorted(path for path in Path(__file__).parent.glob("*.py") if path != Path(__file__))
+    code = [*(engine / f"{name}.py" for name in _ENGINE), *tried]
     everything = hashlib.sha256(b"".join(path.read_bytes() for path in code))
     return {name: digest(path) for name, path in parts.items()} | {"code": everything.hexdigest()[:16]}
 
@@ -139,13 +138,13 @@ def audit(project: Project, slug: str) -> Audit:
 
 
 def _measure(project: Project, slug: str) -> dict[str, Any]:
-    """Run course.measure in a process of its own, on one core per trial."""
+    """Run course.audit.measure in a process of its own, on one core per trial."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST", "COV_", "JUPYTER", "NBGRADER"))}
     environment |= {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONHASHSEED": "0"}
     environment["CUDA_VISIBLE_DEVICES"] = ""  # its threads don't survive a fork
     with tempfile.TemporaryDirectory(prefix="s30-audit-") as folder:
         out = Path(folder) / "measured.json"
-        command = [sys.executable, "-P", "-m", "course.measure", str(project.root.resolve()), slug, str(out)]
+        command = [sys.executable, "-P", "-m", "course.audit.measure", str(project.root.resolve()), slug, str(out)]
         ran = subprocess.run(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         if ran.returncode:
             raise AuditError(f"{slug} can't be audited: {ran.stderr.decode(errors='replace').strip()}")

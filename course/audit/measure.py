@@ -1,7 +1,7 @@
 """Measuring one grader: what it lets pass and what it refuses.
 
-It runs in a process of its own, `python -m course.measure ROOT SLUG OUT`, with the reference loaded, and forks another
-for every implementation that it tries. What it found is written to OUT as JSON.
+It runs in a process of its own, `python -m course.audit.measure ROOT SLUG OUT`, with the reference loaded, and forks
+another for every implementation that it tries. What it found is written to OUT as JSON.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from autograder.engine.notebook import Code, read_notebook
 from autograder.engine.observe import PUBLIC_SEED
 from autograder.engine.probes import only
 from autograder.engine.runner import Limits
-from course.alternatives import Alternatives, read_alternatives
 from course.audit import NOT_APPLICABLE, OK, Measured
-from course.changes import layouts
-from course.cheats import cheats
-from course.mutants import Mutant, mutants
+from course.audit.alternatives import Alternatives, read_alternatives
+from course.audit.changes import layouts
+from course.audit.cheats import cheats
+from course.audit.mutants import Mutant, mutants
+from course.audit.trials import SECOND_SEED, SEEDS, Bench, Seen, Trial
 from course.project import Project
-from course.trials import SECOND_SEED, SEEDS, Bench, Seen, Trial
 
 BOTH = (PUBLIC_SEED, SECOND_SEED)
 
