@@ -26,6 +26,7 @@ from conftest import (
 
 from autograder.engine.grade import Verdict, grade, public_key, static_verdicts, verdicts
 from autograder.engine.load import load
+from autograder.engine.mistakes import read_mistakes
 from autograder.engine.notebook import Code, read_notebook
 from autograder.engine.observe import PUBLIC_SEED, load_grader, observe_case
 from autograder.engine.probes import probes_of
@@ -112,6 +113,18 @@ def test_a_wrong_answer_fails_with_call_worst_value_cause_and_place_to_reread(ju
 def test_an_unknown_mistake_gets_the_diagnosis_instead(judged):
     verdict = judged(replaced(BACKWARD, {"da.sum(axis=0)": "3 * da.sum(axis=0)"}))[BACKWARD]
     assert "Likely cause: in `db`: every value is the right one times 3" in verdict.message
+
+
+def test_another_exception_of_the_same_type_is_not_taken_for_a_known_mistake(judged):
+    """A known mistake raises ValueError in every case, and so does the other answer here."""
+    mistakes = {m.name: m for m in read_mistakes(Project().mistakes(Project().slug("03")))}
+    known = mistakes["batch_and_time_swapped"]
+    other = {"h, c = h0, c0": 'raise ValueError("all input arrays must have the same length")'}
+    for change, hinted in ((known.change, True), (other, False)):
+        verdict = judged(replaced(known.exercise, change), None)[known.exercise]
+        assert verdict.status == "error"
+        assert "ValueError" in verdict.message
+        assert (known.hint in verdict.message) == hinted
 
 
 def test_no_message_shows_the_solution(judged):

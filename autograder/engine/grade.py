@@ -23,6 +23,7 @@ from autograder.engine.keys import (
     ExpectedCase,
     Key,
     KnownMistake,
+    exception_digest,
     expect,
     read_key,
     sketch,
@@ -538,7 +539,7 @@ def recognise(exercise: str, mistakes: Iterable[KnownMistake], seen: Observation
 def _shows(record: Record | None, trace: Record) -> bool:
     if record is None:
         return False
-    if "raised" in trace and record.get("raised", {}).get("type") != trace["raised"]:
+    if "raised" in trace and ("raised" not in record or exception_digest(record["raised"]) != trace["raised"]):
         return False
     if "touched" in trace and record["touched"] != trace["touched"]:
         return False
