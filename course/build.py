@@ -71,21 +71,22 @@ def convert(kind: str, slug: str, config: Config, *, preprocessors: list[Any] | 
         with contextlib.redirect_stderr(None):
             converter.start()
     except Exception as problem:
-        told = "\n".join(memory.lines) or str(problem)
+        told = "\n".join(memory.critical or memory.errors) or str(problem)
         raise BuildError(f"nbgrader generate_{kind} {slug} failed:\n{told}") from None
     finally:
         converter.log.removeHandler(memory)
 
 
 class _Memory(logging.Handler):
-    """Keeps what nbgrader logs as errors, to show only if it fails."""
+    """Keeps what is logged, to show only if it fails: nbgrader's errors, and what a step of ours says of a master."""
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
-        self.lines: list[str] = []
+        self.errors: list[str] = []
+        self.critical: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.lines.append(record.getMessage())
+        (self.critical if record.levelno == logging.CRITICAL else self.errors).append(record.getMessage())
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ import base64
 import hashlib
 import html
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -62,21 +63,27 @@ class CleanSolution(NbGraderPreprocessor):
     def preprocess(self, nb: NotebookNode, resources: dict) -> tuple[NotebookNode, dict]:
         """Clean the executed master in place."""
         nb.metadata.language_info = {"name": "python"}
-        for number, cell in enumerate(nb.cells, 1):
+        for cell in nb.cells:
             lines = cell.source.split("\n")
             cell.source = "\n".join(line for line in lines if line.strip() not in (BEGIN, END))
             cell.metadata.pop("execution", None)
             for output in cell.get("outputs", []):
                 if output.output_type == "error":
-                    text = "\n".join(output.traceback)
-                    raise RuntimeError(f"Cell {number} of the master raised {output.ename}: {output.evalue}\n{text}")
+                    told = "\n".join(output.traceback)
+                    self._stop(f"Cell {cell.id} of the master raised {output.ename}: {output.evalue}\n{told}")
                 if is_grade(cell) and output.output_type == "execute_result":
-                    given = output.data["text/plain"]
-                    if float(given) < cell.metadata.nbgrader.points:
-                        raise RuntimeError(f"Cell {number} of the master, {cell.source}, gave {given}: {output.data}")
+                    given, points = output.data["text/plain"], cell.metadata.nbgrader.points
+                    if float(given) < points:
+                        lines = output.data.get("text/html", "").replace("<div", "\n<div").strip()
+                        told = html.unescape(re.sub(r"<[^>]+>", "", lines))
+                        self._stop(f"{cell.source} in cell {cell.id} gave {float(given):g} of {points} points:\n{told}")
                 if "image/png" in output.get("data", {}):
                     output.data["image/png"] = _plain_png(output.data["image/png"])
         return nb, resources
+
+    def _stop(self, told: str) -> None:
+        self.log.critical(told)  # nbgrader logs errors, with tracebacks of its own, after it
+        raise RuntimeError(told)
 
 
 def _plain_png(text: str) -> str:

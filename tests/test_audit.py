@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -411,7 +412,7 @@ def test_narrow_inputs_let_mutants_survive(unsound):
     place = shown.index("42/product, line 2 of its cell: this mutant survives")
     assert shown[place + 1] == "  - return x * y"
     assert shown[place + 2].startswith("  + return x ")
-    assert any("mutants die, fewer than 97 of 100" in fault for fault in unsound.faults)
+    assert any(re.fullmatch(r"42/product: \d+ mutants of \d+ survive, and .*", fault) for fault in unsound.faults)
 
 
 def test_record_of_equivalent_mutants_that_no_longer_holds(unsound):
