@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from nbformat import from_dict
 from nbgrader.nbgraderformat import MetadataValidator
 
 from autograder.engine.assignment import TRACKS, checked_name
-from autograder.engine.notebook import BrokenCell, Cell, matches, parse, parse_notebook
+from autograder.engine.notebook import BrokenCell, Cell, Code, matches, parse, parse_notebook
 from course.catalog import catalog
 from course.fix import BEGIN, CARD, END, TRACK, WRITTEN, fixed
 
@@ -24,6 +24,7 @@ NOTEBOOK_WORDS = (1800, 3500)
 TEXT_WORDS = (60, 200)
 FIGURES = 4
 HINTS = 3
+_A_CARD = f"**3 points · 20 minutes · difficulty 2 of 5 · NumPy forward** (or {' or '.join(list(TRACK)[1:])})"
 
 
 def lint(master: Path) -> list[str]:
@@ -55,7 +56,8 @@ def _cells(cells: list[dict[str, Any]], ids: list[str]) -> Iterator[str]:
     try:
         MetadataValidator().validate_nb(from_dict({"cells": cells}))
     except Exception as problem:  # whatever nbgrader would stumble over
-        yield f"nbgrader's metadata: {str(problem).splitlines()[0]}"
+        if "does not have points" not in str(problem):  # no card, which has a sentence of its own
+            yield f"nbgrader's metadata: {str(problem).splitlines()[0]}"
 
 
 def _exercises(cells: list[Cell], ids: list[str]) -> Iterator[str]:
@@ -71,7 +73,8 @@ def _exercises(cells: list[Cell], ids: list[str]) -> Iterator[str]:
             continue
         card = CARD.search(by_id[f"{name}-text"].source)
         if not card:
-            yield f"{name}-text: the card is missing: **3 points · 20 minutes · difficulty 2 of 5 · NumPy forward**."
+            found = re.search(r"\*\*\d+ points?.*", by_id[f"{name}-text"].source)
+            yield f"{name}-text: {f'{found[0]} is no card' if found else 'the card is missing'}; one reads {_A_CARD}."
             continue
         yield from _text(name, by_id[f"{name}-text"].source)
         yield from _stub(name, cell)
@@ -79,12 +82,15 @@ def _exercises(cells: list[Cell], ids: list[str]) -> Iterator[str]:
             hint = by_id[f"{name}-hint{k}"].source
             if not hint.startswith(f"<details><summary>Hint {k}: ") or not hint.endswith("</details>"):
                 yield f"{name}-hint{k}: a hint is folded: <details><summary>Hint {k}: …</summary> … </details>."
+        if not cell.metadata["s30"]["reread"]:
+            yield f"{name}: `reread` is empty; name the equations or the section to go back to."
         if matches("numpy.random.PCG64", cell.metadata["s30"]["forbids"]):
             yield f"{name}: its `forbids` rules out numpy.random, from which grading draws its inputs."
         track = list(TRACK).index(card[4])
         if track < previous:
-            yield f"{name}: a {card[4]} exercise comes after a later track."
+            yield f"{name}: {card[4]} comes after a later track: move it up, or let its card say where it belongs."
         previous = track
+    yield from _needs({name: cell.metadata["s30"]["needs"] for name, cell in stubs}, Code(cells))
     for cell in cells:
         asked = checked_name(cell)
         if asked and asked not in dict(stubs):
@@ -93,11 +99,36 @@ def _exercises(cells: list[Cell], ids: list[str]) -> Iterator[str]:
         yield f"notebook: {len(stubs)} exercises; {EXERCISES[0]} to {EXERCISES[1]} are allowed."
 
 
+def _needs(needs: Mapping[str, Sequence[str]], code: Code) -> Iterator[str]:
+    """Whatever a solution calls must be right before the exercise can be judged."""
+    for name in needs:
+        unknown = [need for need in needs[name] if need not in needs]
+        yield from (f"{name}: it needs `{need}`, which is no exercise of this notebook." for need in unknown)
+
+        def mentioned(n: str, name: str = name) -> Iterable[str]:
+            found = code.definition(n) if n == name or n not in needs else None  # an exercise answers for itself
+            return found.free if found else ()
+
+        for missing in sorted(_closure(name, mentioned) & set(needs) - _closure(name, lambda n: needs.get(n, ()))):
+            yield f"{name}: its solution calls `{missing}`; name it in `needs`."
+
+
+def _closure(start: str, following: Callable[[str], Iterable[str]]) -> set[str]:
+    found, queue = {start}, [start]
+    while queue:
+        new = set(following(queue.pop())) - found
+        found |= new
+        queue += new
+    return found
+
+
 def _is_stub(cell: Cell) -> bool:
     return cell.type == "code" and bool(cell.nbgrader.get("solution"))
 
 
 def _text(name: str, text: str) -> Iterator[str]:
+    if not re.match(rf"#+ .*`{name}`", text):
+        yield f"{name}-text: it begins with a heading that names `{name}`."
     count = words(text)
     if not TEXT_WORDS[0] <= count <= TEXT_WORDS[1]:
         yield f"{name}-text: {count} words; {TEXT_WORDS[0]} to {TEXT_WORDS[1]} are allowed."

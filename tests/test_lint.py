@@ -79,12 +79,30 @@ BROKEN = {
     "no hand case": (rewrite("sigmoid-text", "By hand:", "So:"), "worked by hand is missing"),
     "a short text": (
         lambda nb: cell(nb, "sigmoid-text").update(source="**1 point · 10 minutes"),
-        "the card is missing",
+        "**1 point · 10 minutes is no card",
     ),
     "an open hint": (rewrite("sigmoid-hint1", "<details>", "<p>"), "a hint is folded"),
     "a card in the metadata that is not the text's": (with_metadata("sigmoid", track="sideways"), "lint --fix 03"),
     "numpy.random forbidden": (with_metadata("sigmoid", forbids=["numpy.random"]), "rules out numpy.random"),
-    "an unknown track": (rewrite("sigmoid-text", "NumPy forward**", "sideways**"), "the card is missing"),
+    "an unknown track": (rewrite("sigmoid-text", "NumPy forward**", "sideways**"), "sideways** is no card"),
+    "no time on a card": (
+        rewrite("sigmoid-text", "10 minutes · ", ""),
+        "difficulty 1 of 5 · NumPy forward** is no card",
+    ),
+    "a need that is no exercise": (with_metadata("gru_cell", needs=["gate"]), "needs `gate`, which is no exercise"),
+    "a need that is not declared": (with_metadata("lstm_cell_forward", needs=[]), "its solution calls `sigmoid`"),
+    "a need behind given code": (
+        lambda nb: [
+            rewrite("check-yourself", "rng = ", "def again(x):\n    return lstm_forward(x)\n\n\nrng = ")(nb),
+            rewrite("lstm_cell_backward", "    ### BEGIN SOLUTION", "    ### BEGIN SOLUTION\n    again(dh)")(nb),
+        ],
+        "lstm_cell_backward: its solution calls `lstm_forward`",
+    ),
+    "nothing to reread": (with_metadata("sigmoid", reread=""), "`reread` is empty"),
+    "a heading without the name": (
+        rewrite("sigmoid-text", "`sigmoid`", "the sigmoid"),
+        "a heading that names `sigmoid`",
+    ),
     "a track out of order": (rewrite("gru_cell-text", "PyTorch**", "NumPy forward**"), "comes after a later track"),
     "no markers": (rewrite("sigmoid", "### BEGIN SOLUTION", "# here"), "above it is no stub of sigmoid"),
     "a marker that does not end": (rewrite("sigmoid", "### END SOLUTION", ""), "stands between"),
