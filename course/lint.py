@@ -231,6 +231,9 @@ def _catalogued(cells: list[Cell], slug: str) -> Iterator[str]:
         yield f"notebook: its heading must be the catalog's: # {paper.number} · {paper.title}."
     if f"**Time** {paper.time}." not in title:
         yield f"notebook: its time must be the catalog's: **Time** {paper.time}."
+    on_cards = sum(cell.metadata["s30"].get("minutes", 0) for cell in cells if _is_stub(cell))
+    if on_cards > paper.minutes:
+        yield f"notebook: its cards add up to {on_cards} minutes, the catalog says {paper.minutes}."
     if paper.link not in title:
         yield f"notebook: its first cell must link to {paper.link}, as the catalog does."
     before = re.search(r"\*\*Before you start\*\*(.*?)(\n\n|$)", title, re.S)
