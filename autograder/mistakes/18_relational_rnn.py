@@ -10,7 +10,6 @@ NEXT = "return f * M + i * c, ("
 INTO_GATES = "gates_forward(p, row, M)"
 BACK = 'return drow @ p["Win"].T, dM_new * f + dM_gates + dr1 + dM_attention, grads'
 UP = "dmemories[:, t] + dM, cache[t]"
-MOVED = "moved = array.copy()\n                moved.flat[place] += step\n                ends.append(loss_fn(params | {name: moved}))"
 TORCH_Q = "Q, K, V = (W(z).unflatten(-1, (self.heads, -1)).transpose(1, 2) for W, z in sources)"
 
 
@@ -847,7 +846,9 @@ MISTAKES = [
         "cleared_after_backward",
         "the gradients are cleared after they were computed, so nothing is learnt.",
         {
-            "    optimiser.zero_grad()\n    loss.backward()\n": "    loss.backward()\n    optimiser.zero_grad(set_to_none=False)\n"
+            "    optimiser.zero_grad()\n    loss.backward()\n": (
+                "    loss.backward()\n    optimiser.zero_grad(set_to_none=False)\n"
+            )
         },
     ),
     Mistake(
@@ -913,7 +914,7 @@ MISTAKES = [
         "train_step",
         "norm_after_clipping",
         "the norm returned is that after clipping; return the one from before.",
-        {"norm.item()\n": "min(norm.item(), clip)\n"},
+        {"loss.item(), norm.item()": "loss.item(), min(norm.item(), clip)"},
     ),
     Mistake(
         "train_step",
