@@ -27,8 +27,10 @@ def all_zero(inputs, size):
 
 
 def part(value, every):
-    """Some of the vectors of an array, one of `every`, so that keys stay small."""
-    return value[..., ::every, :] if isinstance(value, np.ndarray) and value.ndim > 1 else value
+    """Some of the vectors of an array, one of `every`, and a third of their numbers, so that keys stay small."""
+    if every == 1 or not isinstance(value, np.ndarray) or not value.ndim:
+        return value
+    return value[..., ::every, ::3] if value.ndim > 1 else value[::3]
 
 
 def gradients(names, found, parameters, every=1):
@@ -155,7 +157,7 @@ def three_quarters_backward(impl, rng):
     yield from gradients("dM drow", impl.memory_attention_backward(np.ones((1, 1, 1)), cache), OF_ATTENTION)
 
 
-@probe("memory_attention_backward", cases=[(1, 1, 2, 1), (2, 4, 6, 3), (3, 2, 8, 2), (2, 3, 16, 4)])
+@probe("memory_attention_backward", cases=[(1, 1, 2, 1), (2, 4, 6, 3), (3, 2, 8, 2)])
 def attention_gradients(impl, rng, B, S, D, heads):
     p, row = draw(rng, 1, D, OF_ATTENTION), 1.5 * rng.standard_normal((B, 1, D))
     M, dout = rng.standard_normal((2, B, S, D))
@@ -228,7 +230,7 @@ def the_straight_line(impl, rng):
     yield "dx", observe(dx, atol=1e-12)
 
 
-@probe("rmc_step_backward", cases=[(1, 2, 1, 3, 1), (2, 3, 4, 6, 3), (3, 5, 2, 4, 2), (2, 4, 3, 16, 4)])
+@probe("rmc_step_backward", cases=[(1, 2, 1, 3, 1), (2, 3, 4, 6, 3), (3, 5, 2, 8, 2)])
 def step_gradients(impl, rng, B, inputs, S, D, heads):
     p, x = draw(rng, inputs, D), rng.standard_normal((B, inputs))
     M, dM_new = rng.standard_normal((2, B, S, D))
