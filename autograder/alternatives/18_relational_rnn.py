@@ -224,4 +224,21 @@ class Further:
 
 
 # Mutants of the reference that compute the same, with the reason.
-EQUIVALENT: dict[str, dict[str, str]] = {}
+EQUIVALENT = {
+    "memory_attention_backward": {
+        "dQ, dK = attention_weights_backward(dheads @ V.swapaxes(-1, +2), weights)": "V has four axes: 2 is -2",
+        "dQ, dK = attention_weights_backward(dheads @ V.swapaxes(-1, 2), weights)": "V has four axes: 2 is -2",
+        "dQ, dK, dV = join(dQ), join(dK), join(A.swapaxes(-1, +2) @ dheads)": "A has four axes: 2 is -2",
+        "dQ, dK, dV = join(dQ), join(dK), join(A.swapaxes(-1, 2) @ dheads)": "A has four axes: 2 is -2",
+    },
+    "rmc_step_backward": {
+        'dhidden = (dr2 @ p["W2"].T) * (hidden != 0)': "behind a ReLU nothing is below 0",
+        "drow = (drow_gates + drow_attention)[:, -1]": "the axis has length 1",
+    },
+    "rmc_backward": {
+        "dM, dX, grads = np.zeros_like(dmemories[:, -1]), [], {}": "zeros of the same shape",
+    },
+    "grad_check": {
+        "errors[name] = float(np.abs(claimed - slopes).max() / size) if size != 0 else 0.0": "a size is never below 0",
+    },
+}

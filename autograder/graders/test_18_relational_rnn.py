@@ -5,6 +5,7 @@ import numpy as np
 from autograder.engine.probes import agree, fill, named, observe, probe, shapes, slope
 
 OF_ATTENTION, OF_GATES = ("Wq", "Wk", "Wv"), ("Wi", "Ui", "bi", "Wf", "Uf", "bf")
+SOME = ("Wq", "Wv", "Uf", "bi", "Win", "gain1", "W1", "b2")
 OF_STEP = (*OF_ATTENTION, *OF_GATES, "Win", "bin", "gain1", "bias1", "gain2", "bias2", "W1", "b1", "W2", "b2")
 LN3 = np.log(3.0)
 
@@ -134,10 +135,10 @@ def three_sixteenths(impl, rng):
     yield from named("dQ dK", impl.attention_weights_backward(np.array([[[[1.0, 0.0]]]]), cache))
 
 
-@probe("attention_weights_backward", cases=[(1, 1, 1, 2, 4), (2, 3, 4, 5, 2), (2, 1, 5, 3, 6)])
-def weights_gradients(impl, rng, B, heads, Tq, Tk, d_k):
-    Q, K = rng.standard_normal((B, heads, Tq, d_k)), rng.standard_normal((B, heads, Tk, d_k))
-    dA = rng.standard_normal((B, heads, Tq, Tk))
+@probe("attention_weights_backward", cases=[((1, 1), 1, 2, 4), ((2, 3), 4, 5, 2), ((), 5, 3, 6), ((3,), 2, 4, 3)])
+def weights_gradients(impl, rng, batch, Tq, Tk, d_k):
+    Q, K = rng.standard_normal((*batch, Tq, d_k)), rng.standard_normal((*batch, Tk, d_k))
+    dA = rng.standard_normal((*batch, Tq, Tk))
     _, cache = impl.attention_weights_forward(Q, K)
     yield from named("dQ dK", impl.attention_weights_backward(dA, cache))
 
@@ -243,7 +244,7 @@ def step_too_large_for_differences(impl, rng):
     p, x = draw(rng, 5, 32), rng.standard_normal((8, 5))
     M, dM_new = rng.standard_normal((2, 8, 40, 32))
     _, cache = impl.rmc_step_forward(p, x, M, 4)
-    yield from gradients("dx dM", impl.rmc_step_backward(dM_new, cache), OF_STEP, every=20)
+    yield from gradients("dx dM", impl.rmc_step_backward(dM_new, cache), SOME, every=20)
 
 
 @probe("rmc_step_backward", cases=[(2, 3, 3, 4, 2)])
@@ -279,7 +280,7 @@ def only_the_last_counts(impl, rng):
     dmemories = np.zeros((2, 5, 3, 4))
     dmemories[:, -1] = rng.standard_normal((2, 3, 4))
     _, cache = impl.rmc_forward(p, X, M0, 2)
-    yield from gradients("dX dM0", impl.rmc_backward(dmemories, cache), OF_STEP)
+    yield from gradients("dX dM0", impl.rmc_backward(dmemories, cache), OF_GATES)
 
 
 @probe("rmc_backward")
@@ -287,7 +288,7 @@ def too_long_for_differences(impl, rng):
     p, X, M0 = draw(rng, 5, 24), rng.standard_normal((8, 20, 5)), rng.standard_normal((8, 12, 24))
     dmemories = rng.standard_normal((8, 20, 12, 24))
     _, cache = impl.rmc_forward(p, X, M0, 4)
-    yield from gradients("dX dM0", impl.rmc_backward(dmemories, cache), OF_STEP, every=12)
+    yield from gradients("dX dM0", impl.rmc_backward(dmemories, cache), SOME, every=12)
 
 
 @probe("rmc_backward", cases=[(2, 4, 3, 3, 4, 2)])
@@ -427,7 +428,7 @@ def only_kept(impl, rng):
     yield "memories", memories
 
 
-@probe("RelationalMemoryCore", cases=[(1, 1, 2, 1, 3, 1), (2, 4, 3, 3, 4, 2), (3, 5, 2, 4, 6, 3)])
+@probe("RelationalMemoryCore", cases=[(1, 1, 2, 1, 3, 1), (2, 4, 3, 3, 4, 2)])
 def whole_sequences(impl, rng, B, T, inputs, S, D, heads):
     import torch
 
@@ -440,8 +441,8 @@ def whole_sequences(impl, rng, B, T, inputs, S, D, heads):
     yield "weights", weights
     memories.backward(upstream)
     yield "dX", X.grad
-    for name, parameter in core.named_parameters():
-        yield f"d{name}", observe(parameter.grad, atol=1e-12)
+    for name in ("Win.bias", "Wq.weight", "Wk.weight", "Uf.weight", "Wi.bias", "W1.weight", "norm2.weight"):
+        yield f"d{name}", observe(core.get_parameter(name).grad, atol=1e-12)
 
 
 @probe("RelationalMemoryCore", cases=[(2, 3, 4, 6, 2), (3, 2, 1, 4, 4)])
@@ -467,7 +468,10 @@ def single_precision(impl, rng):
     yield "memories", observe(memories, rtol=1e-3)
 
 
-def small_model(rng, inputs, classes, double=True):
+CLIPPED = 1e-5  # PyTorch divides by the norm plus 1e-6
+
+
+def small_model(rng, inputs, classes):
     """A linear reader of sequences, with large weights."""
     import torch
 
@@ -505,8 +509,8 @@ def three_and_four(impl, rng):
             model, optimiser, torch.zeros(1, 1, 1, dtype=torch.float64), torch.zeros(1, dtype=torch.int64), clip
         )
         yield from ((f"{name}, clip {clip:g}", value) for name, value in named("loss norm", found))
-        yield f"a, clip {clip:g}", model.a
-        yield f"b, clip {clip:g}", model.b
+        yield f"a, clip {clip:g}", observe(model.a, rtol=CLIPPED)
+        yield f"b, clip {clip:g}", observe(model.b, rtol=CLIPPED)
 
 
 @probe("train_step", cases=[(0.05, "SGD"), (0.7, "SGD"), (50.0, "SGD"), (0.3, "Adam")])
@@ -522,9 +526,11 @@ def updates(impl, rng, clip, kind):
     optimiser = optimiser or torch.optim.Adam(model.parameters(), lr=0.1)
     for k, (X, y) in enumerate(batches, 1):
         found = impl.train_step(model, optimiser, X, y, clip)
-        yield from ((f"{name} of update {k}", value) for name, value in named("loss norm", found))
+        yield from (
+            (f"{name} of update {k}", observe(value, rtol=CLIPPED)) for name, value in named("loss norm", found)
+        )
     for name, parameter in model.named_parameters():
-        yield f"{name} after three updates", parameter
+        yield f"{name} after three updates", observe(parameter, rtol=CLIPPED)
 
 
 @probe("train_step")
@@ -535,4 +541,4 @@ def clip_by_default(impl, rng):
     X, y = torch.from_numpy(5 * rng.standard_normal((6, 2, 3))), torch.from_numpy(rng.integers(4, size=6))
     optimiser = torch.optim.SGD(model.parameters(), lr=0.5)
     yield from named("loss norm", impl.train_step(model, optimiser, X, y))
-    yield "out.weight", model.out.weight
+    yield "out.weight", observe(model.out.weight, rtol=CLIPPED)

@@ -97,15 +97,15 @@ MISTAKES = [
     ),
     Mistake(
         "gates_forward",
-        "forget_constant_missing",
-        "the 1 in the forget gate is missing: at first a slot would keep only half of its content.",
-        {'p["bf"] + 1)': 'p["bf"])'},
-    ),
-    Mistake(
-        "gates_forward",
         "constant_in_the_input_gate",
         "the 1 stands in the input gate; it belongs to the forget gate.",
         {'p["bf"] + 1)': 'p["bf"])', 'p["bi"])': 'p["bi"] + 1)'},
+    ),
+    Mistake(
+        "gates_forward",
+        "forget_constant_missing",
+        "the 1 in the forget gate is missing: at first a slot would keep only half of its content.",
+        {'p["bf"] + 1)': 'p["bf"])'},
     ),
     Mistake(
         "gates_forward",
@@ -428,16 +428,16 @@ MISTAKES = [
     ),
     Mistake(
         "gates_backward",
-        "tanh_path_lost",
-        "the path from the memory through tanh(M) into the gates is missing: dM is not 0.",
-        {"return drow, dseen * (1 - seen**2), grads": "return drow, 0 * dseen, grads"},
-    ),
-    Mistake(
-        "gates_backward",
         "gate_path_dropped",
         "planted fault number three: the gates count as constants, so neither their parameters nor row nor memory "
         "get a gradient.",
         {"p, row, seen, i, f = cache": "p, row, seen, i, f = cache\n    di, df = 0 * di, 0 * df"},
+    ),
+    Mistake(
+        "gates_backward",
+        "tanh_path_lost",
+        "the path from the memory through tanh(M) into the gates is missing: dM is not 0.",
+        {"return drow, dseen * (1 - seen**2), grads": "return drow, 0 * dseen, grads"},
     ),
     Mistake(
         "gates_backward",
@@ -519,6 +519,12 @@ MISTAKES = [
     ),
     Mistake(
         "rmc_step_backward",
+        "gate_path_dropped",
+        "planted fault number three: the gates count as constants. They get di = dM' ⊙ c and df = dM' ⊙ M.",
+        {"gates_backward(dM_new * c, dM_new * M, gates)": "gates_backward(0 * dM_new, 0 * dM_new, gates)"},
+    ),
+    Mistake(
+        "rmc_step_backward",
         "gates_path_missing_in_dm",
         "dM lacks the path through the gates.",
         {"dM_new * f + dM_gates + dr1": "dM_new * f + dr1"},
@@ -534,12 +540,6 @@ MISTAKES = [
         "attention_path_missing_in_dm",
         "dM lacks the path through attention.",
         {"dr1 + dM_attention": "dr1"},
-    ),
-    Mistake(
-        "rmc_step_backward",
-        "gate_path_dropped",
-        "planted fault number three: the gates count as constants. They get di = dM' ⊙ c and df = dM' ⊙ M.",
-        {"gates_backward(dM_new * c, dM_new * M, gates)": "gates_backward(0 * dM_new, 0 * dM_new, gates)"},
     ),
     Mistake(
         "rmc_step_backward",
@@ -853,18 +853,8 @@ MISTAKES = [
     ),
     Mistake(
         "train_step",
-        "clipped_after_the_step",
-        "the gradient is clipped after the step that used it.",
-        {
-            "    norm = nn.utils.clip_grad_norm_(model.parameters(), clip)\n    optimiser.step()\n": (
-                "    optimiser.step()\n    norm = nn.utils.clip_grad_norm_(model.parameters(), clip)\n"
-            )
-        },
-    ),
-    Mistake(
-        "train_step",
         "not_clipped",
-        "the gradient is not clipped.",
+        "the update is made with a gradient that is not clipped: clipping is missing, or comes after the step.",
         {"model.parameters(), clip)": 'model.parameters(), float("inf"))'},
     ),
     Mistake(
