@@ -200,7 +200,9 @@ def test_grad_check_is_the_closed_form_and_names_what_is_wrong(rmc, rng):
     loss = lambda q: float(np.sum(q["W"] ** 2) + np.sum(np.exp(q["b"])))  # noqa: E731
     right = {"W": 2 * params["W"], "b": np.exp(params["b"]), "unused": np.zeros(2)}
     entries = {"W": np.array([11, 0, 5]), "b": np.arange(5), "unused": np.arange(2)}
+    before = {name: array.copy() for name, array in params.items()}
     errors = rmc.grad_check(loss, params, right, entries)
+    assert all(np.array_equal(params[name], before[name]) for name in params)
     assert errors.keys() == params.keys()
     assert max(errors.values()) < 1e-8
     assert errors["unused"] == 0
@@ -216,6 +218,17 @@ def test_grad_check_is_the_closed_form_and_names_what_is_wrong(rmc, rng):
         for name in params
     }
     assert wrong == pytest.approx(from_course, rel=1e-6, abs=1e-8)
+
+
+def test_grad_check_divides_by_the_largest_and_moves_by_eps(rmc, rng):
+    x, every = rng.standard_normal(6), {"x": np.arange(6)}
+    noise = rng.standard_normal(6)
+    cube = lambda q: float(np.sum(q["x"] ** 3))  # noqa: E731
+    for eps in (1e-5, 0.5):
+        slopes = 3 * x**2 + eps**2  # the central difference of a cube
+        error = rmc.grad_check(cube, {"x": x}, {"x": slopes + noise}, every, eps)["x"]
+        largest = max(np.abs(slopes).max(), np.abs(slopes + noise).max())
+        assert error == pytest.approx(np.abs(noise).max() / largest, rel=1e-6)
 
 
 def test_grad_check_passes_the_model_and_finds_the_planted_faults(rmc, rng):
@@ -256,6 +269,8 @@ def test_relational_memory_core_is_the_functional_version_with_autograd(rmc, rng
     close(memories.detach().numpy(), theirs)
     assert weights.shape == (2, 4, heads, S, S + 1)
     np.testing.assert_allclose(weights.sum(dim=-1).detach().numpy(), 1, atol=1e-12)
+    x, M = torch.from_numpy(rng.standard_normal((2, 3))), torch.from_numpy(rng.standard_normal((2, S + 2, D)))
+    close(core.step(x, M)[0].detach().numpy(), torch_step(q, x, M, heads))  # another number of slots than its own
     memories.backward(torch.from_numpy(upstream))
     theirs.backward(torch.from_numpy(upstream))
     for name, parameter in core.named_parameters():
