@@ -380,9 +380,9 @@ def derivative(f, array, h=1e-3):
     found = np.zeros(array.shape)
     for place in range(array.size):
         for step, weight in ((1, 8), (-1, -8), (2, -1), (-2, 1)):
-            moved = array.copy()
-            moved.flat[place] += step * h
-            found.flat[place] += weight * f(moved) / (12 * h)
+            near = array.copy()
+            near.flat[place] += step * h
+            found.flat[place] += weight * f(near) / (12 * h)
     return found
 
 
