@@ -1,0 +1,544 @@
+"""Probes of 18: a memory with attention and gates, forward and backward through time, a gradient checker; in torch."""
+
+import numpy as np
+
+from autograder.engine.probes import agree, fill, named, observe, probe, shapes, slope
+
+OF_ATTENTION, OF_GATES = ("Wq", "Wk", "Wv"), ("Wi", "Ui", "bi", "Wf", "Uf", "bf")
+SOME = ("Wq", "Wv", "Uf", "bi", "Win", "gain1", "W1", "b2")
+OF_STEP = (*OF_ATTENTION, *OF_GATES, "Win", "bin", "gain1", "bias1", "gain2", "bias2", "W1", "b1", "W2", "b2")
+LN3 = np.log(3.0)
+
+
+def draw(rng, inputs, size, names=OF_STEP):
+    """Parameters of order one where they act."""
+    p = {}
+    for name in names:
+        if name.startswith(("W", "U")):
+            rows = inputs if name == "Win" else size
+            p[name] = rng.standard_normal((rows, size)) / np.sqrt(rows)
+        else:
+            p[name] = (1.0 if name.startswith("gain") else 0.0) + 0.5 * rng.standard_normal(size)
+    return p
+
+
+def all_zero(inputs, size):
+    """Parameters that leave nothing but the forget gate's constant."""
+    return {name: np.zeros_like(a) for name, a in draw(np.random.default_rng(0), inputs, size).items()}
+
+
+def part(value, every):
+    """Some of the vectors of an array, one of `every`, and a third of their numbers, so that keys stay small."""
+    if every == 1 or not isinstance(value, np.ndarray) or not value.ndim:
+        return value
+    return value[..., ::every, ::3] if value.ndim > 1 else value[::3]
+
+
+def gradients(names, found, parameters, every=1):
+    """What was returned under each of `names`; the last thing is a dict of the parameters' gradients."""
+    *values, grads = (value for _, value in named(f"{names} grads", found))
+    for name, value in zip(names.split(), values, strict=True):
+        yield name, part(value, every)
+    grads = grads if isinstance(grads, dict) else {}
+    yield "names of the gradients", sorted(grads)
+    for name in parameters:
+        if name in grads:
+            yield f"d{name}", part(grads[name], every)
+
+
+@probe("memory_attention_forward")
+def three_quarters(impl, rng):
+    p = {name: np.ones((1, 1)) for name in OF_ATTENTION}
+    out, _ = impl.memory_attention_forward(p, np.ones((1, 1, 1)), np.full((1, 1, 1), 1 + LN3), 1)
+    yield "out", out
+
+
+@probe("memory_attention_forward", cases=[(1, 1, 1, 1), (2, 4, 6, 3), (3, 2, 8, 2), (2, 5, 4, 1)])
+def attended(impl, rng, B, S, D, heads):
+    p, M = draw(rng, 1, D, OF_ATTENTION), 1.5 * rng.standard_normal((B, S, D))
+    row = 1.5 * rng.standard_normal((B, 1, D))
+    out, _ = impl.memory_attention_forward(p, M, row, heads)
+    yield "out", out
+
+
+@probe("gates_forward")
+def shut_and_open(impl, rng):
+    i, f, _ = _three(impl.gates_forward(all_zero(1, 2), np.ones((1, 1, 2)), np.full((1, 3, 2), 5.0)))
+    yield from named("i f", (i, f))
+
+
+def _three(values):
+    """Two gates and the cache, or a message about what was returned."""
+    return tuple(value for _, value in named("i f cache", values))
+
+
+@probe("gates_forward", cases=[(1, 1, 1), (2, 4, 3), (3, 2, 5)])
+def gates(impl, rng, B, S, D):
+    p, row, M = draw(rng, 1, D, OF_GATES), rng.standard_normal((B, 1, D)), 2 * rng.standard_normal((B, S, D))
+    i, f, _ = _three(impl.gates_forward(p, row, M))
+    yield from named("i f", (i, f))
+
+
+@probe("rmc_step_forward")
+def kept(impl, rng):
+    M_new, _ = impl.rmc_step_forward(all_zero(1, 2), np.ones((1, 1)), np.full((1, 2, 2), 2.0), 1)
+    yield "M_new", M_new
+
+
+@probe("rmc_step_forward", cases=[(1, 2, 1, 3, 1), (2, 3, 4, 6, 3), (3, 5, 2, 4, 2)])
+def stepped(impl, rng, B, inputs, S, D, heads):
+    p, x, M = draw(rng, inputs, D), rng.standard_normal((B, inputs)), 1.5 * rng.standard_normal((B, S, D))
+    M_new, _ = impl.rmc_step_forward(p, x, M, heads)
+    yield "M_new", M_new
+
+
+@probe("rmc_step_forward")
+def permuted_slots(impl, rng):
+    p, x, M = draw(rng, 3, 4), rng.standard_normal((2, 3)), rng.standard_normal((2, 4, 4))
+    order = rng.permutation(4)
+    before = M.copy(), {name: a.copy() for name, a in p.items()}
+    M_new, _ = impl.rmc_step_forward(p, x, M[:, order], 2)
+    yield "M_new of permuted slots", M_new
+    M_new, _ = impl.rmc_step_forward(p, x, M, 2)
+    yield "M_new", M_new
+    yield (
+        "M and p are left as they were",
+        [np.array_equal(M, before[0]), *(np.array_equal(p[k], before[1][k]) for k in p)],
+    )
+
+
+@probe("rmc_step_forward")
+def far_from_zero(impl, rng):
+    p, x = draw(rng, 3, 4), 1e3 * rng.standard_normal((2, 3))
+    M = 1e2 * rng.standard_normal((2, 3, 4))
+    with np.errstate(over="raise", invalid="raise"):
+        M_new, _ = impl.rmc_step_forward(p, x, M, 2)
+        yield "M_new", M_new
+
+
+@probe("recall_batch")
+def two_pairs(impl, rng):
+    yield from named("X y", impl.recall_batch(np.array([[1, 0]]), np.array([[0, 1]]), np.array([1]), 2))
+
+
+@probe("recall_batch", cases=[(1, 1, 2), (4, 3, 4), (6, 5, 7)])
+def drawn_pairs(impl, rng, B, n, symbols):
+    keys = np.argsort(rng.random((B, symbols)), axis=1)[:, :n]
+    values, asked = rng.integers(symbols, size=(B, n)), rng.integers(n, size=B)
+    yield from named("X y", impl.recall_batch(keys, values, asked, symbols))
+
+
+@probe("attention_weights_backward")
+def three_sixteenths(impl, rng):
+    Q, K = np.array([[[[2.0, 0, 0, 0]]]]), np.array([[[[LN3, 0, 0, 0], [0.0, 0, 0, 0]]]])
+    _, cache = impl.attention_weights_forward(Q, K)
+    yield from named("dQ dK", impl.attention_weights_backward(np.array([[[[1.0, 0.0]]]]), cache))
+
+
+@probe("attention_weights_backward", cases=[((1, 1), 1, 2, 4), ((2, 3), 4, 5, 2), ((), 5, 3, 6), ((3,), 2, 4, 3)])
+def weights_gradients(impl, rng, batch, Tq, Tk, d_k):
+    Q, K = rng.standard_normal((*batch, Tq, d_k)), rng.standard_normal((*batch, Tk, d_k))
+    dA = rng.standard_normal((*batch, Tq, Tk))
+    _, cache = impl.attention_weights_forward(Q, K)
+    yield from named("dQ dK", impl.attention_weights_backward(dA, cache))
+
+
+@probe("attention_weights_backward")
+def too_many_weights_for_differences(impl, rng):
+    (Q, K), dA = rng.standard_normal((2, 4, 4, 100, 16)), rng.standard_normal((4, 4, 100, 100))
+    _, cache = impl.attention_weights_forward(Q, K)
+    for name, value in named("dQ dK", impl.attention_weights_backward(dA, cache)):
+        yield name, part(value, 50)
+
+
+@probe("memory_attention_backward")
+def three_quarters_backward(impl, rng):
+    p = {name: np.ones((1, 1)) for name in OF_ATTENTION}
+    _, cache = impl.memory_attention_forward(p, np.ones((1, 1, 1)), np.full((1, 1, 1), 1 + LN3), 1)
+    yield from gradients("dM drow", impl.memory_attention_backward(np.ones((1, 1, 1)), cache), OF_ATTENTION)
+
+
+@probe("memory_attention_backward", cases=[(1, 1, 2, 1), (2, 4, 6, 3), (3, 2, 8, 2)])
+def attention_gradients(impl, rng, B, S, D, heads):
+    p, row = draw(rng, 1, D, OF_ATTENTION), 1.5 * rng.standard_normal((B, 1, D))
+    M, dout = rng.standard_normal((2, B, S, D))
+    _, cache = impl.memory_attention_forward(p, M, row, heads)
+    yield from gradients("dM drow", impl.memory_attention_backward(dout, cache), OF_ATTENTION)
+
+
+@probe("memory_attention_backward")
+def attention_too_large_for_differences(impl, rng):
+    p, row = draw(rng, 1, 32, OF_ATTENTION), rng.standard_normal((16, 1, 32))
+    M, dout = rng.standard_normal((2, 16, 40, 32))
+    _, cache = impl.memory_attention_forward(p, M, row, 4)
+    yield from gradients("dM drow", impl.memory_attention_backward(dout, cache), OF_ATTENTION, every=20)
+
+
+@probe("memory_attention_backward", cases=[(2, 3, 4, 2)])
+def attention_with_own_forward(impl, rng, B, S, D, heads):
+    p, row = draw(rng, 1, D, OF_ATTENTION), rng.standard_normal((B, 1, D))
+    M, dout, along = rng.standard_normal((3, B, S, D))
+    _, cache = impl.memory_attention_forward(p, M, row, heads)
+    dM, _, _ = impl.memory_attention_backward(dout, cache)
+    yield "dM", dM
+    numeric = slope(lambda v: np.sum(impl.memory_attention_forward(p, v, row, heads)[0] * dout), M, along)
+    yield "slope along M", agree(np.sum(dM * along), numeric)
+
+
+@probe("gates_backward")
+def a_quarter(impl, rng):
+    p = {name: a for name, a in all_zero(1, 1).items() if name in OF_GATES}
+    *_, cache = impl.gates_forward(p, np.full((1, 1, 1), 2.0), np.ones((1, 1, 1)))
+    yield from gradients("drow dM", impl.gates_backward(np.ones((1, 1, 1)), np.zeros((1, 1, 1)), cache), OF_GATES)
+
+
+@probe("gates_backward", cases=[(1, 2, 1), (2, 4, 3), (3, 2, 5), (2, 3, 3)])
+def gate_gradients(impl, rng, B, S, D):
+    p, row, M = draw(rng, 1, D, OF_GATES), rng.standard_normal((B, 1, D)), rng.standard_normal((B, S, D))
+    di, df = rng.standard_normal((2, B, S, D))
+    *_, cache = impl.gates_forward(p, row, M)
+    yield from gradients("drow dM", impl.gates_backward(di, df, cache), OF_GATES)
+
+
+@probe("gates_backward")
+def gates_too_large_for_differences(impl, rng):
+    p, row = draw(rng, 1, 64, OF_GATES), rng.standard_normal((32, 1, 64))
+    M, di, df = rng.standard_normal((3, 32, 20, 64))
+    *_, cache = impl.gates_forward(p, row, M)
+    yield from gradients("drow dM", impl.gates_backward(di, df, cache), OF_GATES, every=20)
+
+
+@probe("gates_backward", cases=[(2, 3, 4)])
+def gates_with_own_forward(impl, rng, B, S, D):
+    p, row = draw(rng, 1, D, OF_GATES), rng.standard_normal((B, 1, D))
+    M, di, df, along = rng.standard_normal((4, B, S, D))
+    *_, cache = impl.gates_forward(p, row, M)
+    _, dM, _ = impl.gates_backward(di, df, cache)
+    yield "dM", dM
+
+    def loss(v):
+        i, f, _ = impl.gates_forward(p, row, v)
+        return np.sum(i * di) + np.sum(f * df)
+
+    yield "slope along M", agree(np.sum(dM * along), slope(loss, M, along))
+
+
+@probe("rmc_step_backward")
+def the_straight_line(impl, rng):
+    _, cache = impl.rmc_step_forward(all_zero(1, 2), np.ones((1, 1)), np.full((1, 2, 2), 2.0), 1)
+    dx, dM, _ = (v for _, v in named("dx dM grads", impl.rmc_step_backward(np.ones((1, 2, 2)), cache)))
+    yield "dM", dM
+    yield "dx", observe(dx, atol=1e-12)
+
+
+@probe("rmc_step_backward", cases=[(1, 2, 1, 3, 1), (2, 3, 4, 6, 3), (3, 5, 2, 8, 2)])
+def step_gradients(impl, rng, B, inputs, S, D, heads):
+    p, x = draw(rng, inputs, D), rng.standard_normal((B, inputs))
+    M, dM_new = rng.standard_normal((2, B, S, D))
+    _, cache = impl.rmc_step_forward(p, x, M, heads)
+    yield from gradients("dx dM", impl.rmc_step_backward(dM_new, cache), OF_STEP)
+
+
+@probe("rmc_step_backward")
+def step_too_large_for_differences(impl, rng):
+    p, x = draw(rng, 5, 32), rng.standard_normal((8, 5))
+    M, dM_new = rng.standard_normal((2, 8, 40, 32))
+    _, cache = impl.rmc_step_forward(p, x, M, 4)
+    yield from gradients("dx dM", impl.rmc_step_backward(dM_new, cache), SOME, every=20)
+
+
+@probe("rmc_step_backward", cases=[(2, 3, 3, 4, 2)])
+def step_with_own_forward(impl, rng, B, inputs, S, D, heads):
+    p, x = draw(rng, inputs, D), rng.standard_normal((B, inputs))
+    M, dM_new, along = rng.standard_normal((3, B, S, D))
+    _, cache = impl.rmc_step_forward(p, x, M, heads)
+    _, dM, _ = impl.rmc_step_backward(dM_new, cache)
+    yield "dM", dM
+    numeric = slope(lambda v: np.sum(impl.rmc_step_forward(p, x, v, heads)[0] * dM_new), M, along)
+    yield "slope along M", agree(np.sum(dM * along), numeric)
+
+
+@probe("rmc_backward", cases=[((0.0, 1.0),), ((1.0, 1.0),)])
+def two_steps_back(impl, rng, above):
+    _, cache = impl.rmc_forward(all_zero(1, 2), np.ones((1, 2, 1)), np.full((1, 2, 2), 2.0), 1)
+    dmemories = np.array(above)[None, :, None, None] * np.ones((1, 2, 2, 2))
+    _, dM0, _ = (v for _, v in named("dX dM0 grads", impl.rmc_backward(dmemories, cache)))
+    yield "dM0", dM0
+
+
+@probe("rmc_backward", cases=[(1, 1, 2, 2, 3, 1), (2, 4, 3, 3, 4, 2), (3, 5, 2, 2, 6, 3)])
+def gradients_through_time(impl, rng, B, T, inputs, S, D, heads):
+    p, X = draw(rng, inputs, D), rng.standard_normal((B, T, inputs))
+    M0, dmemories = rng.standard_normal((B, S, D)), rng.standard_normal((B, T, S, D))
+    _, cache = impl.rmc_forward(p, X, M0, heads)
+    yield from gradients("dX dM0", impl.rmc_backward(dmemories, cache), OF_STEP)
+
+
+@probe("rmc_backward")
+def only_the_last_counts(impl, rng):
+    p, X, M0 = draw(rng, 3, 4), rng.standard_normal((2, 5, 3)), rng.standard_normal((2, 3, 4))
+    dmemories = np.zeros((2, 5, 3, 4))
+    dmemories[:, -1] = rng.standard_normal((2, 3, 4))
+    _, cache = impl.rmc_forward(p, X, M0, 2)
+    yield from gradients("dX dM0", impl.rmc_backward(dmemories, cache), OF_GATES)
+
+
+@probe("rmc_backward")
+def too_long_for_differences(impl, rng):
+    p, X, M0 = draw(rng, 5, 24), rng.standard_normal((8, 20, 5)), rng.standard_normal((8, 12, 24))
+    dmemories = rng.standard_normal((8, 20, 12, 24))
+    _, cache = impl.rmc_forward(p, X, M0, 4)
+    yield from gradients("dX dM0", impl.rmc_backward(dmemories, cache), SOME, every=12)
+
+
+@probe("rmc_backward", cases=[(2, 4, 3, 3, 4, 2)])
+def time_with_own_forward(impl, rng, B, T, inputs, S, D, heads):
+    p, X = draw(rng, inputs, D), rng.standard_normal((B, T, inputs))
+    (M0, along), dmemories = rng.standard_normal((2, B, S, D)), rng.standard_normal((B, T, S, D))
+    _, cache = impl.rmc_forward(p, X, M0, heads)
+    _, dM0, _ = impl.rmc_backward(dmemories, cache)
+    yield "dM0", dM0
+    numeric = slope(lambda v: np.sum(impl.rmc_forward(p, X, v, heads)[0] * dmemories), M0, along)
+    yield "slope along M0", agree(np.sum(dM0 * along), numeric)
+
+
+def waves(q):
+    """A smooth loss of a matrix and a vector whose gradients are known."""
+    return float(np.sum(np.sin(q["W"])) + np.sum(q["b"] ** 3))
+
+
+@probe("grad_check")
+def one_sixth(impl, rng):
+    params, grads = {"t": np.array([3.0, 1.0])}, {"t": np.array([6.0, 4.0])}
+    for entries in ([0, 1], [0]):
+        errors = impl.grad_check(
+            lambda q: float(q["t"][0] ** 2 + 5 * q["t"][1]), params, grads, {"t": np.array(entries)}
+        )
+        yield f"errors over {entries}", observe(errors, atol=1e-7)
+
+
+@probe("grad_check", cases=[(1.0,), (1e-4,), (1e4,)])
+def claims(impl, rng, size):
+    params = {"W": rng.standard_normal((3, 4)), "b": 1 + rng.random(5)}
+    right = {"W": np.cos(params["W"]), "b": 3 * params["b"] ** 2}
+    grads = {name: size * a * (1 + 0.3 * rng.standard_normal(a.shape)) for name, a in right.items()}
+    entries = {"W": rng.permutation(12)[:7], "b": rng.permutation(5)[:3]}
+    errors = impl.grad_check(lambda q: size * waves(q), params, grads, entries)
+    yield "errors", observe(errors, rtol=1e-5, atol=1e-7)
+    only_some = {name: a.copy() for name, a in grads.items()}
+    for name, a in only_some.items():
+        a.flat[np.setdiff1d(np.arange(a.size), entries[name])] = 1e9  # nobody asks for these
+    errors = impl.grad_check(lambda q: size * waves(q), params, only_some, entries)
+    yield "errors, other entries far off", observe(errors, rtol=1e-5, atol=1e-7)
+
+
+@probe("grad_check", cases=[(1e-5,), (0.5,)])
+def distance(impl, rng, eps):
+    params = {"W": rng.standard_normal((2, 3)), "b": 1 + rng.random(3)}
+    grads = {"W": np.cos(params["W"]), "b": 3 * params["b"] ** 2}
+    entries = {"W": np.arange(6), "b": np.arange(3)}
+    before, seen = {name: a.copy() for name, a in params.items()}, []
+
+    def loss(q):
+        seen.append(max(np.abs(q[name] - before[name]).max() for name in before))
+        return waves(q)
+
+    yield "errors", observe(impl.grad_check(loss, params, grads, entries, eps), rtol=1e-5, atol=1e-7)
+    yield "farthest that an entry is moved", observe(max(seen, default=0.0), rtol=1e-3)
+    yield "parameters are left as they were", [np.array_equal(params[name], before[name]) for name in before]
+
+
+@probe("grad_check")
+def no_gradient_at_all(impl, rng):
+    params = {"W": rng.standard_normal((2, 3)), "b": rng.standard_normal(4)}
+    entries = {"W": np.arange(6), "b": np.arange(4)}
+    zeros = {name: np.zeros(a.shape) for name, a in params.items()}
+    with np.errstate(all="raise"):
+        yield "errors", impl.grad_check(lambda q: 2.0, params, zeros, entries)
+        missed = impl.grad_check(waves, params, zeros, entries)
+        yield "errors of gradients that are wrongly zero", observe(missed, atol=1e-9)
+
+
+def remember(q, X, frozen_before=0, gate_of=None):
+    """A small memory with a gate and one softmax over its slots and the input: the sum of its last content.
+
+    Steps before `frozen_before` use the parameters of `q["as it was"]`, the gate those of `gate_of`.
+    """
+    M = np.eye(3, 4)
+    for t, x in enumerate(X):
+        w = q["as it was"] if t < frozen_before else q
+        both = np.vstack([M, x])
+        scores = (M @ w["Wq"]) @ (both @ w["Wk"]).T / 2
+        terms = np.exp(scores)
+        gate = 1 / (1 + np.exp(-np.tanh(M) @ (gate_of or w)["U"]))
+        M = gate * M + (1 - gate) * np.tanh(terms / terms.sum(axis=1, keepdims=True) @ both @ w["Wv"])
+    return float(np.sum(M * np.linspace(-1, 2, 12).reshape(3, 4)))
+
+
+def derivative(f, array, h=1e-3):
+    """The gradient by differences of fourth order: an input of the probe below, made without any backward pass."""
+    found = np.zeros(array.shape)
+    for place in range(array.size):
+        for step, weight in ((1, 8), (-1, -8), (2, -1), (-2, 1)):
+            near = array.copy()
+            near.flat[place] += step * h
+            found.flat[place] += weight * f(near) / (12 * h)
+    return found
+
+
+@probe("grad_check", cases=[("right",), ("no 1/sqrt(d_k)",), ("state detached",), ("gate path dropped",)])
+def planted_fault(impl, rng, fault):
+    names, X = ("Wq", "Wk", "Wv", "U"), rng.standard_normal((4, 1, 4))
+    p = {name: 0.8 * rng.standard_normal((4, 4)) for name in names}
+    entries = {name: rng.permutation(16)[:9] for name in names}
+    frozen = len(X) - 1 if fault == "state detached" else 0
+    gate_of = p if fault == "gate path dropped" else None
+    grads = {}
+    for name in names:
+        grads[name] = derivative(
+            lambda a, name=name: remember(p | {name: a, "as it was": p}, X, frozen, gate_of), p[name]
+        )
+        if fault == "no 1/sqrt(d_k)" and name in ("Wq", "Wk"):
+            grads[name] *= 2
+    errors = impl.grad_check(lambda q: remember(q, X), p, grads, entries)
+    yield "errors", observe(errors, rtol=1e-4, atol=1e-6)
+
+
+def filled(module, seed, *, double=True):
+    """A module with drawn parameters: gains near one, the rest of order one where it acts."""
+    import torch
+
+    fill(module.double() if double else module, seed, scale=0.4)
+    with torch.no_grad():
+        for name, parameter in module.named_parameters():
+            if name.startswith("norm") and name.endswith("weight"):
+                parameter += 1.0
+    return module
+
+
+@probe("RelationalMemoryCore")
+def only_kept(impl, rng):
+    import torch
+
+    core = impl.RelationalMemoryCore(2, 2, 3, 1).double()
+    with torch.no_grad():
+        for parameter in core.parameters():
+            parameter.zero_()
+        memories, _ = core(torch.ones(1, 2, 2, dtype=torch.float64))
+    yield "memories", memories
+
+
+@probe("RelationalMemoryCore", cases=[(1, 1, 2, 1, 3, 1), (2, 4, 3, 3, 4, 2)])
+def whole_sequences(impl, rng, B, T, inputs, S, D, heads):
+    import torch
+
+    X = torch.tensor(rng.standard_normal((B, T, inputs)), requires_grad=True)
+    upstream, seed = torch.from_numpy(rng.standard_normal((B, T, S, D))), int(rng.integers(2**32))
+    core = filled(impl.RelationalMemoryCore(inputs, S, D, heads), seed)
+    yield "parameters", shapes(core)
+    memories, weights = (value for _, value in named("memories weights", core(X)))
+    yield "memories", memories
+    yield "weights", weights
+    memories.backward(upstream)
+    yield "dX", X.grad
+    for name in ("Win.bias", "Wq.weight", "Wk.weight", "Uf.weight", "Wi.bias", "W1.weight", "norm2.weight"):
+        yield f"d{name}", observe(core.get_parameter(name).grad, atol=1e-12)
+
+
+@probe("RelationalMemoryCore", cases=[(2, 3, 4, 6, 2), (3, 2, 1, 4, 4)])
+def methods(impl, rng, B, inputs, S, D, heads):
+    import torch
+
+    x, M = torch.from_numpy(rng.standard_normal((B, inputs))), torch.from_numpy(rng.standard_normal((B, S, D)))
+    row, seed = torch.from_numpy(rng.standard_normal((B, 1, D))), int(rng.integers(2**32))
+    core = filled(impl.RelationalMemoryCore(inputs, 3, D, heads), seed)  # 3 slots in its own memory, S here
+    yield from named("i f", core.gates(row, M))
+    yield from ((f"{name} of step", value) for name, value in named("M weights", core.step(x, M)))
+    core.gates = lambda row, M: (torch.full_like(M, 0.25), torch.full_like(M, 0.5))
+    yield from ((f"{name} with other gates", value) for name, value in named("M weights", core.step(x, M)))
+
+
+@probe("RelationalMemoryCore")
+def single_precision(impl, rng):
+    import torch
+
+    X, seed = torch.from_numpy(rng.standard_normal((2, 3, 2))).float(), int(rng.integers(2**32))
+    core = filled(impl.RelationalMemoryCore(2, 3, 4, 2), seed, double=False)
+    memories, _ = core(X)
+    yield "memories", observe(memories, rtol=1e-3)
+
+
+CLIPPED = 1e-5  # PyTorch divides by the norm plus 1e-6
+
+
+def small_model(rng, inputs, classes):
+    """A linear reader of sequences, with large weights."""
+    import torch
+
+    class Reader(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.hidden = torch.nn.Linear(inputs, 4)
+            self.out = torch.nn.Linear(4, classes)
+
+        def forward(self, X):
+            return self.out(torch.tanh(self.hidden(X).sum(dim=1)))
+
+    return fill(Reader().double(), int(rng.integers(2**32)), scale=1.0)
+
+
+@probe("train_step")
+def three_and_four(impl, rng):
+    import torch
+
+    class Fixed(torch.nn.Module):
+        """Its cross-entropy has the gradients 3 and 4, whatever it is shown."""
+
+        def __init__(self):
+            super().__init__()
+            self.a = torch.nn.Parameter(torch.zeros(1, dtype=torch.float64))
+            self.b = torch.nn.Parameter(torch.zeros(1, dtype=torch.float64))
+
+        def forward(self, X):
+            return torch.stack([X[:, 0, 0] * 0, 6 * self.a + 8 * self.b + X[:, 0, 0] * 0], dim=1)
+
+    for clip in (1.0, 10.0):
+        model = Fixed()
+        optimiser = torch.optim.SGD(model.parameters(), lr=1.0)
+        found = impl.train_step(
+            model, optimiser, torch.zeros(1, 1, 1, dtype=torch.float64), torch.zeros(1, dtype=torch.int64), clip
+        )
+        yield from ((f"{name}, clip {clip:g}", value) for name, value in named("loss norm", found))
+        yield f"a, clip {clip:g}", observe(model.a, rtol=CLIPPED)
+        yield f"b, clip {clip:g}", observe(model.b, rtol=CLIPPED)
+
+
+@probe("train_step", cases=[(0.05, "SGD"), (0.7, "SGD"), (50.0, "SGD"), (0.3, "Adam")])
+def updates(impl, rng, clip, kind):
+    import torch
+
+    model = small_model(rng, 3, 4)
+    batches = [
+        (torch.from_numpy(3 * rng.standard_normal((5, 2, 3))), torch.from_numpy(rng.integers(4, size=5)))
+        for _ in range(3)
+    ]
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9) if kind == "SGD" else None
+    optimiser = optimiser or torch.optim.Adam(model.parameters(), lr=0.1)
+    for k, (X, y) in enumerate(batches, 1):
+        found = impl.train_step(model, optimiser, X, y, clip)
+        yield from (
+            (f"{name} of update {k}", observe(value, rtol=CLIPPED)) for name, value in named("loss norm", found)
+        )
+    for name, parameter in model.named_parameters():
+        yield f"{name} after three updates", observe(parameter, rtol=CLIPPED)
+
+
+@probe("train_step")
+def clip_by_default(impl, rng):
+    import torch
+
+    model = small_model(rng, 3, 4)
+    X, y = torch.from_numpy(5 * rng.standard_normal((6, 2, 3))), torch.from_numpy(rng.integers(4, size=6))
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.5)
+    yield from named("loss norm", impl.train_step(model, optimiser, X, y))
+    yield "out.weight", observe(model.out.weight, rtol=CLIPPED)
