@@ -312,9 +312,10 @@ def nothing_or_everything_dropped(impl, rng, p):
 
 def same_outcomes(got, expected):
     """Whether two sets of rows hold the same different rows, each of them several times."""
+    got, expected = got.array, expected.array
     if got.shape != expected.shape:
         return f"The logits should have shape {expected.shape}; they have {got.shape}."
-    ours, theirs = (np.unique(np.round(np.asarray(a, dtype=float), 8), axis=0) for a in (got, expected))
+    ours, theirs = (np.unique(np.round(a, 8), axis=0) for a in (got, expected))
     if len(ours) == 1:
         return "In training the logits of one picture are the same each time: nothing is dropped."
     if ours.shape != theirs.shape or not np.allclose(ours, theirs, rtol=1e-6, atol=1e-7):
@@ -322,7 +323,7 @@ def same_outcomes(got, expected):
             "The logits of one picture in training are not those that dropping hidden units of fc1, with the others "
             "divided by 1 - p, can give. Which units does dropout act on, and with which p?"
         )
-    kept = [np.mean(np.all(np.abs(np.asarray(got) - row) < 1e-6, axis=1)) for row in ours]
+    kept = [np.mean(np.all(np.abs(got - row) < 1e-6, axis=1)) for row in ours]
     return None if min(kept) > 0.02 else "Some outcomes of dropout are far too rare: which p does it use?"
 
 
