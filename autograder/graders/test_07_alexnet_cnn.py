@@ -49,6 +49,7 @@ CONVOLUTIONS = [  # N, C, H, W, F, k, stride, pad, groups
     (3, 2, 8, 7, 5, 3, 2, 0, 1),
     (2, 4, 6, 5, 6, 2, 2, 1, 2),
     (2, 6, 9, 8, 3, 4, 3, 2, 3),
+    (2, 2, 4, 3, 3, 5, 1, 3, 1),
 ]
 
 
@@ -332,10 +333,12 @@ def two_hidden_units(impl, rng, p):
     import torch
 
     x = torch.from_numpy(rng.standard_normal((1, 3, 16, 16))).repeat(400, 1, 1, 1)
+    on = torch.from_numpy(rng.uniform(1.0, 2.0, size=2))
     seed = int(rng.integers(2**32))
     model = fill(impl.MiniAlexNet(2, p).double(), seed, scale=0.3)
     with torch.no_grad():
-        model.fc1.bias.fill_(20.0)  # both units are on
+        model.fc1.weight.zero_()
+        model.fc1.bias.copy_(on)  # both units are on
     model.train()
     yield "logits in training", observe(model(x), judge=same_outcomes)
 

@@ -127,7 +127,7 @@ MISTAKES = [
         "maxpool_forward",
         "mean_pooling",
         "this is the mean of a window, not its maximum.",
-        {"flat.max(axis=-1), (": "flat.mean(axis=-1), ("},
+        {"return out, (": "return flat.mean(axis=-1), ("},
     ),
     Mistake(
         "maxpool_forward",
@@ -154,19 +154,19 @@ MISTAKES = [
         "maxpool_forward",
         "starts_from_zero",
         "the maximum starts from 0, so negative values are lost. Start from the first value of the window.",
-        {"flat.max(axis=-1), (": "flat.max(axis=-1, initial=0.0), ("},
+        {"return out, (": "return np.maximum(out, 0.0), ("},
     ),
     Mistake(
         "maxpool_forward",
         "largest_magnitude",
         "the value of largest magnitude is taken. A pool takes the largest value, with its sign.",
-        {"flat.max(axis=-1), (": "np.abs(flat).max(axis=-1), ("},
+        {"return out, (": "return np.abs(flat).max(axis=-1), ("},
     ),
     Mistake(
         "maxpool_forward",
         "over_channels",
         "the maximum is also taken over the channels. Each channel is pooled by itself.",
-        {"flat.max(axis=-1), (": "flat.max(axis=(1, -1), keepdims=True)[..., 0], ("},
+        {"return out, (": "return flat.max(axis=(1, -1), keepdims=True)[..., 0], ("},
     ),
     # lrn_forward
     Mistake(
@@ -544,7 +544,7 @@ MISTAKES = [
         "sgd_momentum",
         "decay_twice",
         "the decay is subtracted twice, in the velocity and from the weights. Equation (10) has it in the velocity.",
-        {"w + velocity[name] for": "w + velocity[name] - decay * lr * w for"},
+        {"w + new[name] for": "w + new[name] - decay * lr * w for"},
     ),
     Mistake(
         "sgd_momentum",
@@ -568,7 +568,7 @@ MISTAKES = [
         "sgd_momentum",
         "velocity_subtracted",
         "the velocity is subtracted from the weights. In the paper's form the minus signs are in the velocity already.",
-        {"w + velocity": "w - velocity"},
+        {"w + new": "w - new"},
     ),
     Mistake(
         "sgd_momentum",
@@ -577,7 +577,7 @@ MISTAKES = [
         "weights are the same as long as the rate is, the velocity is not.",
         {
             "- decay * lr * w - lr * grads[name]": "+ decay * w + grads[name]",
-            "w + velocity": "w - lr * velocity",
+            "w + new": "w - lr * new",
         },
     ),
     Mistake(
