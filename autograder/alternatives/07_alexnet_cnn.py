@@ -179,14 +179,17 @@ class Further:
 # Mutants of the reference that compute the same, with the reason.
 EQUIVALENT = {
     "im2col": {
-        "return windows.transpose(0, 1, 4, 5, 2, 3).reshape(len(x), x.shape[1] * k * k, -2)": "any negative side is found out",
-        "return windows.transpose(0, 1, 4, 5, 2, 3).reshape(len(x), x.shape[1] * k * k, ~1)": "any negative side is found out",
+        "return windows.transpose(0, 1, 4, 5, 2, 3).reshape(len(x), x.shape[1] * k * k, -2)": "any negative will do",
+        "return windows.transpose(0, 1, 4, 5, 2, 3).reshape(len(x), x.shape[1] * k * k, ~1)": "any negative will do",
     },
     "conv2d_forward": {
-        "cols = im2col(x, k, stride, pad).reshape(N, groups, -2, rows * columns)": "any negative side is found out",
-        "cols = im2col(x, k, stride, pad).reshape(N, groups, ~1, rows * columns)": "any negative side is found out",
-        "out = w.reshape(groups, F // groups, -2) @ cols  # (N, G, F / G, H'·W')": "any negative side is found out",
-        "out = w.reshape(groups, F // groups, ~1) @ cols  # (N, G, F / G, H'·W')": "any negative side is found out",
+        "cols = im2col(x, k, stride, pad).reshape(N, groups, -2, rows * columns)": "any negative will do",
+        "cols = im2col(x, k, stride, pad).reshape(N, groups, ~1, rows * columns)": "any negative will do",
+        "out = w.reshape(groups, F // groups, -2) @ cols  # (N, G, F / G, H'·W')": "any negative will do",
+        "out = w.reshape(groups, F // groups, ~1) @ cols  # (N, G, F / G, H'·W')": "any negative will do",
+    },
+    "maxpool_forward": {
+        "out = np.take_along_axis(flat, winner[..., None], axis=-1)[..., -1]": "an axis of length 1",
     },
     "lrn_forward": {
         "squares = np.pad(x**2, ((0, 0), (n // 2, n * 2), (0, 0), (0, 0)))": "not read",
@@ -196,8 +199,8 @@ EQUIVALENT = {
     },
     "conv2d_backward": {
         "k = w.shape[3]": "kernels are square",
-        "dcols = w.reshape(groups, F // groups, -2).swapaxes(1, 2) @ D": "any negative side is found out",
-        "dcols = w.reshape(groups, F // groups, ~1).swapaxes(1, 2) @ D": "any negative side is found out",
+        "dcols = w.reshape(groups, F // groups, -2).swapaxes(1, 2) @ D": "any negative will do",
+        "dcols = w.reshape(groups, F // groups, ~1).swapaxes(1, 2) @ D": "any negative will do",
         "dx = np.zeros((N, C, H + 2 * pad, W + 2 ** pad))": "large enough, and cut off",
         "dx = np.zeros((N, C, H + 2 * pad, W + 3 * pad))": "large enough, and cut off",
         "dx = np.zeros((N, C, H + 2 ** pad, W + 2 * pad))": "large enough, and cut off",
