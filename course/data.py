@@ -1,4 +1,4 @@
-"""Data that is at hand offline: the documentation of the installed NumPy, a small grammar, digits, invented speech.
+"""Data that is at hand offline: the documentation of the installed NumPy, a grammar, digits, invented speech, shapes.
 
 Nothing is stored here. The texts are read from the package itself or drawn from a random generator, as is the speech;
 the digits come with scikit-learn.
@@ -11,7 +11,7 @@ import hashlib
 import math
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -337,3 +337,67 @@ class Language:
         clean = np.concatenate([*parts, np.zeros((1, bins))])
         frames = clean + noise * rng.standard_normal(clean.shape)
         return Utterance(frames.astype(np.float32), [phone + 1 for phone in said], borders)
+
+
+# Shapes -------------------------------------------------------------------------------------------------------------
+
+SHAPES = ("square", "disc", "triangle", "plus", "ring", "diamond")
+
+
+def shapes(
+    rng: np.random.Generator, count: int, *, size: int = 20, margin: int = 2, columns: tuple[float, float] = (0.0, 1.0)
+) -> tuple[np.ndarray, np.ndarray]:
+    """Colour images of one shape each, of random kind, place, size and colours.
+
+    The colour of shape and ground is drawn independently of the kind, so that it tells nothing; they differ by at least
+    0.5 in Euclidean distance. Every pixel has Gaussian noise of standard deviation 0.05.
+
+    Args:
+        rng: where all draws come from.
+        count: how many images.
+        size: height and width in pixels, at least 12 + 2 * `margin`.
+        margin: the shape keeps this many pixels away from every side.
+        columns: the horizontal place of the shape's centre, as a range within the part from 0 (as far to the left as it
+            can be) to 1 (as far to the right); its vertical place is not restricted.
+
+    Returns:
+        Images, shape (count, 3, size, size), float32, about 0 to 1; and indices into `SHAPES`, shape (count,), int64.
+
+    Raises:
+        ValueError: the image is too small for the shapes, or `columns` is no range within 0 to 1.
+    """
+    if size - 2 * margin < 12:
+        raise ValueError(f"size is {size}; with a margin of {margin} it must be at least {12 + 2 * margin}")
+    if not 0.0 <= columns[0] <= columns[1] <= 1.0:
+        raise ValueError(f"columns is {columns}; it must be two numbers from 0 to 1, the smaller one first")
+    kinds = rng.integers(len(SHAPES), size=count)
+    radius = rng.uniform(3.0, 5.0, size=count)
+    free = size - 2 * (margin + radius)  # how far the centre can move
+    down = margin + radius + free * rng.random(count)
+    across = margin + radius + free * rng.uniform(*columns, size=count)
+    colours = np.array([_two_colours(rng) for _ in range(count)]).reshape(count, 2, 3)
+    noise = 0.05 * rng.standard_normal((count, 3, size, size))
+    at = np.arange(size) + 0.5
+    y = (at[None, :, None] - down[:, None, None]) / radius[:, None, None]
+    x = (at[None, None, :] - across[:, None, None]) / radius[:, None, None]
+    inside = np.stack([f(np.abs(x), y) for f in _INSIDE])[kinds, np.arange(count)][:, None]
+    images = np.where(inside, colours[:, 1, :, None, None], colours[:, 0, :, None, None]) + noise
+    return images.astype(np.float32), kinds.astype(np.int64)
+
+
+def _two_colours(rng: np.random.Generator) -> np.ndarray:
+    """A dark ground, each channel from 0 to 0.3, and a shape, from 0 to 1, at least 0.7 apart: (2, 3)."""
+    while True:
+        pair = rng.random((2, 3)) * [[0.3], [1.0]]
+        if np.linalg.norm(pair[1] - pair[0]) >= 0.7:
+            return pair
+
+
+_INSIDE: tuple[Callable[[np.ndarray, np.ndarray], np.ndarray], ...] = (  # of |x| and y, both from -1 to 1 in the shape
+    lambda x, y: np.maximum(x, np.abs(y)) <= 0.85,
+    lambda x, y: x**2 + y**2 <= 1,
+    lambda x, y: (x <= (y + 1) / 2) & (np.abs(y) <= 1),
+    lambda x, y: (np.minimum(x, np.abs(y)) <= 0.35) & (np.maximum(x, np.abs(y)) <= 1),
+    lambda x, y: (x**2 + y**2 <= 1) & (x**2 + y**2 >= 0.3),
+    lambda x, y: x + np.abs(y) <= 1,
+)

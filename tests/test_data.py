@@ -262,3 +262,56 @@ def test_noise_is_added_with_its_standard_deviation():
     language = data.Language.invent(3)
     silent = [u.frames[-1] for u in language.speak(np.random.default_rng(2), 400, noise=0.7)]
     assert abs(np.std(silent) - 0.7) < 0.03
+
+
+def test_shapes_are_the_same_for_one_seed_and_of_all_kinds():
+    X, y = data.shapes(np.random.default_rng(3), 300)
+    again, _ = data.shapes(np.random.default_rng(3), 300)
+    np.testing.assert_array_equal(X, again)
+    assert (X.shape, X.dtype, y.shape, y.dtype) == ((300, 3, 20, 20), np.float32, (300,), np.int64)
+    assert sorted(np.unique(y)) == list(range(len(data.SHAPES)))
+
+
+def _found(image: np.ndarray, margin: int) -> np.ndarray:
+    """Which pixels have the colour of the shape rather than that of the frame, shape (size, size)."""
+    frame = np.ones(image.shape[1:], dtype=bool)
+    frame[margin:-margin, margin:-margin] = False
+    ground = image[:, frame].mean(axis=1)
+    away = np.linalg.norm(image - ground[:, None, None], axis=0)
+    return away > 0.5 * np.sort(away.ravel())[-10]
+
+
+def test_shapes_keep_away_from_the_sides_and_stand_out_of_the_ground():
+    X, _ = data.shapes(np.random.default_rng(0), 200, size=24, margin=3)
+    for image in X:
+        mask = _found(image, 3)
+        assert not mask[:3].any()
+        assert not mask[-3:].any()
+        assert not mask[:, :3].any()
+        assert not mask[:, -3:].any()
+        assert 8 <= mask.sum() <= 100
+
+
+def test_shapes_stand_where_they_should():
+    places = {}
+    for columns in ((0.0, 0.3), (0.7, 1.0)):
+        X, _ = data.shapes(np.random.default_rng(1), 200, columns=columns)
+        across = [np.nonzero(_found(image, 2))[1].mean() for image in X]
+        down = [np.nonzero(_found(image, 2))[0].mean() for image in X]
+        places[columns] = across
+        assert min(down) < 8
+        assert max(down) > 11
+    assert max(places[0.0, 0.3]) < min(places[0.7, 1.0])
+
+
+def test_shapes_have_colours_that_tell_nothing_about_the_kind():
+    X, y = data.shapes(np.random.default_rng(2), 3000)
+    colour = np.array([image[:, _found(image, 2)].mean(axis=1) for image in X])
+    means = np.array([colour[y == kind].mean(axis=0) for kind in range(len(data.SHAPES))])
+    assert np.ptp(means, axis=0).max() < 0.1
+
+
+@pytest.mark.parametrize("wrong", [{"size": 15}, {"columns": (0.5, 0.2)}, {"columns": (0.0, 1.1)}])
+def test_shapes_need_room(wrong):
+    with pytest.raises(ValueError, match="must be"):
+        data.shapes(np.random.default_rng(0), 1, **wrong)

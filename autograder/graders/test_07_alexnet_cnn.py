@@ -1,0 +1,393 @@
+"""Probes of 07: convolution, pooling, normalisation and their gradients, augmentation, the update; a network."""
+
+import numpy as np
+
+from autograder.engine.probes import agree, fill, named, observe, probe, shapes, slope
+
+NINE = np.arange(9.0).reshape(1, 1, 3, 3)
+TWO_WINDOWS = np.array([[0.0, 1, 2, 3, 4], [5, 6, 9, 8, 7], [0, 0, 0, 0, 0]])[None, None]
+NO_SHIFT = {"vectors": np.eye(3), "values": np.zeros(3)}
+
+
+def draw_convolution(rng, N, C, H, W, F, k, groups):
+    """Pictures, filters and biases of order one."""
+    x, w = rng.standard_normal((N, C, H, W)), rng.standard_normal((F, C // groups, k, k))
+    return x, w / np.sqrt(k * k * C / groups), rng.standard_normal(F)
+
+
+def part(value, every):
+    """One of `every` numbers of an array, so that keys stay small."""
+    return value.ravel()[::every] if isinstance(value, np.ndarray) else value
+
+
+@probe("im2col")
+def four_windows(impl, rng):
+    yield "columns", impl.im2col(NINE, 2)
+
+
+@probe("im2col", cases=[(1, 1, 1, 1, 1, 1, 0), (2, 3, 5, 4, 3, 1, 1), (3, 2, 7, 8, 3, 2, 0), (2, 4, 6, 9, 2, 3, 2)])
+def columns(impl, rng, N, C, H, W, k, stride, pad):
+    x = rng.standard_normal((N, C, H, W))
+    yield "columns", impl.im2col(x, k, stride, pad)
+
+
+@probe("im2col", cases=[(2, 3, 5, 6, 2)])
+def default_stride(impl, rng, N, C, H, W, k):
+    x = rng.standard_normal((N, C, H, W))
+    yield "columns", impl.im2col(x, k)
+
+
+@probe("conv2d_forward")
+def twenty_eight(impl, rng):
+    out, _ = impl.conv2d_forward(NINE, np.array([[[[1.0, 2.0], [3.0, 4.0]]]]), np.array([1.0]))
+    yield "out", out
+
+
+CONVOLUTIONS = [  # N, C, H, W, F, k, stride, pad, groups
+    (1, 1, 1, 1, 1, 1, 1, 0, 1),
+    (2, 3, 5, 6, 4, 3, 1, 1, 1),
+    (3, 2, 8, 7, 5, 3, 2, 0, 1),
+    (2, 4, 6, 5, 6, 2, 2, 1, 2),
+    (2, 6, 9, 8, 3, 4, 3, 2, 3),
+    (2, 2, 4, 3, 3, 5, 1, 3, 1),
+]
+
+
+@probe("conv2d_forward", cases=CONVOLUTIONS)
+def convolved(impl, rng, N, C, H, W, F, k, stride, pad, groups):
+    x, w, b = draw_convolution(rng, N, C, H, W, F, k, groups)
+    out, _ = impl.conv2d_forward(x, w, b, stride, pad, groups)
+    yield "out", out
+
+
+@probe("maxpool_forward")
+def two_nines(impl, rng):
+    out, _ = impl.maxpool_forward(TWO_WINDOWS)
+    yield "out", out
+
+
+@probe("maxpool_forward", cases=[(1, 1, 1, 1, 1, 1), (2, 3, 7, 5, 3, 2), (2, 2, 6, 8, 3, 2), (3, 1, 9, 7, 2, 3)])
+def pooled(impl, rng, N, C, H, W, k, stride):
+    x = rng.standard_normal((N, C, H, W)) - 2.0  # mostly negative: zeros that are added would win
+    out, _ = impl.maxpool_forward(x, k, stride)
+    yield "out", out
+
+
+@probe("lrn_forward")
+def three_four_five(impl, rng):
+    x = np.array([3.0, 4.0, 0.0]).reshape(1, 3, 1, 1)
+    out, _ = impl.lrn_forward(x, n=3, k=0.0, alpha=1.0, beta=0.5)
+    yield "out", out
+
+
+@probe("lrn_forward", cases=[(1, 1, 1, 1, 1), (2, 6, 3, 2, 3), (3, 8, 2, 4, 5), (2, 3, 3, 2, 7)])
+def normalised(impl, rng, N, C, H, W, n):
+    x = 2 * rng.standard_normal((N, C, H, W))
+    k, alpha, beta = rng.uniform(0.5, 1.5), rng.uniform(0.3, 0.6), rng.uniform(0.5, 1.2)
+    out, _ = impl.lrn_forward(x, n, k, alpha, beta)
+    yield "out", out
+
+
+@probe("lrn_forward", cases=[(2, 7, 3, 3)])
+def papers_constants(impl, rng, N, C, H, W):
+    x = 150 * rng.standard_normal((N, C, H, W))  # as large as the paper's constants need
+    out, _ = impl.lrn_forward(x)
+    yield "out", out
+
+
+@probe("augment")
+def red_row(impl, rng):
+    images = np.zeros((1, 3, 2, 3))
+    images[0, 0] = [0.0, 1.0, 2.0]
+    alphas, values = np.array([[0.5, 0.0, 0.0]]), np.array([4.0, 1.0, 1.0])
+    yield "pictures", impl.augment(images, 2, np.array([[0, 1]]), np.array([True]), alphas, np.eye(3), values)
+
+
+@probe("augment", cases=[(1, 3, 4, 2), (6, 7, 9, 5), (5, 6, 6, 6)])
+def crops(impl, rng, N, H, W, size):
+    images = rng.standard_normal((N, 3, H, W))
+    corners = np.stack([rng.integers(H - size + 1, size=N), rng.integers(W - size + 1, size=N)], axis=1)
+    flips = rng.random(N) < 0.5
+    yield "pictures", impl.augment(images, size, corners, flips, np.zeros((N, 3)), **NO_SHIFT)
+
+
+@probe("augment", cases=[(1, 4, 3), (5, 6, 4)])
+def colours(impl, rng, N, H, size):
+    images, alphas = rng.standard_normal((N, 3, H, H)), rng.standard_normal((N, 3))
+    vectors, _ = np.linalg.qr(rng.standard_normal((3, 3)))
+    values = rng.uniform(1.0, 3.0, size=3)
+    corners, flips = rng.integers(H - size + 1, size=(N, 2)), rng.random(N) < 0.5
+    yield "pictures", impl.augment(images, size, corners, flips, alphas, vectors, values)
+
+
+@probe("conv2d_backward")
+def windows_per_pixel(impl, rng):
+    _, cache = impl.conv2d_forward(NINE, np.ones((1, 1, 2, 2)), np.zeros(1))
+    yield from named("dx dw db", impl.conv2d_backward(np.ones((1, 1, 2, 2)), cache))
+
+
+@probe("conv2d_backward", cases=CONVOLUTIONS)
+def convolution_gradients(impl, rng, N, C, H, W, F, k, stride, pad, groups):
+    x, w, b = draw_convolution(rng, N, C, H, W, F, k, groups)
+    dout = rng.standard_normal((N, F, (H + 2 * pad - k) // stride + 1, (W + 2 * pad - k) // stride + 1))
+    _, cache = impl.conv2d_forward(x, w, b, stride, pad, groups)
+    yield from named("dx dw db", impl.conv2d_backward(dout, cache))
+
+
+@probe("conv2d_backward")
+def convolution_too_large_for_differences(impl, rng):
+    x, w, b = draw_convolution(rng, 8, 8, 32, 32, 8, 3, 1)
+    dout = rng.standard_normal((8, 8, 32, 32))
+    _, cache = impl.conv2d_forward(x, w, b, 1, 1)
+    for name, value in named("dx dw db", impl.conv2d_backward(dout, cache)):
+        yield name, part(value, 500) if name == "dx" else value
+
+
+@probe("conv2d_backward", cases=[(2, 2, 5, 4, 4, 3, 2, 1, 2)])
+def with_own_convolution(impl, rng, N, C, H, W, F, k, stride, pad, groups):
+    x, w, b = draw_convolution(rng, N, C, H, W, F, k, groups)
+    along_x, along_w, dout = (rng.standard_normal(s) for s in (x.shape, w.shape, (N, F, 3, 2)))
+    _, cache = impl.conv2d_forward(x, w, b, stride, pad, groups)
+    dx, dw, _ = impl.conv2d_backward(dout, cache)
+    yield "dx", dx
+
+    def loss(x, w):
+        return np.sum(impl.conv2d_forward(x, w, b, stride, pad, groups)[0] * dout)
+
+    yield "slope along x", agree(np.sum(dx * along_x), slope(lambda v: loss(v, w), x, along_x))
+    yield "slope along w", agree(np.sum(dw * along_w), slope(lambda v: loss(x, v), w, along_w))
+
+
+@probe("maxpool_backward")
+def nine_wins_twice(impl, rng):
+    _, cache = impl.maxpool_forward(TWO_WINDOWS)
+    yield "dx", impl.maxpool_backward(np.array([[[[1.0, 10.0]]]]), cache)
+
+
+@probe("maxpool_backward", cases=[(1, 1, 1, 1, 1, 1), (2, 3, 7, 5, 3, 2), (2, 2, 6, 8, 3, 1), (3, 1, 9, 7, 2, 3)])
+def pooling_gradients(impl, rng, N, C, H, W, k, stride):
+    x = rng.standard_normal((N, C, H, W))
+    dout = rng.standard_normal((N, C, (H - k) // stride + 1, (W - k) // stride + 1))
+    _, cache = impl.maxpool_forward(x, k, stride)
+    yield "dx", impl.maxpool_backward(dout, cache)
+
+
+@probe("maxpool_backward", cases=[(2, 3, 9, 7)])
+def ties(impl, rng, N, C, H, W):
+    x = np.maximum(rng.integers(-4, 3, size=(N, C, H, W)).astype(float), 0.0)  # many zeros, as behind a ReLU
+    dout = rng.standard_normal((N, C, (H - 3) // 2 + 1, (W - 3) // 2 + 1))
+    _, cache = impl.maxpool_forward(x)
+    yield "dx", impl.maxpool_backward(dout, cache)
+
+
+@probe("maxpool_backward")
+def pooling_too_large_for_differences(impl, rng):
+    x, dout = rng.standard_normal((8, 16, 41, 41)), rng.standard_normal((8, 16, 20, 20))
+    _, cache = impl.maxpool_forward(x)
+    yield "dx", part(impl.maxpool_backward(dout, cache), 301)
+
+
+@probe("lrn_backward")
+def three_eighths(impl, rng):
+    x = np.ones((1, 1, 1, 1))
+    _, cache = impl.lrn_forward(x, n=1, k=3.0, alpha=1.0, beta=0.5)
+    yield "dx", impl.lrn_backward(x, cache)
+
+
+@probe("lrn_backward", cases=[(1, 1, 1, 1, 1), (2, 6, 3, 2, 3), (3, 8, 2, 4, 5), (2, 3, 3, 2, 7)])
+def normalisation_gradients(impl, rng, N, C, H, W, n):
+    x, dout = 2 * rng.standard_normal((N, C, H, W)), rng.standard_normal((N, C, H, W))
+    k, alpha, beta = rng.uniform(0.5, 1.5), rng.uniform(0.3, 0.6), rng.uniform(0.5, 1.2)
+    _, cache = impl.lrn_forward(x, n, k, alpha, beta)
+    yield "dx", impl.lrn_backward(dout, cache)
+
+
+@probe("lrn_backward")
+def normalisation_too_large_for_differences(impl, rng):
+    x, dout = 150 * rng.standard_normal((8, 16, 24, 24)), rng.standard_normal((8, 16, 24, 24))
+    _, cache = impl.lrn_forward(x)
+    yield "dx", part(impl.lrn_backward(dout, cache), 301)
+
+
+@probe("lrn_backward", cases=[(2, 6, 2, 3)])
+def with_own_normalisation(impl, rng, N, C, H, W):
+    x, dout, along = rng.standard_normal((3, N, C, H, W))
+    _, cache = impl.lrn_forward(x, 5, 1.0, 0.5, 0.75)
+    dx = impl.lrn_backward(dout, cache)
+    yield "dx", dx
+    numeric = slope(lambda v: np.sum(impl.lrn_forward(v, 5, 1.0, 0.5, 0.75)[0] * dout), x, along)
+    yield "slope along x", agree(np.sum(dx * along), numeric)
+
+
+@probe("Dropout")
+def two_and_four(impl, rng):
+    layer, x, mask = impl.Dropout(0.5), np.array([[2.0, 4.0]]), np.array([[1.0, 0.0]])
+    yield "in training", layer.forward(x, mask, True)[0]
+    yield "at test time", layer.forward(x, mask, False)[0]
+
+
+@probe("Dropout", cases=[(0.3, 4, 5), (0.8, 1, 7), (0.5, 3, 2)])
+def both_modes(impl, rng, keep, N, D):
+    x, dout = rng.standard_normal((2, N, D))
+    mask = (rng.random((N, D)) < keep).astype(float)
+    layer = impl.Dropout(keep)
+    trained, train_cache = layer.forward(x, mask, True)
+    tested, test_cache = layer.forward(x, mask, False)
+    yield "out in training", trained
+    yield "out at test time", tested
+    yield "dx in training", layer.backward(dout, train_cache)
+    yield "dx at test time", layer.backward(dout, test_cache)
+
+
+@probe("Dropout")
+def default_rate_and_no_mask(impl, rng):
+    x = rng.standard_normal((2, 3))
+    yield "out at test time", impl.Dropout().forward(x, None, False)[0]
+
+
+@probe("sgd_momentum")
+def two_updates(impl, rng):
+    params, velocity, grads = {"w": np.array([1.0])}, {"w": np.array([0.0])}, {"w": np.array([2.0])}
+    for update in ("first", "second"):
+        params, velocity = impl.sgd_momentum(params, grads, velocity, 0.1, 0.9, 0.5)
+        yield f"w after the {update}", params["w"]
+        yield f"v after the {update}", velocity["w"]
+
+
+@probe("sgd_momentum", cases=[(0.1, 0.9, 0.3), (0.7, 0.5, 0.0), (0.02, 0.0, 2.0)])
+def trajectory(impl, rng, lr, momentum, decay):
+    sizes = {"conv1.weight": (3, 2, 2, 2), "fc1.bias": (5,)}
+    params, velocity, first, second = ({n: rng.standard_normal(s) for n, s in sizes.items()} for _ in range(4))
+    params = {name: 3 * w for name, w in params.items()}
+    for grads in (first, second):
+        params, velocity = impl.sgd_momentum(params, grads, velocity, lr, momentum, decay)
+        yield "params", params
+        yield "velocity", velocity
+
+
+@probe("sgd_momentum")
+def papers_rates(impl, rng):
+    params, velocity, grads = ({"w": rng.standard_normal((2, 3))} for _ in range(3))
+    grads["w"] *= 1e-3  # so small that the decay counts
+    velocity["w"] *= 1e-4
+    params, velocity = impl.sgd_momentum(params, grads, velocity, 0.01)
+    yield "velocity", velocity["w"]
+
+
+@probe("MiniAlexNet", cases=[(48, 0.5), (7, 0.2)])
+def logits_and_gradients(impl, rng, hidden, p):
+    import torch
+
+    x = torch.tensor(rng.standard_normal((3, 3, 16, 16)), requires_grad=True)
+    upstream = torch.from_numpy(rng.standard_normal((3, 6)))
+    seed = int(rng.integers(2**32))
+    model = impl.MiniAlexNet(hidden, p).double().eval()
+    yield "parameters", shapes(model)
+    fill(model, seed, scale=0.2)
+    logits = model(x)
+    yield "logits", logits
+    torch.sum(logits * upstream).backward()
+    yield "dx", x.grad.flatten()[::9]
+    for name, parameter in sorted(model.named_parameters()):
+        yield f"d{name}", parameter.grad.flatten()[::19]
+
+
+@probe("MiniAlexNet")
+def large_activations(impl, rng):
+    import torch
+
+    x = torch.from_numpy(200 * rng.standard_normal((2, 3, 16, 16)))  # so large that both normalisations count
+    seed = int(rng.integers(2**32))
+    yield "logits", fill(impl.MiniAlexNet(5).double().eval(), seed)(x)
+
+
+@probe("MiniAlexNet", cases=[(0.0,), (1.0,)])
+def nothing_or_everything_dropped(impl, rng, p):
+    import torch
+
+    x = torch.from_numpy(rng.standard_normal((4, 3, 16, 16)))
+    seed = int(rng.integers(2**32))
+    model = fill(impl.MiniAlexNet(6, p).double().train(), seed, scale=0.3)
+    yield "logits in training", model(x)
+
+
+def same_outcomes(got, expected):
+    """Whether two sets of rows hold the same different rows, each of them several times."""
+    got, expected = got.array, expected.array
+    if got.shape != expected.shape:
+        return f"The logits should have shape {expected.shape}; they have {got.shape}."
+    ours, theirs = (np.unique(np.round(a, 8), axis=0) for a in (got, expected))
+    if len(ours) == 1:
+        return "In training the logits of one picture are the same each time: nothing is dropped."
+    if ours.shape != theirs.shape or not np.allclose(ours, theirs, rtol=1e-6, atol=1e-7):
+        return (
+            "The logits of one picture in training are not those that dropping hidden units of fc1, with the others "
+            "divided by 1 - p, can give. Which units does dropout act on, and with which p?"
+        )
+    kept = [np.mean(np.all(np.abs(got - row) < 1e-6, axis=1)) for row in ours]
+    return None if min(kept) > 0.02 else "Some outcomes of dropout are far too rare: which p does it use?"
+
+
+@probe("MiniAlexNet", cases=[(0.5,), (0.3,)])
+def two_hidden_units(impl, rng, p):
+    import torch
+
+    x = torch.from_numpy(rng.standard_normal((1, 3, 16, 16))).repeat(400, 1, 1, 1)
+    on = torch.from_numpy(rng.uniform(1.0, 2.0, size=2))
+    seed = int(rng.integers(2**32))
+    model = fill(impl.MiniAlexNet(2, p).double(), seed, scale=0.3)
+    with torch.no_grad():
+        model.fc1.weight.zero_()
+        model.fc1.bias.copy_(on)  # both units are on
+    model.train()
+    yield "logits in training", observe(model(x), judge=same_outcomes)
+
+
+def watching(rng, pixels):
+    """A linear model that behaves differently in training and notes the mode of each call."""
+    import torch
+
+    weights = torch.from_numpy(rng.standard_normal((3 * pixels, 4)))
+
+    class Watching(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scale = torch.nn.Parameter(torch.tensor(1.0, dtype=torch.float64))
+            self.inner = torch.nn.Dropout(0.5)
+
+        def forward(self, x):
+            logits = self.scale * (x.flatten(1) @ weights) / pixels**0.5
+            return logits[:, [1, 2, 3, 0]] if self.training or self.inner.training else logits
+
+    return Watching()
+
+
+@probe("ten_crop")
+def four_by_four(impl, rng):
+    import torch
+
+    images = torch.arange(48.0, dtype=torch.float64).reshape(1, 3, 4, 4) / 10
+    model = watching(np.random.default_rng(5), 4).eval()
+    yield "probabilities", impl.ten_crop(model, images, 2)
+
+
+@probe("ten_crop", cases=[(1, 5, 5), (3, 6, 4), (4, 9, 4)])
+def mean_probabilities(impl, rng, N, H, size):
+    import torch
+
+    images = torch.from_numpy(rng.standard_normal((N, 3, H, H)))
+    model = watching(rng, size * size).eval()
+    yield "probabilities", impl.ten_crop(model, images, size)
+    yield "is in the mode of testing", not model.training and not model.inner.training
+
+
+@probe("ten_crop", cases=[(2, 7, 4)])
+def in_the_middle_of_training(impl, rng, N, H, size):
+    import torch
+
+    images = torch.from_numpy(rng.standard_normal((N, 3, H, H)))
+    model = watching(rng, size * size).train()
+    found = impl.ten_crop(model, images, size)
+    yield "probabilities", found
+    yield "is in the mode of training again", model.training and model.inner.training
+    yield "has a graph", found.requires_grad
