@@ -31,6 +31,7 @@ c.GenerateAssignment.preprocessors = [
 
 # Worked solutions are executed, then cleaned of markers and version noise; a cell that raises stops it.
 c.Execute.timeout = 300
+c.CoalesceStreamsPreprocessor.enabled = True  # how a kernel cuts what is printed differs from run to run
 c.GenerateSolution.preprocessors = [
     "nbgrader.preprocessors.IncludeHeaderFooter",
     "nbgrader.preprocessors.LockCells",

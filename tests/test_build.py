@@ -1,5 +1,6 @@
 """Masters to release, solutions and keys; and what a learner's copy can do without them."""
 
+import itertools
 import json
 import os
 import subprocess
@@ -55,6 +56,9 @@ def test_solution_is_executed_and_clean(built):
     values = ["".join(c["outputs"][0]["data"]["text/plain"]) for c in checks]
     assert values == [str(e.points) for e in EXERCISES]
     assert not any("execution" in cell["metadata"] for cell in notebook["cells"])
+    for cell in notebook["cells"]:
+        kinds = [output.get("name", output["output_type"]) for output in cell.get("outputs", [])]
+        assert ("stdout", "stdout") not in itertools.pairwise(kinds)
 
 
 def test_committed_files_are_current(copied):
