@@ -350,7 +350,7 @@ def shapes(
     """Colour images of one shape each, of random kind, place, size and colours.
 
     The colour of shape and ground is drawn independently of the kind, so that it tells nothing; they differ by at least
-    0.5 in Euclidean distance. Every pixel has Gaussian noise of standard deviation 0.05.
+    0.7 in Euclidean distance. Every pixel has Gaussian noise of standard deviation 0.05.
 
     Args:
         rng: where all draws come from.

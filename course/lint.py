@@ -15,7 +15,7 @@ from nbgrader.nbgraderformat import MetadataValidator
 from autograder.engine.assignment import TRACKS, checked_name
 from autograder.engine.notebook import BrokenCell, Cell, Code, matches, parse, parse_notebook
 from course.catalog import catalog
-from course.fix import BEGIN, CARD, END, TRACK, WRITTEN, fixed
+from course.fix import BEGIN, CARD, END, TRACK, WRITTEN, fixed, is_stub
 
 MAX_CELL_LINES = 45
 MAX_SOLUTION_LINES = 25
@@ -63,7 +63,7 @@ def _cells(cells: list[dict[str, Any]], ids: list[str]) -> Iterator[str]:
 def _exercises(cells: list[Cell], ids: list[str]) -> Iterator[str]:
     """Rules for an exercise: text with a card, stub, three hints, check."""
     by_id = dict(zip(ids, cells, strict=True))
-    stubs = [(i, cell) for i, cell in zip(ids, cells, strict=True) if _is_stub(cell)]
+    stubs = [(i, cell) for i, cell in zip(ids, cells, strict=True) if is_stub(cell)]
     previous = 0
     for name, cell in stubs:
         at = ids.index(name)
@@ -120,10 +120,6 @@ def _closure(start: str, following: Callable[[str], Iterable[str]]) -> set[str]:
         found |= new
         queue += new
     return found
-
-
-def _is_stub(cell: Cell) -> bool:
-    return cell.type == "code" and bool(cell.nbgrader.get("solution"))
 
 
 def _text(name: str, text: str) -> Iterator[str]:
@@ -231,7 +227,7 @@ def _catalogued(cells: list[Cell], slug: str) -> Iterator[str]:
         yield f"notebook: its heading must be the catalog's: # {paper.number} · {paper.title}."
     if f"**Time** {paper.time}." not in title:
         yield f"notebook: its time must be the catalog's: **Time** {paper.time}."
-    on_cards = sum(cell.metadata["s30"].get("minutes", 0) for cell in cells if _is_stub(cell))
+    on_cards = sum(cell.metadata["s30"].get("minutes", 0) for cell in cells if is_stub(cell))
     if on_cards > paper.minutes:
         yield f"notebook: its cards add up to {on_cards} minutes, the catalog says {paper.minutes}."
     if paper.link not in title:
