@@ -35,16 +35,17 @@ _NOTEBOOK = {
 def fixed(master: Path) -> str:
     """A master with all that its text implies, as nbformat writes notebooks. Raises NotebookError if it is none."""
     cells = read_notebook(master)
-    ids = [cell.get("id", "") for cell in json.loads(master.read_bytes())["cells"]]
-    names = _names(cells, ids)
+    held = json.loads(master.read_bytes())["cells"]
+    names = _names(cells, [cell.get("id", "") for cell in held])
     above = zip(names[1:], [cell.source for cell in cells], strict=False)
     cards = {name: (text, card) for name, text in above if (card := CARD.search(text) or WRITTEN.search(text))}
     made: list[dict[str, Any]] = []
-    for cell, name in zip(cells, names, strict=True):
+    for cell, name, before in zip(cells, names, held, strict=True):
         source = cell.source.strip("\n").splitlines(keepends=True)
         made.append(
             {"cell_type": cell.type, "id": name, "metadata": _metadata(cell, name, cards), "source": source}
             | ({"execution_count": None, "outputs": []} if cell.type == "code" else {})
+            | ({"attachments": before["attachments"]} if before.get("attachments") else {})  # pictures of a text
         )
     tree = {"cells": made, "metadata": _NOTEBOOK, "nbformat": 4, "nbformat_minor": 5}
     return json.dumps(tree, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
@@ -64,7 +65,7 @@ def _names(cells: Sequence[Cell], ids: Sequence[str]) -> list[str]:
         return next(name for name in numbered if name not in [*ids, *found, *asked])
 
     for at, cell in enumerate(cells):
-        title = _HEADING.search(cell.source) if cell.type == "markdown" else None
+        title = _HEADING.search(cell.source) if cell.type == "markdown" and not answers[at] else None
         heading = re.sub(r"\W+", "-", title[1].lower()).strip("-") if title else heading
         hint = _HINT.match(cell.source)
         if asked[at]:
@@ -79,7 +80,7 @@ def _names(cells: Sequence[Cell], ids: Sequence[str]) -> list[str]:
         elif answers[at + 1]:
             found.append(f"{own(at + 1, heading)}-text")
         elif answers[at]:
-            found.append(found[-1].removesuffix("-text"))
+            found.append(own(at, heading))
         elif cell.type == "markdown":
             found.append(own(at, f"{heading}-text" if at else "title"))
         elif "course.checker(" in cell.source:

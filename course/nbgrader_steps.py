@@ -74,8 +74,8 @@ class CleanSolution(NbGraderPreprocessor):
                 if is_grade(cell) and output.output_type == "execute_result":
                     given, points = output.data["text/plain"], cell.metadata.nbgrader.points
                     if float(given) < points:
-                        lines = output.data.get("text/html", "").replace("<div", "\n<div").strip()
-                        told = html.unescape(re.sub(r"<[^>]+>", "", lines))
+                        shown = output.data.get("text/html", "").replace("<div", "\n<div").strip()
+                        told = html.unescape(re.sub(r"<[^>]+>", "", shown))
                         self._stop(f"{cell.source} in cell {cell.id} gave {float(given):g} of {points} points:\n{told}")
                 if "image/png" in output.get("data", {}):
                     output.data["image/png"] = _plain_png(output.data["image/png"])

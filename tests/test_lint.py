@@ -178,6 +178,23 @@ def test_a_new_exercise_begins_with_the_equations_of_its_text(tmp_path):
     assert card["needs"] == card["forbids"] == []
 
 
+def test_a_picture_in_a_text_is_kept(tmp_path):
+    notebook = json.loads(Project().source(SLUG).read_text(encoding="utf-8"))
+    cell(notebook, "cell-text")["attachments"] = {"a.png": {"image/png": "iVBORw0KGgo="}}
+    path = tmp_path / f"{SLUG}.ipynb"
+    path.write_text(json.dumps(notebook), encoding="utf-8")
+    assert cell(json.loads(fixed(path)), "cell-text")["attachments"] == {"a.png": {"image/png": "iVBORw0KGgo="}}
+
+
+def test_an_answer_keeps_its_id_without_a_question_above_it(tmp_path):
+    notebook = json.loads(Project().source(SLUG).read_text(encoding="utf-8"))
+    without("why_additive-text")(notebook)
+    path = tmp_path / f"{SLUG}.ipynb"
+    path.write_text(json.dumps(notebook), encoding="utf-8")
+    assert cell(json.loads(fixed(path)), "why_additive")["metadata"]["nbgrader"]["solution"]
+    assert "notebook: every written question has a card: **2 points · graded by hand**." in lint(path)
+
+
 def test_lint_fix_writes_the_master_and_nothing_else(tmp_path, monkeypatch):
     master, path = Project().source(SLUG), Project(tmp_path).source(SLUG)
     path.parent.mkdir(parents=True)
