@@ -25,7 +25,7 @@ c.GenerateAssignment.preprocessors = [
     "nbgrader.preprocessors.ComputeChecksums",
     "nbgrader.preprocessors.SaveCells",
     "nbgrader.preprocessors.ComputeChecksums",
-    "course.nbgrader_steps.StampRelease",
+    "course.make.nbgrader_steps.StampRelease",
     "nbgrader.preprocessors.CheckCellMetadata",
 ]
 
@@ -39,13 +39,13 @@ c.GenerateSolution.preprocessors = [
     "nbgrader.preprocessors.ClearMarkScheme",
     "nbgrader.preprocessors.Execute",
     "nbconvert.preprocessors.CoalesceStreamsPreprocessor",
-    "course.nbgrader_steps.CleanSolution",
+    "course.make.nbgrader_steps.CleanSolution",
 ]
 
 # Submissions are repaired before nbgrader looks at their cells, and graded by probes instead of being executed.
-c.Autograde.exporter_class = "course.nbgrader_steps.SubmissionReader"
+c.Autograde.exporter_class = "course.teach.nbgrader_steps.SubmissionReader"
 c.Autograde.sanitize_preprocessors = [
-    "course.nbgrader_steps.RepairSubmission",
+    "course.teach.nbgrader_steps.RepairSubmission",
     "nbgrader.preprocessors.ClearOutput",
     "nbgrader.preprocessors.DeduplicateIds",
     "nbgrader.preprocessors.OverwriteKernelspec",
@@ -53,9 +53,9 @@ c.Autograde.sanitize_preprocessors = [
     "nbgrader.preprocessors.CheckCellMetadata",
 ]
 c.Autograde.autograde_preprocessors = [
-    "course.nbgrader_steps.GradeSubmission",
+    "course.teach.nbgrader_steps.GradeSubmission",
     "nbgrader.preprocessors.LimitOutput",
-    "course.nbgrader_steps.SaveVerdicts",
+    "course.teach.nbgrader_steps.SaveVerdicts",
     "nbgrader.preprocessors.AssignLatePenalties",
     "nbgrader.preprocessors.CheckCellMetadata",
 ]
@@ -64,5 +64,5 @@ c.Autograde.autograde_preprocessors = [
 c.GenerateFeedback.preprocessors = [
     "nbgrader.preprocessors.GetGrades",
     "nbconvert.preprocessors.CSSHTMLHeaderPreprocessor",
-    "course.nbgrader_steps.StyleFeedback",
+    "course.teach.nbgrader_steps.StyleFeedback",
 ]

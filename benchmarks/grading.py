@@ -47,11 +47,11 @@ from nbgrader.api import Gradebook  # noqa: E402
 from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
 
-from autograder.engine.load import load  # noqa: E402
-from autograder.engine.mistakes import Mistake, read_mistakes  # noqa: E402
-from autograder.engine.notebook import read_notebook  # noqa: E402
-from course.gradebook import register  # noqa: E402
-from course.project import Project  # noqa: E402
+from autograder.engine.inside.load import load  # noqa: E402
+from autograder.engine.inside.notebook import read_notebook  # noqa: E402
+from autograder.engine.judge.mistakes import Mistake, read_mistakes  # noqa: E402
+from course.base.project import Project  # noqa: E402
+from course.teach.gradebook import register  # noqa: E402
 
 SLUG = "03_lstm_understanding"
 PLAIN = "plain"
@@ -425,8 +425,8 @@ def plain_class(project: Project, folder: Path, count: int, *, figures: bool = F
 EVALUATE = f"""
 import sys, time
 from pathlib import Path
-from course.grading import ClassRun
-from course.project import Project
+from course.teach.grading import ClassRun
+from course.base.project import Project
 if __name__ == "__main__":
     run = ClassRun(Project(), {SLUG!r}, Path(sys.argv[1]), {{}})
     started = time.monotonic()

@@ -16,7 +16,7 @@ def checker(number: str) -> Checker:
     Args:
         number: the assignment's number, such as "03".
     """
+    from course.base.project import Project
     from course.check import Checker
-    from course.project import Project
 
     return Checker(Project().assignment(number))

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from autograder.engine.assignment import Assignment, Exercise, with_needs
-from autograder.engine.errors import UserError
-from autograder.engine.grade import Verdict, static_verdicts, verdicts
-from autograder.engine.load import Loaded
-from autograder.engine.notebook import (
+from autograder.engine.border.runner import Observations
+from autograder.engine.inside.errors import UserError
+from autograder.engine.inside.load import Loaded
+from autograder.engine.inside.notebook import (
     Cell,
     Code,
     NotebookError,
@@ -24,10 +24,10 @@ from autograder.engine.notebook import (
     read_notebook,
     set_elsewhere,
 )
-from autograder.engine.observe import PUBLIC_SEED, load_grader, observe_case, ruled_out
+from autograder.engine.inside.observe import PUBLIC_SEED, load_grader, observe_case, ruled_out
+from autograder.engine.judge.grade import Verdict, static_verdicts, verdicts
+from autograder.engine.judge.words.report import as_html, as_text, number
 from autograder.engine.probes import only, probes_of
-from autograder.engine.report import as_html, as_text, number
-from autograder.engine.runner import Observations
 
 
 class CheckFailed(Exception):

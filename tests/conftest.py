@@ -19,14 +19,14 @@ import pytest
 from browsing import CHROMIUM, FLAGS, QUICK
 
 from autograder.engine.assignment import Assignment, read_exercises, with_needs
-from autograder.engine.grade import Verdict, grade
-from autograder.engine.keys import digest, load_reference, record_key, write_key
-from autograder.engine.load import load
-from autograder.engine.notebook import Cell, Code, read_notebook, runs_in_grading
-from autograder.engine.observe import PUBLIC_SEED, load_grader, observe_case
+from autograder.engine.border.runner import Limits
+from autograder.engine.inside.load import load
+from autograder.engine.inside.notebook import Cell, Code, read_notebook, runs_in_grading
+from autograder.engine.inside.observe import PUBLIC_SEED, load_grader, observe_case
+from autograder.engine.judge.grade import Verdict, grade
+from autograder.engine.judge.keys import digest, load_reference, record_key, write_key
 from autograder.engine.probes import probes_of
-from autograder.engine.runner import Limits
-from course.project import Project
+from course.base.project import Project
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from autograder.engine.errors import UserError
-from autograder.engine.notebook import Cell, Code, fingerprint, read_notebook
+from autograder.engine.inside.errors import UserError
+from autograder.engine.inside.notebook import Cell, Code, fingerprint, read_notebook
 
 TRACKS = ("forward", "backward", "torch")
 _CHECK = re.compile(r"""^\s*check\(\s*["'](\w+)["']\s*\)\s*$""", re.M)

@@ -1,6 +1,6 @@
 """What learners may write instead in 03, with the hint for each."""
 
-from autograder.engine.mistakes import Mistake
+from autograder.engine.judge.mistakes import Mistake
 
 MISTAKES = [
     Mistake(

@@ -1,6 +1,6 @@
 """What learners may write instead in 07, with the hint for each."""
 
-from autograder.engine.mistakes import Mistake
+from autograder.engine.judge.mistakes import Mistake
 
 COLUMNS = "windows.transpose(0, 1, 4, 5, 2, 3).reshape(len(x), x.shape[1] * k * k, -1)"
 PADDED = "((0, 0), (0, 0), (pad, pad), (pad, pad))"

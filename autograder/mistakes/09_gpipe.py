@@ -1,6 +1,6 @@
 """What learners may write instead in 09, with the hint for each."""
 
-from autograder.engine.mistakes import Mistake
+from autograder.engine.judge.mistakes import Mistake
 
 _SPLIT_ALL = """    best = np.full((K + 1, L + 1), np.inf)
     best[0, 0] = 0.0

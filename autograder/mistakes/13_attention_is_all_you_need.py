@@ -1,6 +1,6 @@
 """What learners may write instead in 13, with the hint for each."""
 
-from autograder.engine.mistakes import Mistake
+from autograder.engine.judge.mistakes import Mistake
 
 TERMS = "np.exp(scores - top)  # the largest is exp(0) = 1, unless the whole row is masked"
 TOP = "np.maximum(scores.max(axis=-1, keepdims=True), np.finfo(float).min)  # never -inf"

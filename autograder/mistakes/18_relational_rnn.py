@@ -1,6 +1,6 @@
 """What learners may write instead in 18, with the hint for each."""
 
-from autograder.engine.mistakes import Mistake
+from autograder.engine.judge.mistakes import Mistake
 
 SOURCES = '(("Wq", M), ("Wk", both), ("Wv", both))'
 PROJECTED = "Q, K, V = (split(x @ p[name], heads) for name, x in sources)"

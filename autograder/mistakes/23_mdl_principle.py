@@ -1,6 +1,6 @@
 """What learners may write instead in 23, with the hint for each."""
 
-from autograder.engine.mistakes import Mistake
+from autograder.engine.judge.mistakes import Mistake
 
 MISTAKES = [
     # elias_gamma_encode

@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from autograder.engine.observe import load_grader
+from autograder.engine.inside.observe import load_grader
 
 GRADER = Path(__file__).resolve().parents[2] / "autograder" / "graders" / "test_09_gpipe.py"
 

@@ -10,8 +10,8 @@ import torch
 from scipy import integrate, special, stats
 from torch import nn
 
-from autograder.engine.observe import load_grader
-from course.project import Project
+from autograder.engine.inside.observe import load_grader
+from course.base.project import Project
 
 
 @pytest.fixture(scope="module")

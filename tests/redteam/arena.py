@@ -43,12 +43,12 @@ from ground import LOOT, VICTIM, Draft, Field, Ground, Target
 from nbgrader.api import Gradebook, MissingEntry
 
 from autograder.engine.assignment import with_needs
-from autograder.engine.load import load
-from autograder.engine.notebook import read_notebook
-from autograder.engine.observe import PUBLIC_SEED, load_grader, observe_case
+from autograder.engine.inside.load import load
+from autograder.engine.inside.notebook import read_notebook
+from autograder.engine.inside.observe import PUBLIC_SEED, load_grader, observe_case
 from autograder.engine.probes import probes_of
-from course.gradebook import register
-from course.project import Project
+from course.base.project import Project
+from course.teach.gradebook import register
 
 ROOT = Path(__file__).resolve().parents[2]
 HONEST = ("aa_honest", "mm_honest", "zz_honest")  # the first, one in the middle, the last but for the victim

@@ -1705,7 +1705,7 @@ def runs_the_worked_solution(on: Field) -> Draft:
         "sigmoid",
         code("""
         import json
-        path = __import__('course.project', fromlist=['x']).Project().solution('03_lstm_understanding')
+        path = __import__('course.base.project', fromlist=['x']).Project().solution('03_lstm_understanding')
         texts = [''.join(cell['source']) for cell in json.load(open(path))['cells']]
         scope = {'np': np}
         exec(next(text for text in texts if 'def sigmoid(' in text), scope)

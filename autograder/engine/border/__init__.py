@@ -1,0 +1,1 @@
+"""Starts the processes that run foreign code, and believes nothing that they say."""

@@ -1,0 +1,420 @@
+"""What the reference yields: observed live from the reference, or read from the key that was recorded from it.
+
+A key holds outputs at the public seed, never code: it lets a learner's copy, which has no reference, give the same
+verdicts and hints.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from autograder.engine.assignment import Assignment, with_needs
+from autograder.engine.inside.errors import UserError
+from autograder.engine.inside.load import Loaded, load
+from autograder.engine.inside.notebook import read_notebook
+from autograder.engine.inside.observe import PUBLIC_SEED, Record, load_grader, observe_case
+from autograder.engine.inside.wire import Opaque, Tensor, WireError, decode, encode
+from autograder.engine.judge.compare import Difference, compare
+from autograder.engine.judge.mistakes import Mistake, apply, read_mistakes
+from autograder.engine.probes import Case, Observed, Probe, only, probes_of
+
+SAMPLE = 64  # elements of an array that are kept of what a mistake yields
+OTHER_SEED = PUBLIC_SEED + 1
+CaseId = tuple[str, str, int]  # exercise, probe, case index
+
+
+class AnswerKeyError(UserError):
+    """A key that can't be read, or a reference that can't be observed; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Expected:
+    """One value that the reference yields, and how to compare it."""
+
+    value: Any
+    rtol: float | None = None
+    atol: float = 0.0
+    judge: Callable[..., str | None] | None = None
+    given: Mapping[str, Any] = field(default_factory=dict)
+    varies: bool = True
+    consistency: bool = False
+
+    def differs_from(self, got: Any) -> Difference | None:
+        """How a decoded value differs from this one, or what the judge says against it; None if it is right."""
+        try:
+            if self.judge is None:
+                return compare(got, self.value, rtol=self.rtol, atol=self.atol)
+            sentence = self.judge(got, self.value, **self.given)
+        except Exception as problem:  # `got` is anything at all, and a judge may stumble over it
+            sentence = f"it can't be judged ({type(problem).__name__}: {problem}); is its structure right?"
+        return Difference("judged", "", sentence) if sentence else None
+
+
+@dataclass(frozen=True)
+class ExpectedCase:
+    """What the reference yields for one case.
+
+    Attributes:
+        inputs: hash of the inputs that were drawn.
+        call: the call under test in words, with shapes.
+        touched: arguments that the reference itself changes.
+        sizes: the case's integer parameters by name.
+        part: the name of the part of the points it belongs to, if any.
+        values: name → expected value.
+    """
+
+    inputs: str
+    call: str
+    touched: frozenset[str]
+    sizes: dict[str, int]
+    described: str
+    part: str | None
+    values: dict[str, Expected]
+
+
+@dataclass(frozen=True)
+class KnownMistake:
+    """A known wrong implementation: where it differs from the reference, and what to say to whoever made it."""
+
+    exercise: str
+    name: str
+    hint: str
+    traces: dict[tuple[str, int], dict[str, Any]]  # (probe, case) → {seen, touched, raised}, only what differs
+
+
+@dataclass(frozen=True)
+class Key:
+    """The public expectations and known mistakes of an assignment."""
+
+    cases: dict[CaseId, ExpectedCase]
+    mistakes: tuple[KnownMistake, ...]
+    made_from: dict[str, str]
+
+
+def _grader(path: Path) -> ModuleType:
+    try:
+        return load_grader(path)
+    except Exception as problem:
+        raise AnswerKeyError(f"{path.name} can't be imported: {type(problem).__name__}: {problem}") from problem
+
+
+def load_reference(assignment: Assignment) -> Loaded:
+    """Run the definitions of the reference notebook in this process."""
+    if assignment.reference is None:
+        raise AnswerKeyError(
+            f"The reference of {assignment.slug} is not in this copy, so it can be graded at the public seed only."
+        )
+    loaded = load(read_notebook(assignment.reference), [e.name for e in assignment.exercises])
+    broken = {name: text for name, text in loaded.spoiled.items() if name in {e.name for e in assignment.exercises}}
+    if broken:
+        raise AnswerKeyError(f"The reference of {assignment.slug} does not run: {'; '.join(broken.values())}")
+    return loaded
+
+
+@dataclass
+class _Reference:
+    """A loaded reference with its probes, and what it has yielded so far."""
+
+    loaded: Loaded
+    probes: list[Probe]
+    seen: dict[tuple[str, int], dict[CaseId, ExpectedCase]] = field(default_factory=dict)
+
+
+@lru_cache(maxsize=8)
+def _reference(assignment: Assignment, stamps: tuple[int, ...]) -> _Reference:
+    return _Reference(load_reference(assignment), probes_of(_grader(assignment.grader)))
+
+
+def expect(assignment: Assignment, exercises: Collection[str], seed: int) -> dict[CaseId, ExpectedCase]:
+    """What the reference yields at `seed`, observed in this (trusted) process: once, while its files don't change."""
+    files = [path for path in (assignment.reference, assignment.grader) if path and path.exists()]
+    reference = _reference(assignment, tuple(path.stat().st_mtime_ns for path in files))
+    found: dict[CaseId, ExpectedCase] = {}
+    for exercise in exercises:
+        if (exercise, seed) not in reference.seen:
+            reference.seen[exercise, seed] = {
+                (probe.exercise, probe.name, case.index): _expect_case(probe, case, seed, reference.loaded)[0]
+                for probe in only(reference.probes, [exercise])
+                for case in probe.cases
+            }
+        found |= reference.seen[exercise, seed]
+    return found
+
+
+def _expect_case(probe: Probe, case: Case, seed: int, loaded: Loaded) -> tuple[ExpectedCase, Record]:
+    record, raw = observe_case(probe, case, seed, loaded)
+    if "raised" in record:
+        raise AnswerKeyError(
+            f"Probe {probe.name}({probe.describe(case)}) of {probe.exercise} fails on the reference: {record['raised']}"
+        )
+    if not raw:
+        raise AnswerKeyError(f"Probe {probe.name}({probe.describe(case)}) of {probe.exercise} yields nothing.")
+    values = {name: _expected(held, record["seen"][name]) for name, held in raw.items()}
+    return ExpectedCase(
+        inputs=record["inputs"],
+        call=record["call"],
+        touched=frozenset(record["touched"]),
+        sizes={n: v for n, v in probe.parameters(case).items() if isinstance(v, int) and not isinstance(v, bool)},
+        described=probe.describe(case),
+        part=case.part,
+        values=values,
+    ), record
+
+
+def _expected(held: Observed, tree: Any) -> Expected:
+    return Expected(
+        value=decode(tree),
+        rtol=held.rtol,
+        atol=held.atol,
+        judge=held.judge,
+        given=decode(encode(dict(held.given or {}))),  # as it comes out of a key
+        consistency=held.consistency,
+    )
+
+
+# Recording ----------------------------------------------------------------------------------------------------------
+
+
+def digest(path: Path | None) -> str:
+    """SHA-256 of a text file, whatever its line endings, or of nothing."""
+    content = path.read_bytes().replace(b"\r\n", b"\n") if path and path.is_file() else b""
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+def record_key(assignment: Assignment, mistakes: Path, made_from: dict[str, str]) -> Record:
+    """Observe the reference and every mistake; the key as a JSON tree.
+
+    Raises AnswerKeyError for a grader that could give points it should not: an exercise without probes, a probe without
+    observations, a part none of whose observations varies with the seed, or a call that `needs` does not declare.
+    """
+    loaded = load_reference(assignment)
+    grader = _grader(assignment.grader)
+    probes = probes_of(grader)
+    unknown = {p.exercise for p in probes} - {e.name for e in assignment.exercises}
+    if unknown:
+        raise AnswerKeyError(
+            f"{assignment.grader.name} has probes for {sorted(unknown)}, which {assignment.slug} lacks."
+        )
+    cases: list[Record] = []
+    public: dict[CaseId, tuple[ExpectedCase, Record]] = {}
+    for probe in probes:
+        for case in probe.cases:
+            expected, record = _expect_case(probe, case, PUBLIC_SEED, loaded)
+            other = observe_case(probe, case, OTHER_SEED, loaded)[0]
+            public[probe.exercise, probe.name, case.index] = expected, record
+            _check_values(probe, expected, grader)
+            _check_needs(assignment, probe, record)
+            _check_draws(probe, record, other)
+            cases.append(_case_tree(probe, case, expected, record, other["seen"]))
+    for exercise in assignment.exercises:
+        _check_earning(exercise.name, [c for c in cases if c["exercise"] == exercise.name])
+    return {
+        "made_from": made_from,
+        "cases": cases,
+        "mistakes": [_trace(m, probes, loaded, public, assignment) for m in read_mistakes(mistakes)],
+    }
+
+
+def _case_tree(probe: Probe, case: Case, expected: ExpectedCase, record: Record, other: Record) -> Record:
+    return {
+        "exercise": probe.exercise,
+        "probe": probe.name,
+        "case": case.index,
+        "inputs": expected.inputs,
+        "call": expected.call,
+        "touched": sorted(expected.touched),
+        "sizes": expected.sizes,
+        "described": expected.described,
+        "part": expected.part,
+        "values": {
+            name: {
+                "value": record["seen"][name],
+                "rtol": value.rtol,
+                "atol": value.atol,
+                "judge": value.judge.__name__ if value.judge else None,
+                "given": encode(dict(value.given)),
+                "varies": _varies(value, other.get(name)),
+                "consistency": value.consistency,
+            }
+            for name, value in expected.values.items()
+        },
+    }
+
+
+def _varies(value: Expected, other: Any) -> bool:
+    """Whether what is right at one seed is wrong at the other."""
+    return other is not None and not value.consistency and value.differs_from(decode(other)) is not None
+
+
+def _check_values(probe: Probe, expected: ExpectedCase, grader: Any) -> None:
+    for name, value in expected.values.items():
+        where = f"`{name}` of probe {probe.name} of {probe.exercise}"
+        if value.judge is None and _opaque(value.value):
+            raise AnswerKeyError(f"{where} is an object of which only the type would be compared: yield its parts.")
+        if value.judge is not None and getattr(grader, value.judge.__name__, None) is not value.judge:
+            raise AnswerKeyError(f"The judge of {where} must be a function at the top level of the grader.")
+        if value.judge is not None and value.differs_from(value.value):
+            raise AnswerKeyError(f"The judge of {where} refuses the reference.")
+
+
+def _opaque(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(map(_opaque, value.values()))
+    return isinstance(value, Opaque) or (isinstance(value, list | tuple | frozenset) and any(map(_opaque, value)))
+
+
+def _check_needs(assignment: Assignment, probe: Probe, record: Record) -> None:
+    exercises = {e.name for e in assignment.exercises}
+    allowed = with_needs(assignment.exercises, {probe.exercise})
+    undeclared = (set(record["called"]) & exercises) - allowed
+    if undeclared:
+        raise AnswerKeyError(
+            f"Probe {probe.name} calls {sorted(undeclared)}; declare it in `needs` of {probe.exercise} in the master."
+        )
+
+
+def _check_draws(probe: Probe, record: Record, other: Record) -> None:
+    where = f"Probe {probe.name} of {probe.exercise}"
+    if record["drew_late"]:
+        raise AnswerKeyError(f"{where} draws from rng after its first call: an exception would shift what follows.")
+    if record["seen"] != other["seen"] and record["inputs"] == other["inputs"]:
+        raise AnswerKeyError(f"{where} takes random numbers from elsewhere than rng.")
+
+
+def _check_earning(exercise: str, cases: list[Record]) -> None:
+    if not cases:
+        raise AnswerKeyError(f"Exercise {exercise} has no probe.")
+    parts = {c["part"] for c in cases if c["part"]} or {None}
+    for part in parts:
+        mine = [c for c in cases if part in (None, c["part"])]
+        if not any(v["varies"] for c in mine for v in c["values"].values()):
+            raise AnswerKeyError(f"No observation of {exercise}{f' ({part})' if part else ''} varies with the seed.")
+
+
+def _trace(
+    mistake: Mistake,
+    probes: Iterable[Probe],
+    loaded: Loaded,
+    public: dict[CaseId, tuple[ExpectedCase, Record]],
+    assignment: Assignment,
+) -> Record:
+    """Where a mistake's observations differ from the reference's."""
+    traces = []
+    with apply(mistake, loaded, read_notebook(assignment.reference)):  # type: ignore[arg-type]
+        for probe in only(probes, [mistake.exercise]):
+            for case in probe.cases:
+                got, _ = observe_case(probe, case, PUBLIC_SEED, loaded)
+                expected, right = public[probe.exercise, probe.name, case.index]
+                seen = {
+                    name: sketch(got["seen"][name])
+                    for name, value in expected.values.items()
+                    if name in got["seen"] and not value.consistency and value.differs_from(decode(got["seen"][name]))
+                }
+                trace: Record = {"seen": seen} if seen else {}
+                if got["touched"] != right["touched"]:
+                    trace["touched"] = got["touched"]
+                if "raised" in got:
+                    trace["raised"] = exception_digest(got["raised"])
+                if trace:
+                    traces.append({"probe": probe.name, "case": case.index, **trace})
+    if not traces:
+        raise AnswerKeyError(
+            f"The mistake {mistake.name!r} of {mistake.exercise} yields what the reference yields: sharpen a probe."
+        )
+    return {"exercise": mistake.exercise, "name": mistake.name, "hint": mistake.hint, "traces": traces}
+
+
+def exception_digest(raised: Record) -> str:
+    """What tells an exception from others of its type: a digest of type and text, addresses in memory left out."""
+    text = re.sub(r"0x[0-9a-fA-F]+", "", f"{raised.get('type')}: {raised.get('text', '')}")
+    return hashlib.sha256(text.encode(errors="replace")).hexdigest()[:12]
+
+
+def sketch(tree: Any) -> Any:
+    """A value with only a sample of each large array: enough to recognise it, too little to copy."""
+    return encode(_sample(decode(tree)))
+
+
+def _sample(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return {"tensor": value.dtype, "of": _sample(value.array)}
+    if isinstance(value, np.ndarray):
+        step = -(-value.size // SAMPLE) or 1
+        return {"shape": list(value.shape), "sample": np.ascontiguousarray(value.ravel()[::step])}
+    if isinstance(value, dict):
+        return {k: _sample(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_sample(v) for v in value)
+    return value
+
+
+# Files --------------------------------------------------------------------------------------------------------------
+
+
+def write_key(tree: Record, path: Path) -> None:
+    """Write a key as a compressed .npz with one entry, JSON text as bytes: no pickle, the same bytes every time."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(tree, separators=(",", ":"))
+    np.savez_compressed(path, json=np.frombuffer(text.encode(), dtype=np.uint8))
+
+
+def read_tree(path: Path) -> Record:
+    """The JSON tree of a key file. Raises AnswerKeyError if it is missing or damaged."""
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return json.loads(stored["json"].tobytes())
+    except FileNotFoundError:
+        raise AnswerKeyError(
+            f"{path} is missing. `s30 build` makes it from the master; a learner's copy comes with it."
+        ) from None
+    except Exception as problem:
+        raise AnswerKeyError(f"{path} can't be read ({problem}). Get it anew: `git checkout -- {path}`.") from None
+
+
+def read_key(path: Path, grader: Path) -> Key:
+    """Read a key; judges are found by name in the grader."""
+    tree = read_tree(path)
+    if tree.get("made_from", {}).get("grader") != digest(grader):
+        raise AnswerKeyError(f"{path} was not made from {grader.name} as it is now: run `s30 build`.")
+    module = _grader(grader)
+    cases = {}
+    try:
+        for c in tree["cases"]:
+            cases[c["exercise"], c["probe"], c["case"]] = ExpectedCase(
+                inputs=c["inputs"],
+                call=c["call"],
+                touched=frozenset(c["touched"]),
+                sizes=c["sizes"],
+                described=c["described"],
+                part=c["part"],
+                values={name: _value_of(v, module) for name, v in c["values"].items()},
+            )
+        mistakes = tuple(
+            KnownMistake(m["exercise"], m["name"], m["hint"], {(t["probe"], t["case"]): t for t in m["traces"]})
+            for m in tree["mistakes"]
+        )
+    except (KeyError, TypeError, AttributeError, WireError) as problem:
+        raise AnswerKeyError(f"{path} does not fit {grader.name} ({problem!r}): run `s30 build`.") from None
+    return Key(cases, mistakes, tree["made_from"])
+
+
+def _value_of(v: Record, module: Any) -> Expected:
+    return Expected(
+        value=decode(v["value"]),
+        rtol=v["rtol"],
+        atol=v["atol"],
+        judge=getattr(module, v["judge"]) if v["judge"] else None,
+        given=decode(v["given"]),
+        varies=v["varies"],
+        consistency=v["consistency"],
+    )

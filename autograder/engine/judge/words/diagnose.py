@@ -1,0 +1,170 @@
+"""What a wrong value has in common with the right one: the likely cause, in a sentence."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+
+from autograder.engine.judge.compare import Difference
+
+_CLOSE = 1e-6  # how well a transformation must explain the difference, norm-wise
+
+
+def diagnose(difference: Difference, sizes: dict[str, int] | None = None) -> str | None:
+    """The likely cause of a difference between arrays.
+
+    Args:
+        difference: as :func:`compare` gave it.
+        sizes: the case's sizes by name (`batch`, `hidden`), to name a constant factor with.
+    """
+    got, expected = difference.got, difference.expected
+    if got is None or expected is None:
+        return None
+    if difference.kind == "shape":
+        return _shape(got, expected)
+    if got.dtype.kind not in "fc" or expected.dtype.kind not in "fc" or difference.kind not in ("values", "nonfinite"):
+        return _integers(got, expected) if got.shape == expected.shape and difference.kind == "values" else None
+    if difference.kind == "nonfinite":
+        return _nonfinite(got)
+    for rule in (_zeros, _precision, _sign, lambda g, e: _factor(g, e, sizes or {}), _offset, _axes, _blocks, _slices):
+        found = rule(got, expected)
+        if found:
+            return found
+    return None
+
+
+def _close(got: np.ndarray, expected: np.ndarray) -> bool:
+    return got.shape == expected.shape and bool(
+        np.max(np.abs(got - expected), initial=0.0) <= _CLOSE * np.max(np.abs(expected), initial=0.0)
+    )
+
+
+def _shape(got: np.ndarray, expected: np.ndarray) -> str | None:
+    if got.shape == expected.shape[::-1] and got.ndim > 1:
+        same = _close(got.T, expected) if got.dtype.kind in "fc" else bool((expected == got.T).all())
+        return "The transpose has the right shape" + (" and the right values." if same else ".")
+    for order in itertools.permutations(range(got.ndim)) if 1 < got.ndim <= 4 else ():
+        if tuple(got.shape[i] for i in order) == expected.shape:
+            return f"The axes are in another order: {expected.shape} is yours with the axes as {order}."
+    if got.size == expected.size and [n for n in got.shape if n != 1] == [n for n in expected.shape if n != 1]:
+        return "Only axes of length 1 differ: look at keepdims, at reshape, and at (N,) against (N, 1)."
+    if got.ndim < expected.ndim and _subsequence(got.shape, expected.shape):
+        return "An axis is missing: was one summed, or indexed, that should be kept?"
+    if got.ndim > expected.ndim and _subsequence(expected.shape, got.shape):
+        return "There is an axis too many: is a sum or a mean over it missing?"
+    if got.ndim == expected.ndim == 2 and got.shape[0] == got.shape[1]:
+        return "A square result often comes from broadcasting (N,) against (N, 1): print the shapes."
+    return None
+
+
+def _subsequence(short: tuple[int, ...], long: tuple[int, ...]) -> bool:
+    rest = iter(long)
+    return all(n in rest for n in short)
+
+
+def _nonfinite(got: np.ndarray) -> str | None:
+    if np.isnan(got).any():
+        return "NaN comes from inf - inf, 0 / 0, 0 * inf or log of a negative number. Is an exponential shifted first?"
+    if np.isinf(got).any():
+        return "inf comes from an overflow (exp of a large number), from log(0) or from a division by 0."
+    return None
+
+
+def _integers(got: np.ndarray, expected: np.ndarray) -> str | None:
+    offsets = np.unique(got.astype(np.int64) - expected.astype(np.int64))
+    if offsets.size == 1 and expected.size > 1:
+        return f"Every value is off by {offsets[0]:+d}."
+    return None
+
+
+def _zeros(got: np.ndarray, expected: np.ndarray) -> str | None:
+    return "Every value is zero." if not got.any() and expected.any() else None
+
+
+def _precision(got: np.ndarray, expected: np.ndarray) -> str | None:
+    error = np.max(np.abs(got - expected)) / max(float(np.max(np.abs(expected))), 1e-300)
+    if expected.dtype in (np.float64, np.complex128) and error < 3e-7:
+        return "It agrees to about seven digits: some step is done in float32, or adds a small constant such as 1e-8."
+    return None
+
+
+def _sign(got: np.ndarray, expected: np.ndarray) -> str | None:
+    return "Every value has the wrong sign." if _close(-got, expected) else None
+
+
+def _factor(got: np.ndarray, expected: np.ndarray, sizes: dict[str, int]) -> str | None:
+    if got.dtype.kind == "c" or expected.size < 2:
+        return None
+    power = float(np.vdot(expected, expected))
+    factor = float(np.vdot(expected, got)) / power if power else 0.0
+    if not factor or not _close(got / factor, expected):
+        return None
+    return f"Every value is the right one times {factor:.6g}{_name_factor(factor, sizes)}."
+
+
+def _name_factor(factor: float, sizes: dict[str, int]) -> str:
+    named = {"2": 2.0, "1/2": 0.5, "ln 2": math.log(2), "1/ln 2": 1 / math.log(2)}
+    for name, n in sizes.items():
+        if n > 1:
+            named |= {name: n, f"1/{name}": 1 / n, f"sqrt({name})": math.sqrt(n), f"1/sqrt({name})": 1 / math.sqrt(n)}
+    fitting = [name for name, value in named.items() if math.isclose(abs(factor), value, rel_tol=1e-6)]
+    sign = "-" if factor < 0 else ""
+    return f", which is {' or '.join(sign + name for name in fitting)} here" if fitting else ""
+
+
+def _offset(got: np.ndarray, expected: np.ndarray) -> str | None:
+    if expected.size < 2:
+        return None
+    offset = (got - expected).mean()
+    return f"Every value is off by the same {offset:+.6g}." if _close(got - offset, expected) else None
+
+
+def _axes(got: np.ndarray, expected: np.ndarray) -> str | None:
+    if 1 < got.ndim <= 4:
+        for order in itertools.permutations(range(got.ndim)):
+            moved = got.transpose(order)
+            if order != tuple(range(got.ndim)) and _close(moved, expected):
+                return f"The values are right with the axes as {order}: a transpose too many or too few."
+    for axis in range(got.ndim):
+        if got.shape[axis] > 1 and _close(np.flip(got, axis), expected):
+            return f"The values are right in reverse order along axis {axis}."
+        for shift in (1, -1):
+            if got.shape[axis] > 2 and _close(np.roll(got, shift, axis), expected):
+                return f"The values are right but shifted by one along axis {axis}."
+    return None
+
+
+def _blocks(got: np.ndarray, expected: np.ndarray) -> str | None:
+    """One gate's block wrong, or the blocks in another order."""
+    for axis in range(got.ndim - 1, -1, -1):
+        for count in (4, 3, 2):
+            size = got.shape[axis]
+            if size % count or size == count:
+                continue
+            mine, theirs = np.split(got, count, axis), np.split(expected, count, axis)
+            order = [next((j for j, t in enumerate(theirs) if _close(m, t)), None) for m in mine]
+            if None not in order and sorted(order) == list(range(count)) and order != list(range(count)):  # type: ignore[type-var]
+                return f"The {count} blocks along axis {axis} are right, but in the order {order}."
+            wrong = [i for i in range(count) if order[i] != i]
+            if count > 2 and len(wrong) == 1:
+                return f"Only block {wrong[0]} (counted from 0) of the {count} blocks along axis {axis} is wrong."
+    return None
+
+
+def _slices(got: np.ndarray, expected: np.ndarray) -> str | None:
+    """Only the first or the last index along an axis right, or wrong."""
+    line = _CLOSE * np.max(np.abs(expected))
+    for axis in range(got.ndim):
+        size = got.shape[axis]
+        if size < 3:
+            continue
+        others = tuple(i for i in range(got.ndim) if i != axis)
+        wrong = np.flatnonzero(np.max(np.abs(got - expected), axis=others) > line).tolist()
+        for index, name in ((0, "first"), (size - 1, "last")):
+            if wrong == [index]:
+                return f"Only the {name} index along axis {axis} is wrong."
+            if wrong == [i for i in range(size) if i != index]:
+                return f"Only the {name} index along axis {axis} is right."
+    return None

@@ -1,0 +1,60 @@
+"""nbgrader's converters, run from a program: by the author's wing to compile, by the teacher's to enter assignments."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import logging
+from pathlib import Path
+from typing import Any
+
+from traitlets.config import Config, PyFileConfigLoader
+
+from autograder.engine.inside.errors import UserError
+from course.base.project import Project
+
+
+def nbgrader_config(project: Project, course_dir: Path) -> Config:
+    """The configuration for a course directory: the project's nbgrader_config.py, then that of the directory itself."""
+    config = PyFileConfigLoader("nbgrader_config.py", path=str(project.root)).load_config()
+    if course_dir != project.root and (course_dir / "nbgrader_config.py").is_file():
+        config.merge(PyFileConfigLoader("nbgrader_config.py", path=str(course_dir)).load_config())
+    config.CourseDirectory.root = str(course_dir)
+    config.CourseDirectory.db_url = f"sqlite:///{course_dir / 'gradebook.db'}"
+    return config
+
+
+def convert(kind: str, slug: str, config: Config, *, preprocessors: list[Any] | None = None) -> None:
+    """Run one of nbgrader's converters on one assignment. Raises UserError with what it logged."""
+    from nbgrader.converters import GenerateAssignment, GenerateSolution
+    from nbgrader.coursedir import CourseDirectory
+
+    cls = {"assignment": GenerateAssignment, "solution": GenerateSolution}[kind]
+    config = copy.deepcopy(config)
+    config.CourseDirectory.assignment_id = slug
+    if preprocessors is not None:
+        config[cls.__name__].preprocessors = preprocessors
+    converter = cls(coursedir=CourseDirectory(config=config), config=config)
+    converter.force = True
+    memory = _Memory()
+    converter.log.addHandler(memory)
+    try:
+        with contextlib.redirect_stderr(None):
+            converter.start()
+    except Exception as problem:
+        told = "\n".join(memory.critical or memory.errors) or str(problem)
+        raise UserError(f"nbgrader generate_{kind} {slug} failed:\n{told}") from None
+    finally:
+        converter.log.removeHandler(memory)
+
+
+class _Memory(logging.Handler):
+    """Keeps what is logged, to show only if it fails: nbgrader's errors, and what a step of ours says of a master."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.errors: list[str] = []
+        self.critical: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        (self.critical if record.levelno == logging.CRITICAL else self.errors).append(record.getMessage())

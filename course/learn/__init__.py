@@ -1,0 +1,1 @@
+"""The learner's wing: beginning, checking, hints, progress, beginning again."""

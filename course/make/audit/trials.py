@@ -1,0 +1,226 @@
+"""Trying other implementations in place of the reference's: each in a forked process, then judged like a submission."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import resource
+import time
+import warnings
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkProcess
+from pathlib import Path
+from typing import TypeVar
+
+from autograder.engine.assignment import Assignment
+from autograder.engine.border.runner import Limits, Observations
+from autograder.engine.inside.load import cell_file
+from autograder.engine.inside.notebook import Cell, Code, Statement, read_notebook
+from autograder.engine.inside.observe import PUBLIC_SEED, Record, load_grader, observe_case, ruled_out
+from autograder.engine.judge.grade import Verdict, static_verdicts, verdicts
+from autograder.engine.judge.keys import AnswerKeyError, CaseId, ExpectedCase, expect, load_reference
+from autograder.engine.probes import only, probes_of
+from course.make.audit.changes import Change
+
+SECOND_SEED = 101
+SEEDS = (PUBLIC_SEED, *range(SECOND_SEED, SECOND_SEED + 19))
+LATE = frozenset(SEEDS[3:])  # at these, cases that take the reference longer than SLOW seconds are left out
+SLOW = 0.25
+Label = TypeVar("Label")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """An implementation to try.
+
+    Attributes:
+        exercises: those whose probes run.
+        seeds: at which they run.
+        seconds: of wall time that all of it may take.
+        sources: exercise → text that stands in place of its cell.
+        change: what is done to the names of the notebook besides.
+        stop: end at the first exception.
+    """
+
+    exercises: Collection[str]
+    seeds: tuple[int, ...]
+    seconds: float
+    sources: Mapping[str, str] = field(default_factory=dict)
+    change: Change | None = None
+    stop: bool = False
+
+
+@dataclass
+class Seen:
+    """What a trial yielded.
+
+    Attributes:
+        records: (exercise, probe, case, seed) → record.
+        spoiled: exercise → why it could not be defined.
+        ended: (status, sentence) if it did not come to its end.
+        used: whether its change had anything to do.
+        seconds: (exercise, probe, case) → what it took last.
+    """
+
+    records: dict[tuple[str, str, int, int], Record] = field(default_factory=dict)
+    spoiled: dict[str, str] = field(default_factory=dict)
+    ended: tuple[str, str] | None = None
+    used: bool = False
+    seconds: dict[CaseId, float] = field(default_factory=dict)
+
+
+class Bench:
+    """An assignment with its reference loaded, in which implementations are tried one by one."""
+
+    def __init__(self, assignment: Assignment) -> None:
+        self.assignment = assignment
+        self.loaded = load_reference(assignment)
+        assert assignment.reference is not None
+        self.cells = read_notebook(assignment.reference)
+        self.code = Code(self.cells)
+        self.probes = probes_of(load_grader(assignment.grader))
+        self.expected, self.definition = cache(self._expected), cache(self._definition)
+        self.slow: set[CaseId] = set()
+        timed = self._reference((PUBLIC_SEED,) * 2).seconds  # of the second pass, when all is imported
+        self.slow = {case for case, seconds in timed.items() if seconds > SLOW}
+        self.reference = self._reference(SEEDS)
+
+    def _reference(self, seeds: tuple[int, ...]) -> Seen:
+        """What the reference itself yields."""
+        [(_, _, seen)] = self.run({"reference": Trial([e.name for e in self.assignment.exercises], seeds, 600)})
+        if seen.ended:
+            raise AnswerKeyError(f"The reference of {self.assignment.slug} was stopped: {seen.ended[1]}")
+        return seen
+
+    def _expected(self, seed: int) -> dict[CaseId, ExpectedCase]:
+        return expect(self.assignment, [e.name for e in self.assignment.exercises], seed)
+
+    def _definition(self, name: str) -> Statement:
+        """Where the reference defines an exercise."""
+        found = self.code.definition(name)
+        assert found is not None
+        return found
+
+    def run(self, trials: Mapping[Label, Trial]) -> Iterator[tuple[Label, Trial, Seen]]:
+        """Run trials in processes of their own, as many at a time as there are cores; each is given as it ends."""
+        context = multiprocessing.get_context("fork")
+        waiting = list(trials)[::-1]
+        running: dict[Connection, tuple[Label, ForkProcess, float]] = {}
+        while waiting or running:
+            while waiting and len(running) < (os.cpu_count() or 1):
+                label = waiting.pop()
+                ours, theirs = context.Pipe(duplex=False)
+                process = context.Process(target=self._observe, args=(trials[label], theirs), daemon=True)
+                process.start()
+                theirs.close()
+                running[ours] = label, process, time.monotonic() + trials[label].seconds
+            first = min(deadline for *_, deadline in running.values())
+            ready = wait(list(running), timeout=max(0.0, first - time.monotonic()))
+            now = time.monotonic()
+            for ours in [c for c, (*_, deadline) in running.items() if c in ready or deadline <= now]:
+                label, process, _ = running.pop(ours)
+                trial = trials[label]
+                seen = Seen(ended=("timeout", f"It ran longer than {trial.seconds:g} seconds."))
+                if ours in ready:
+                    try:
+                        seen = ours.recv()
+                    except EOFError:
+                        seen = Seen(ended=("crashed", "It took the Python process down."))
+                process.kill()
+                process.join()
+                ours.close()
+                yield label, trial, seen
+
+    def _observe(self, trial: Trial, out: Connection) -> None:
+        """In the forked process: define, run the probes, send what was seen."""
+        _limit_memory()
+        seen = Seen()
+        with contextlib.suppress(_Stop):
+            self._define(trial, seen)
+            if trial.change:
+                trial.change.install(self.loaded.namespace)
+            for name in trial.exercises:
+                with ruled_out(self.assignment.exercise(name).forbids, self.loaded.namespace):
+                    for seed in trial.seeds:
+                        self._run_probes(trial, name, seed, seen)
+        seen.used = bool(trial.change and trial.change.used)
+        out.send(seen)
+
+    def _define(self, trial: Trial, seen: Seen) -> None:
+        for name, source in trial.sources.items():
+            try:
+                with warnings.catch_warnings(action="ignore"):
+                    code = compile(source, cell_file(self.definition(name).cell.number), "exec", dont_inherit=True)
+                    exec(code, self.loaded.namespace)
+            except BaseException as problem:
+                seen.spoiled[name] = f"{type(problem).__name__}: {problem}"
+                raise _Stop from None
+
+    def _run_probes(self, trial: Trial, name: str, seed: int, seen: Seen) -> None:
+        for probe in only(self.probes, [name]):
+            for case in probe.cases:
+                case_id = name, probe.name, case.index
+                if seed in LATE and case_id in self.slow:
+                    continue
+                if trial.change:
+                    trial.change.begin(probe.name, case.index)
+                since = time.monotonic()
+                record, _ = observe_case(probe, case, seed, self.loaded)
+                seen.records[*case_id, seed] = record
+                seen.seconds[case_id] = time.monotonic() - since
+                if trial.stop and "raised" in record:
+                    raise _Stop
+
+    def verdict(self, name: str, trial: Trial, seen: Seen, seed: int = PUBLIC_SEED) -> Verdict:
+        """The verdict on one exercise by itself, at the public seed and at `seed`."""
+        if not trial.sources:
+            return self._verdict(name, _nothing(name), seen, seed)
+        changed = {self.definition(n).cell.number: source for n, source in trial.sources.items()}
+        cells = [replace(cell, source=changed.get(cell.number, cell.source)) for cell in self.cells]
+        return self._verdict(name, Code(cells), seen, seed)
+
+    def patience(self, names: Collection[str], seeds: Collection[int]) -> float:
+        """Seconds after which a trial is given up: ten times what the reference takes, and ten."""
+        once = sum(seconds for (name, *_), seconds in self.reference.seconds.items() if name in names)
+        return 10 + 10 * len(seeds) * once
+
+    def complete(self, name: str, seed: int) -> bool:
+        """Whether all cases of an exercise run at `seed`."""
+        return seed not in LATE or name not in {exercise for exercise, *_ in self.slow}
+
+    def keeps(self, name: str, seen: Seen, seed: int) -> bool:
+        """Whether an exercise is right at `seed`, whatever it is at the public one."""
+        there = {k: r for k, r in seen.records.items() if k[-1] == seed}
+        if seed != PUBLIC_SEED:
+            there |= {k: r for k, r in self.reference.records.items() if k[0] == name and k[-1] == PUBLIC_SEED}
+        return self._verdict(name, _nothing(name), replace(seen, records=there), seed).status == "passed"
+
+    def _verdict(self, name: str, code: Code, seen: Seen, seed: int) -> Verdict:
+        exercise = replace(self.assignment.exercise(name), needs=())  # what it needs is the reference's
+        observations = Observations(seen.records, {name: seen.ended} if seen.ended else {}, seen.spoiled)
+        others = self.expected(seed) if seed != PUBLIC_SEED else {}
+        if seed in LATE:
+            others = {case: expected for case, expected in others.items() if case not in self.slow}
+        alone = replace(self.assignment, exercises=(exercise,))
+        [verdict] = verdicts(alone, static_verdicts(alone, code, [name]), code, observations, seed, others)
+        return verdict
+
+
+def _nothing(name: str) -> Code:
+    """A text that breaks no rule, where only what was observed is to be judged."""
+    return Code([Cell(1, "code", f"{name} = ...")])
+
+
+class _Stop(Exception):
+    """Nothing more needs to be seen."""
+
+
+def _limit_memory() -> None:
+    """Let this process take as much memory as a submission may."""
+    with contextlib.suppress(OSError, ValueError):
+        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (used + Limits().memory_mb * 2**20, resource.RLIM_INFINITY))

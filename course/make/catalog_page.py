@@ -1,0 +1,37 @@
+"""CATALOG.md: the catalog as the page that people read where the project is hosted."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+from course.base.catalog import LEVELS, catalog
+from course.base.project import Project
+
+PAGE = "CATALOG.md"
+
+
+def new_page(project: Project) -> str | None:
+    """The page as the catalog gives it; None if it is so already."""
+    path = project.root / PAGE
+    page = "\n".join([*_page(set(project.slugs())), ""])
+    return None if path.is_file() and path.read_text(encoding="utf-8") == page else page
+
+
+def _page(written: Collection[str]) -> Iterator[str]:
+    papers = catalog().values()
+    yield "# The assignments"
+    yield ""
+    yield (
+        f"{len(written)} of {len(papers)} are written; the others say so. Made from `course/base/catalog.toml` by "
+        "`s30 build`; `s30 list` shows the same with your progress."
+    )
+    for level in LEVELS:
+        yield from ("", f"## {level.capitalize()}", "")
+        yield "| | Paper | What it claims | First solve | Time |"
+        yield "|---|---|---|---|---|"
+        for paper in (p for p in papers if p.level == level):
+            name = f"[{paper.title}]({paper.link}), {paper.authors}, {paper.year}"
+            notebook = f"[{paper.number}](release/{paper.slug}/{paper.slug}.ipynb)"
+            state = notebook if paper.slug in written else paper.number
+            time = f"{paper.time} ({paper.effort})" if paper.slug in written else "not written yet"
+            yield f"| {state} | {name} | {paper.claim} | {', '.join(paper.needs) or '–'} | {time} |"

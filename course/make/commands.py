@@ -1,0 +1,86 @@
+"""The author's commands."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from course.base.commands import Numbers, console
+from course.base.files import write_whole
+from course.base.project import Project
+
+app = typer.Typer()
+
+
+@app.command(rich_help_panel="To change the course")
+def build(
+    numbers: Numbers = None,
+    check: Annotated[bool, typer.Option("--check", help="Change nothing; fail if something is out of date.")] = False,
+) -> None:
+    """Compile masters to release/, solutions/ and autograder/keys/: those named, or all that changed."""
+    from course.make import build as compiler
+    from course.make.catalog_page import PAGE, new_page
+
+    project = Project()
+    slugs = [project.slug(n) for n in numbers or []] or [s for s in project.slugs() if project.source(s).is_file()]
+    if not slugs:
+        raise compiler.BuildError(f"{project.root / 'source'} holds no masters.")
+    if check:
+        found = [line for slug in slugs for line in compiler.stale(project, slug)]
+        found += [] if new_page(project) is None else [f"{PAGE} is not what course/base/catalog.toml gives"]
+        for line in found:
+            print(line, file=sys.stderr)
+        if found:
+            raise compiler.BuildError("Run `s30 build` and commit what it makes; don't edit compiled files by hand.")
+        console.print(f"{len(slugs)} assignments: release/, solutions/ and keys/ are what source/ gives.")
+        return
+    for slug in slugs:
+        if not numbers and compiler.is_current(project, slug):
+            continue
+        compiler.install(project, compiler.compile_assignment(project, slug))
+        console.print(f"compiled {slug}")
+    if (page := new_page(project)) is not None:
+        write_whole(project.root / PAGE, page)
+        console.print(f"compiled {PAGE}")
+    if numbers is None:
+        console.print("Everything is up to date.")
+
+
+@app.command(rich_help_panel="To change the course")
+def audit(
+    numbers: Numbers = None,
+    report: Annotated[Path | None, typer.Option(metavar="FILE.json", help="Write all of it as JSON.")] = None,
+) -> None:
+    """Grade the graders named, or all that changed, with mistakes, cheats, mutants and alternatives; show all."""
+    from course.make.audit import run
+
+    project = Project()
+    if not run(project, [project.slug(n) for n in numbers or []], console, report):
+        raise typer.Exit(1)
+
+
+@app.command(rich_help_panel="To change the course")
+def lint(
+    numbers: Numbers = None,
+    fix: Annotated[
+        bool,
+        typer.Option("--fix", help="First write what a master's text implies: ids, nbgrader's metadata, no outputs."),
+    ] = False,
+) -> None:
+    """Check masters against the rules that a machine can check."""
+    from course.make.fix import fixed
+    from course.make.lint import lint as problems_of
+
+    project = Project()
+    slugs = [project.slug(n) for n in numbers or []] or project.slugs()
+    for master in map(project.source, slugs if fix else ()):
+        write_whole(master, fixed(master))
+    found = [f"{slug}: {line}" for slug in slugs for line in problems_of(project.source(slug))]
+    for line in found:
+        print(line)
+    if found:
+        raise typer.Exit(1)
+    console.print(f"{len(slugs)} masters keep the rules.")

@@ -1,0 +1,1 @@
+"""The teacher's wing: gradebooks, submissions, grading, feedback, what students receive."""

@@ -1,0 +1,200 @@
+"""Reading and repairing what students hand in, whatever an editor or a mail program did to the file.
+
+Notebooks are plain trees here; neither nbformat nor nbgrader is needed.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import secrets
+from pathlib import Path
+from typing import Any
+
+from autograder.engine.assignment import checked_name
+from autograder.engine.inside.notebook import Cell, Code, NotebookError, tree_of
+
+MAX_SUBMITTED_BYTES = 100 * 2**20  # with outputs, which are not read further
+MAX_CELLS = 5000
+RECORDED = "s30"  # our part of the metadata of a notebook that was recorded, and what is in it:
+SUBMITTED = "submitted"  # a digest of the submitted file
+GRADER = "grader"  # a digest of what graded it
+UNGRADED = "ungraded"  # why it was not graded
+Tree = dict[str, Any]
+
+
+def read_submission(path: Path) -> Tree:
+    """The notebook in a submitted file, with cells of the right types; what can't be one is left out.
+
+    Raises:
+        NotebookError: it is no notebook, or it is a link, which would hand in what somebody else wrote.
+    """
+    if path.is_symlink():
+        raise NotebookError(f"{path} is a link, not a file; what it leads to was not graded.")
+    if not path.is_file():
+        raise NotebookError(f"{path} does not exist, or is not a file.")
+    if path.stat().st_size > MAX_SUBMITTED_BYTES:
+        raise NotebookError(f"{path} is larger than {MAX_SUBMITTED_BYTES // 2**20} MB and was not graded.")
+    return read_tree(path.read_bytes(), str(path))
+
+
+def read_tree(raw: bytes, name: str) -> Tree:
+    """The tree of a notebook file, with cells of the right types; what can't be one is left out.
+
+    Raises:
+        NotebookError: it is no notebook.
+    """
+    try:
+        tree = tree_of(raw)
+    except NotebookError as problem:
+        raise NotebookError(f"{name} {problem}.") from None
+    if len(tree.get("cells", ())) > MAX_CELLS:
+        raise NotebookError(f"{name} has {len(tree['cells'])} cells; more than {MAX_CELLS} are not graded.")
+    if "cells" not in tree or tree.get("nbformat") != 4:
+        tree = _of_today(tree, name)
+    tree["cells"] = [_sound(cell) for cell in tree["cells"] if isinstance(cell, dict)]
+    metadata, minor = tree.get("metadata"), tree.get("nbformat_minor")
+    tree["metadata"] = metadata if isinstance(metadata, dict) else {}
+    tree["nbformat_minor"] = minor if isinstance(minor, int) else 4
+    return tree
+
+
+def _of_today(tree: Tree, name: str) -> Tree:
+    """A notebook of an earlier format, or without a number, in format 4."""
+    import nbformat
+
+    try:
+        if "cells" in tree:
+            return {**tree, "nbformat": 4, "nbformat_minor": 4}
+        return dict(nbformat.reads(json.dumps(tree), as_version=4))
+    except Exception as problem:  # whatever nbformat does not expect
+        raise NotebookError(f"{name} is not a notebook that nbformat can read: {problem}.") from None
+
+
+def _sound(cell: Tree) -> Tree:
+    """A cell of the types that nbformat asks for."""
+    source = cell.get("source", "")
+    source = "".join(map(str, source)) if isinstance(source, list) else source
+    metadata = cell.get("metadata")
+    metadata = dict(metadata) if isinstance(metadata, dict) else {}
+    if not isinstance(metadata.get("nbgrader", {}), dict):
+        del metadata["nbgrader"]
+    if "tags" in metadata:
+        tags = metadata["tags"] if isinstance(metadata["tags"], list) else []
+        metadata["tags"] = [tag for tag in tags if isinstance(tag, str)]
+    kind = cell.get("cell_type")
+    sound = {
+        **cell,
+        "cell_type": kind if kind in ("code", "markdown", "raw") else "markdown",
+        "metadata": metadata,
+        "source": source.encode(errors="replace").decode() if isinstance(source, str) else "",
+    }
+    if not isinstance(cell.get("id", ""), str):
+        del sound["id"]
+    if sound["cell_type"] == "code" and not isinstance(cell.get("outputs"), list):
+        sound["outputs"] = []
+    return sound
+
+
+# Repairing ----------------------------------------------------------------------------------------------------------
+
+
+def repair(notebook: Tree, release: Path) -> list[str]:
+    """Give every cell that nbgrader knows its metadata back, and no other cell any.
+
+    Cells are found by their id, else by what they define or check; what is missing comes back from the release. Cells
+    that the student added stay, as plain cells.
+
+    Args:
+        notebook: the submission, which is changed in place.
+        release: the released notebook.
+
+    Returns:
+        The ids of the cells that were missing.
+    """
+    missing = []
+    known = [_tree(cell) for cell in json.loads(release.read_bytes())["cells"] if "nbgrader" in cell["metadata"]]
+    mine: dict[str, Tree] = {}
+    taken: set[int] = set()
+    for wanted in known:
+        found = _find(wanted, [(n, c) for n, c in enumerate(notebook["cells"], 1) if id(c) not in taken])
+        if found is not None:
+            mine[_grade_id(wanted)] = found
+            taken.add(id(found))
+    for cell in notebook["cells"]:
+        if id(cell) not in taken:
+            cell["metadata"].pop("nbgrader", None)
+        if isinstance(cell["metadata"].get("tags"), list):
+            cell["metadata"]["tags"] = [t for t in cell["metadata"]["tags"] if t != "skip-execution"]
+    place = 0
+    for wanted in known:
+        grade_id = _grade_id(wanted)
+        if grade_id in mine:
+            _restore(mine[grade_id], wanted)
+            place = max(place, next(i for i, c in enumerate(notebook["cells"]) if c is mine[grade_id]) + 1)
+        else:
+            missing.append(grade_id)
+            notebook["cells"].insert(place, copy.deepcopy(wanted))
+            place += 1
+    _unique_ids(notebook)
+    return missing
+
+
+def _tree(cell: Tree) -> Tree:
+    return {**cell, "source": "".join(cell["source"])}
+
+
+def _grade_id(cell: Tree) -> str:
+    return str(cell["metadata"]["nbgrader"]["grade_id"])
+
+
+def _find(wanted: Tree, cells: list[tuple[int, Tree]]) -> Tree | None:
+    """The submitted cell that stands for a released one, of some with their numbers."""
+    meta = wanted["metadata"]["nbgrader"]
+    candidates = [c for _, c in cells if (c["metadata"].get("nbgrader") or {}).get("grade_id") == meta["grade_id"]]
+    if meta["solution"] and wanted["cell_type"] == "code":
+        name = meta["grade_id"]
+        stub = Code([Cell(0, "code", wanted["source"])]).definition(name)
+        defining = [(n, c) for n, c in cells if _defines(n, c, name, None)]
+        solved = [c for n, c in defining if _defines(n, c, name, stub.fingerprint if stub else None)]
+        candidates = solved or [c for _, c in defining] or candidates
+    if not candidates and meta["grade"] and not meta["solution"]:
+        name = checked_name(Cell(0, "code", wanted["source"]))
+        candidates = [c for n, c in cells if name and checked_name(Cell(n, c["cell_type"], c["source"])) == name]
+    return candidates[-1] if candidates else None
+
+
+def _defines(number: int, cell: Tree, name: str, stub: str | None) -> bool:
+    """Whether a cell defines `name`, and not as the stub."""
+    if name not in cell["source"]:
+        return False
+    code = Code([Cell(number, cell["cell_type"], cell["source"])])
+    found = code.definition(name)
+    if found is None:
+        return code.breakage(name) is not None
+    return not found.is_stub(stub)
+
+
+def _restore(cell: Tree, wanted: Tree) -> None:
+    """Metadata and type as released; the text too, unless it is the student's to write."""
+    cell["metadata"]["nbgrader"] = copy.deepcopy(wanted["metadata"]["nbgrader"])
+    if cell["cell_type"] != wanted["cell_type"]:
+        cell["cell_type"] = wanted["cell_type"]
+        if cell["cell_type"] == "code":
+            cell["outputs"], cell["execution_count"] = [], None
+        else:
+            cell.pop("outputs", None)
+            cell.pop("execution_count", None)
+    if wanted["metadata"]["nbgrader"]["locked"]:
+        cell["source"] = wanted["source"]
+
+
+def _unique_ids(notebook: Tree) -> None:
+    """Cell ids that nbformat accepts: editors that copy cells copy ids."""
+    seen: set[str] = set()
+    for index, cell in enumerate(notebook["cells"]):
+        if (notebook["nbformat"], notebook["nbformat_minor"]) < (4, 5):
+            cell.pop("id", None)
+        elif cell.get("id") in seen or "id" not in cell:
+            cell["id"] = f"cell-{index}-{secrets.token_hex(3)}"
+        seen.add(cell.get("id", ""))

@@ -1,0 +1,37 @@
+"""One of the processes that evaluate a class. It imports no more than it needs: nbgrader stays out."""
+
+from __future__ import annotations
+
+import ctypes
+import signal
+import sys
+from pathlib import Path
+
+from autograder.engine.inside.notebook import NotebookError
+from autograder.engine.judge.grade import Verdict
+from course.teach.evaluation import Conditions
+from course.teach.reading import read_submission, repair
+
+Outcome = tuple[str, bool, list[Verdict]]  # why it can't be graded, if so; whether that is in the file; the verdicts
+_PR_SET_PDEATHSIG = 1
+_here: Conditions
+
+
+def begin(conditions: Conditions) -> None:
+    """Make ready to evaluate under these conditions."""
+    global _here
+    _here = conditions
+    if sys.platform == "linux":  # whatever ends the run ends its workers, and they end their sandboxes
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def evaluate(student: str, path: Path) -> Outcome:
+    """Evaluate a submission. The verdicts are kept as well, for recording, and for a run after this one was killed."""
+    try:
+        notebook = read_submission(path)
+        repair(notebook, _here.project.release(_here.slug))
+        return "", False, _here.evaluate(notebook, student)
+    except NotebookError as problem:
+        return str(problem), True, []
+    except Exception as problem:  # one submission never stops the others
+        return f"{type(problem).__name__}: {problem}", False, []

@@ -1,0 +1,192 @@
+"""Masters to release, solutions and keys; and what a learner's copy can do without them."""
+
+import itertools
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import s30
+
+from autograder.engine.inside.notebook import read_notebook
+from autograder.engine.judge.grade import grade
+from course.base.project import Project
+from course.make.build import BuildError, compile_assignment, install, is_current, stale
+
+SLUG = "03_lstm_understanding"
+QUICK = "00_numpy_and_pytorch_for_deep_learning"  # executed in a few seconds
+EXERCISES = Project().assignment(QUICK).exercises
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new), encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """The same master compiled twice, executed."""
+    return [compile_assignment(Project(), QUICK) for _ in range(2)]
+
+
+def test_compiling_is_deterministic(built):
+    assert built[0] == built[1]
+
+
+def test_release_has_no_solution_no_output_and_a_stub_per_exercise(built):
+    notebook = json.loads(built[0].release)
+    assert not any(cell.get("outputs") for cell in notebook["cells"])
+    text = built[0].release.decode()
+    assert "BEGIN SOLUTION" not in text
+    stubs = [c for c in notebook["cells"] if c["metadata"].get("s30")]
+    assert len(stubs) == len(EXERCISES)
+    assert all("raise NotImplementedError()" in "".join(c["source"]) for c in stubs)
+
+
+def test_solution_is_executed_and_clean(built):
+    notebook = json.loads(built[0].solution)
+    text = built[0].solution.decode()
+    assert "### BEGIN SOLUTION" not in text
+    assert "### END SOLUTION" not in text
+    assert notebook["metadata"]["language_info"] == {"name": "python"}
+    checks = [c for c in notebook["cells"] if c.get("id", "").endswith("-check")]
+    values = ["".join(c["outputs"][0]["data"]["text/plain"]) for c in checks]
+    assert values == [str(e.points) for e in EXERCISES]
+    assert not any("execution" in cell["metadata"] for cell in notebook["cells"])
+    for cell in notebook["cells"]:
+        kinds = [output.get("name", output["output_type"]) for output in cell.get("outputs", [])]
+        assert ("stdout", "stdout") not in itertools.pairwise(kinds)
+
+
+def test_committed_files_are_current(copied):
+    assert is_current(copied, SLUG)
+    assert stale(copied, SLUG) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "old", "new"),
+    [
+        ("release", "raise NotImplementedError()", "return 1"),
+        ("solutions", "o * np.tanh(c)", "o * c"),
+        ("source", "np.concatenate([x, h_prev], axis=1)", "np.concatenate((x, h_prev), axis=1)"),
+    ],
+)
+def test_check_notices_an_edit_by_hand(copied, kind, old, new):
+    edit(copied.root / kind / SLUG / f"{SLUG}.ipynb", old, new)
+    ran = s30("build", "03", "--check", root=copied.root)
+    assert ran.returncode == 1
+    assert "is not what its" in ran.stderr
+    assert "Run `s30 build`" in ran.stderr
+
+
+def test_check_notices_another_grader(copied):
+    edit(copied.grader(SLUG), 'params["b"] *= 1e3', 'params["b"] *= 2e3')
+    assert not is_current(copied, SLUG)
+    assert any("keys" in line for line in stale(copied, SLUG))
+
+
+def test_check_ignores_outputs_of_solutions(copied):
+    path = copied.solution(SLUG)
+    notebook = json.loads(path.read_text())
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code":
+            cell["outputs"] = []
+    path.write_text(json.dumps(notebook))
+    assert stale(copied, SLUG) == []
+
+
+def test_a_master_whose_cell_raises_is_not_compiled(copied):
+    edit(copied.source(QUICK), "assert targets.sum() == len(labels)", "assert targets.sum() != len(labels)")
+    before = copied.solution(QUICK).read_bytes()
+    with pytest.raises(BuildError, match=r"Cell one_hot-example of the master raised AssertionError"):
+        compile_assignment(copied, QUICK)
+    assert copied.solution(QUICK).read_bytes() == before
+
+
+def test_a_mistake_that_no_longer_fits_is_named(copied):
+    edit(copied.mistakes(SLUG), '"o * np.tanh(c)": "o * c"', '"o * tanh(c)": "o * c"')
+    with pytest.raises(BuildError, match="cell_state_not_squashed"):
+        compile_assignment(copied, SLUG, execute=False)
+
+
+def test_a_mistake_that_no_probe_sees_is_named(copied):
+    edit(copied.mistakes(SLUG), '"o * np.tanh(c)": "o * c"', '"o * np.tanh(c)": "np.tanh(c) * o"')
+    with pytest.raises(BuildError, match="sharpen a probe"):
+        compile_assignment(copied, SLUG, execute=False)
+
+
+def test_stray_files_beside_a_master_are_refused(copied):
+    (copied.source(SLUG).parent / "answers.txt").write_text("42")
+    with pytest.raises(BuildError, match=r"answers\.txt"):
+        compile_assignment(copied, SLUG, execute=False)
+
+
+def test_build_compiles_what_changed_and_only_that(copied):
+    edit(copied.source("00_numpy_and_pytorch_for_deep_learning"), "Delete the line", "Remove the line")
+    ran = s30("build", root=copied.root)
+    assert ran.returncode == 0, ran.stderr
+    assert "compiled 00" in ran.stdout
+    assert "compiled 03" not in ran.stdout
+
+
+# A learner's copy: no source/, solutions/, mistakes/, alternatives/ --------------------------------------------------
+
+WRONG = "o * np.tanh(c)", "o * np.tanh(c_prev)"
+
+
+def notebook_with(project: Project, path: Path, old: str, new: str) -> Path:
+    text = project.solution(SLUG).read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new), encoding="utf-8")
+    return path
+
+
+def test_a_learners_copy_gives_the_same_verdicts_and_hints(copied, learners_copy, tmp_path):
+    path = notebook_with(copied, tmp_path / "mine.ipynb", *WRONG)
+    with_all = grade(path, copied.assignment("03"))
+    without = grade(path, learners_copy.assignment("03"))
+    assert without == with_all
+    assert "uses the new one" in next(v.message for v in with_all if v.name == "lstm_cell_forward")
+
+
+def test_check_in_a_learners_copy_gives_the_same_hint(copied, learners_copy, tmp_path):
+    cells = read_notebook(notebook_with(copied, tmp_path / "mine.ipynb", *WRONG))
+    script = tmp_path / "mine.py"
+    wanted = ("setup", "sigmoid", "lstm_cell_forward")
+    code = [c.source for c in cells if c.type == "code" and c.nbgrader.get("grade_id") in wanted]
+    script.write_text("\n".join([*code, 'print(repr(check("lstm_cell_forward")))']))
+    told = []
+    for project in (copied, learners_copy):
+        environment = {**os.environ, "PYTHONPATH": str(project.root)}
+        ran = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, env=environment)
+        assert ran.returncode == 0, ran.stderr
+        told.append(ran.stdout)
+    assert told[0] == told[1]
+    assert "uses the new one" in told[0]
+    assert told[0].endswith("0.0\n")
+
+
+def test_another_seed_needs_the_reference(copied, learners_copy, tmp_path):
+    path = notebook_with(copied, tmp_path / "mine.ipynb", "o * np.tanh(c)", "o * np.tanh(c) ")
+    with pytest.raises(Exception, match="public seed only"):
+        grade(path, learners_copy.assignment("03"), seed=99)
+
+
+def test_compiled_notebooks_install_where_nothing_is(copied, built):
+    for path in (copied.release(QUICK), copied.solution(QUICK), copied.key(QUICK)):
+        path.unlink()
+    install(copied, built[0])
+    assert stale(copied, QUICK) == []
+
+
+def test_a_master_that_its_own_grader_refuses_is_not_compiled(copied):
+    """The reference yields what it yields, but a shortcut that `check` notices gives it no points."""
+    edit(copied.source(QUICK), "    Y = np.zeros((y.shape[0], K))", "    import torch; Y = np.zeros((y.shape[0], K))")
+    with pytest.raises(BuildError, match=r'check\("one_hot"\) in cell one_hot-check gave 0 of 1 points') as told:
+        compile_assignment(copied, QUICK)
+    assert "torch" in str(told.value)  # the explanation, as text
+    assert "<" not in str(told.value)
+    assert "nbgrader/converters" not in str(told.value)

@@ -1,0 +1,213 @@
+"""The linter: the finished masters keep the rules, and each rule that is broken is named."""
+
+import json
+import uuid
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from course.base.project import Project
+from course.cli import app
+from course.make.fix import fixed
+from course.make.lint import lint, words
+
+SLUG = "03_lstm_understanding"
+
+
+@pytest.mark.parametrize("slug", Project().slugs())
+def test_masters_keep_the_rules(slug):
+    assert lint(Project().source(slug)) == []
+
+
+def cell(notebook: dict, name: str) -> dict:
+    return next(c for c in notebook["cells"] if c["id"] == name)
+
+
+def rewrite(name: str, old: str, new: str, count: int = -1):
+    def change(notebook: dict) -> None:
+        found = cell(notebook, name)
+        source = "".join(found["source"])
+        assert old in source
+        found["source"] = source.replace(old, new, count)
+
+    return change
+
+
+def with_metadata(name: str, **values):
+    def change(notebook: dict) -> None:
+        cell(notebook, name)["metadata"]["s30"].update(values)
+
+    return change
+
+
+def without(name: str):
+    return lambda notebook: notebook["cells"].remove(cell(notebook, name))
+
+
+def rename(name: str, new: str):
+    return lambda notebook: cell(notebook, name).update(id=new)
+
+
+def with_output(notebook: dict) -> None:
+    cell(notebook, "agree")["execution_count"] = 3
+
+
+def long_cell(notebook: dict) -> None:
+    cell(notebook, "agree")["source"] = "x = 1\n" * 60
+
+
+CARD = "**1 point · 10 minutes · difficulty 1 of 5 · NumPy forward** By hand: nothing."
+BROKEN = {
+    "an id that is no slug": (rename("agree", "8f3 a"), "lint --fix 03"),
+    "an id twice": (rename("agree", "setup"), "lint --fix 03"),
+    "a stub twice": (
+        lambda nb: nb["cells"].insert(0, dict(cell(nb, "sigmoid"))),
+        "another cell has the same id",
+    ),
+    "a grade_id of its own": (rename("sigmoid-check", "sigmoid-test"), "lint --fix 03"),
+    "outputs": (with_output, "lint --fix 03"),
+    "a long cell": (long_cell, "45 at most"),
+    "no hint": (without("sigmoid-hint2"), "the cells round a stub must be"),
+    "no check": (without("gru_cell-check"), "the cells round a stub must be"),
+    "another check": (
+        rewrite("sigmoid-check", "sigmoid", "gru_cell"),
+        "sigmoid-check, the last of them the call of check",
+    ),
+    "no card": (rewrite("sigmoid-text", "**1 point", "1 point"), "the card is missing"),
+    "another card": (rewrite("sigmoid-text", "10 minutes", "15 minutes"), "lint --fix 03"),
+    "no hand case": (rewrite("sigmoid-text", "By hand:", "So:"), "worked by hand is missing"),
+    "a short text": (
+        lambda nb: cell(nb, "sigmoid-text").update(source="**1 point · 10 minutes"),
+        "**1 point · 10 minutes is no card",
+    ),
+    "an open hint": (rewrite("sigmoid-hint1", "<details>", "<p>"), "a hint is folded"),
+    "a card in the metadata that is not the text's": (with_metadata("sigmoid", track="sideways"), "lint --fix 03"),
+    "numpy.random forbidden": (with_metadata("sigmoid", forbids=["numpy.random"]), "rules out numpy.random"),
+    "an unknown track": (rewrite("sigmoid-text", "NumPy forward**", "sideways**"), "sideways** is no card"),
+    "no time on a card": (
+        rewrite("sigmoid-text", "10 minutes · ", ""),
+        "difficulty 1 of 5 · NumPy forward** is no card",
+    ),
+    "a need that is no exercise": (with_metadata("gru_cell", needs=["gate"]), "needs `gate`, which is no exercise"),
+    "a need that is not declared": (with_metadata("lstm_cell_forward", needs=[]), "its solution calls `sigmoid`"),
+    "a need behind given code": (
+        lambda nb: [
+            rewrite("check-yourself", "rng = ", "def again(x):\n    return lstm_forward(x)\n\n\nrng = ")(nb),
+            rewrite("lstm_cell_backward", "    ### BEGIN SOLUTION", "    ### BEGIN SOLUTION\n    again(dh)")(nb),
+        ],
+        "lstm_cell_backward: its solution calls `lstm_forward`",
+    ),
+    "nothing to reread": (with_metadata("sigmoid", reread=""), "`reread` is empty"),
+    "more time than the catalog's": (rewrite("sigmoid-text", "10 minutes", "110 minutes"), "the catalog says 210"),
+    "a heading without the name": (
+        rewrite("sigmoid-text", "`sigmoid`", "the sigmoid"),
+        "a heading that names `sigmoid`",
+    ),
+    "a track out of order": (rewrite("gru_cell-text", "PyTorch**", "NumPy forward**"), "comes after a later track"),
+    "no markers": (rewrite("sigmoid", "### BEGIN SOLUTION", "# here"), "above it is no stub of sigmoid"),
+    "a marker that does not end": (rewrite("sigmoid", "### END SOLUTION", ""), "stands between"),
+    "an argument unexplained": (
+        rewrite("sigmoid", "        x: any shape", "        y: any shape"),
+        "does not explain `x`",
+    ),
+    "no type hints": (rewrite("sigmoid", "x: np.ndarray) ->", "x) ->"), "type hints are missing (x)"),
+    "nothing returned": (rewrite("sigmoid", "Returns:", "Gives:"), "lacks Returns"),
+    "a figure without alt text": (rewrite("flow-figure", "    alt=", "    text="), "lacks alt text"),
+    "a figure out of order": (rewrite("flow-figure", "Figure 2.", "Figure 7."), "they must be 1, 2, 3"),
+    "no closing section": (without("closing"), "## What you learned is missing"),
+    "no written question": (without("why_additive"), "graded by hand, is missing"),
+    "torch too early": (
+        rewrite("setup", "import numpy as np", "import numpy as np\nimport torch"),
+        "torch is imported before",
+    ),
+}
+
+
+@pytest.mark.parametrize(("change", "sentence"), BROKEN.values(), ids=BROKEN)
+def test_a_broken_rule_is_named(change, sentence, tmp_path):
+    notebook = json.loads(Project().source(SLUG).read_text(encoding="utf-8"))
+    change(notebook)
+    path: Path = tmp_path / f"{SLUG}.ipynb"
+    for changed in notebook["cells"]:
+        changed["source"] = "".join(changed["source"]).splitlines(keepends=True)
+    path.write_text(json.dumps(notebook, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
+    assert any(sentence in line for line in lint(path)), lint(path)
+
+
+def typed_in_an_editor(slug: str, *, ids_of: str) -> dict:
+    """A master as an editor saves it after a run, with random ids for the cells of `exercises` or for `all`."""
+    notebook = json.loads(Project().source(slug).read_text(encoding="utf-8"))
+    cards = {c["id"]: c["metadata"]["s30"] for c in notebook["cells"] if "s30" in c["metadata"]}
+    parts = {f"{name}{part}" for name in cards for part in ("-text", "", "-hint1", "-hint2", "-hint3", "-check")}
+    for typed in notebook["cells"]:
+        own = {key: cards[typed["id"]][key] for key in ("needs", "forbids", "reread")} if typed["id"] in cards else None
+        typed["metadata"] = {"tags": [], "editable": True} | ({"s30": own} if own else {})
+        if ids_of == "all" or typed["id"] in parts:
+            typed["id"] = str(uuid.uuid4())
+        if typed["cell_type"] == "code":
+            typed.update(execution_count=7, outputs=[{"output_type": "stream", "name": "stdout", "text": ["7\n"]}])
+    return notebook
+
+
+@pytest.mark.parametrize("slug", Project().slugs())
+def test_what_a_master_carries_beside_its_text_comes_from_the_text(slug, tmp_path):
+    path = tmp_path / f"{slug}.ipynb"
+    path.write_text(json.dumps(typed_in_an_editor(slug, ids_of="exercises")), encoding="utf-8")
+    assert fixed(path) == Project().source(slug).read_text(encoding="utf-8")
+
+
+def test_cells_without_a_place_in_an_exercise_are_named_after_their_heading(tmp_path):
+    path = tmp_path / f"{SLUG}.ipynb"
+    path.write_text(json.dumps(typed_in_an_editor(SLUG, ids_of="all")), encoding="utf-8")
+    path.write_text(fixed(path), encoding="utf-8")
+    ids = [c["id"] for c in json.loads(path.read_text(encoding="utf-8"))["cells"]]
+    assert ids[:5] == ["title", "setup", "one-step-text", "one-step-figure", "sigmoid-text"]
+    assert ids[-3:] == ["question-text", "question", "what-you-learned-text"]
+    assert len(set(ids)) == len(ids)
+    assert lint(path) == []
+
+
+def test_a_new_exercise_begins_with_the_equations_of_its_text(tmp_path):
+    notebook = json.loads(Project().source(SLUG).read_text(encoding="utf-8"))
+    del cell(notebook, "lstm_cell_forward")["metadata"]["s30"]
+    path = tmp_path / f"{SLUG}.ipynb"
+    path.write_text(json.dumps(notebook), encoding="utf-8")
+    card = cell(json.loads(fixed(path)), "lstm_cell_forward")["metadata"]["s30"]
+    assert card["reread"] == "equations (2) to (5)"
+    assert card["needs"] == card["forbids"] == []
+
+
+def test_a_picture_in_a_text_is_kept(tmp_path):
+    notebook = json.loads(Project().source(SLUG).read_text(encoding="utf-8"))
+    cell(notebook, "cell-text")["attachments"] = {"a.png": {"image/png": "iVBORw0KGgo="}}
+    path = tmp_path / f"{SLUG}.ipynb"
+    path.write_text(json.dumps(notebook), encoding="utf-8")
+    assert cell(json.loads(fixed(path)), "cell-text")["attachments"] == {"a.png": {"image/png": "iVBORw0KGgo="}}
+
+
+def test_an_answer_keeps_its_id_without_a_question_above_it(tmp_path):
+    notebook = json.loads(Project().source(SLUG).read_text(encoding="utf-8"))
+    without("why_additive-text")(notebook)
+    path = tmp_path / f"{SLUG}.ipynb"
+    path.write_text(json.dumps(notebook), encoding="utf-8")
+    assert cell(json.loads(fixed(path)), "why_additive")["metadata"]["nbgrader"]["solution"]
+    assert "notebook: every written question has a card: **2 points · graded by hand**." in lint(path)
+
+
+def test_lint_fix_writes_the_master_and_nothing_else(tmp_path, monkeypatch):
+    master, path = Project().source(SLUG), Project(tmp_path).source(SLUG)
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(typed_in_an_editor(SLUG, ids_of="exercises")), encoding="utf-8")
+    monkeypatch.setenv("S30_ROOT", str(tmp_path))
+    assert CliRunner().invoke(app, ["lint"]).exit_code == 1
+    assert CliRunner().invoke(app, ["lint", "--fix"]).exit_code == 0
+    assert path.read_bytes() == master.read_bytes()
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+def test_words_are_words_of_prose():
+    text = (
+        "Three *plain* words, $x^2 + y$ and `code` too. <b>No</b> [link](https://example.org/a)\n\n$$ z = w \\tag{1} $$"
+    )
+    assert words(text) == 8
