@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from autograder.engine.assignment import Assignment, Exercise, with_needs
-from autograder.engine.border.runner import Observations
+from autograder.engine.border.rounds import Observations
 from autograder.engine.inside.errors import UserError
 from autograder.engine.inside.load import Loaded
 from autograder.engine.inside.notebook import (
@@ -24,10 +24,11 @@ from autograder.engine.inside.notebook import (
     read_notebook,
     set_elsewhere,
 )
-from autograder.engine.inside.observe import PUBLIC_SEED, load_grader, observe_case, ruled_out
-from autograder.engine.judge.grade import Verdict, static_verdicts, verdicts
+from autograder.engine.inside.observe import PUBLIC_SEED, load_grader, observe
+from autograder.engine.judge.grade import static_verdicts, verdicts
+from autograder.engine.judge.verdict import Status, Verdict
 from autograder.engine.judge.words.report import as_html, as_text, number
-from autograder.engine.probes import only, probes_of
+from autograder.engine.probes import probes_of
 
 
 class CheckFailed(Exception):
@@ -96,29 +97,24 @@ class Checker:
         seen = self._observe(namespace, [name for name, verdict in static.items() if verdict is None])
         found = {v.name: v for v in verdicts(self.assignment, static, code, seen, PUBLIC_SEED, {})}
         verdict = found[exercise.name]
-        if verdict.status == "missing" and _in_file(exercise):
-            message = f"The cell of `{exercise.name}` has not been run: run it (Shift+Enter), then this check."
-            verdict = dataclasses.replace(verdict, message=message)
+        if verdict.status == Status.MISSING and _in_file(exercise):
+            headline = f"The cell of `{exercise.name}` has not been run: run it (Shift+Enter), then this check."
+            verdict = dataclasses.replace(verdict, headline=headline, reasons=())
         return verdict, list(self._notes(exercise, code, verdict))
 
     def _observe(self, namespace: Mapping[str, Any], names: Collection[str]) -> Observations:
         seen = Observations(torch=importlib.util.find_spec("torch") is not None)
         loaded = Loaded(dict(namespace) if not isinstance(namespace, dict) else namespace)
+        chosen = [e for e in self.assignment.exercises if e.name in names and (seen.torch or not e.torch)]
         probes = probes_of(load_grader(self.assignment.grader))
-        for exercise in self.assignment.exercises:
-            skipped = exercise.track == "torch" and not seen.torch
-            if exercise.name not in names or skipped:
-                continue
-            with ruled_out(exercise.forbids, loaded.namespace):
-                for probe in only(probes, [exercise.name]):
-                    for case in probe.cases:
-                        record, _ = observe_case(probe, case, PUBLIC_SEED, loaded)
-                        seen.records[exercise.name, probe.name, case.index, PUBLIC_SEED] = record
+        forbids = {e.name: e.forbids for e in chosen}
+        for one in observe(probes, [e.name for e in chosen], PUBLIC_SEED, loaded, forbids=forbids):
+            seen.records[one.record.id, PUBLIC_SEED] = one.record
         return seen
 
     def _notes(self, exercise: Exercise, code: Code, verdict: Verdict) -> Iterable[str]:
         """Where the saved file would be judged otherwise than this kernel."""
-        if verdict.status in ("not_attempted", "missing"):
+        if verdict.status in (Status.NOT_ATTEMPTED, Status.MISSING):
             return
         for name, cell in set_elsewhere(code, exercise.name, [e.name for e in self.assignment.exercises]).items():
             if not hasattr(builtins, name):
@@ -127,7 +123,7 @@ class Checker:
                     "or make it an argument. As it is, grading fails."
                 )
         mine = code.definition(exercise.name)
-        if verdict.status == "passed" and mine:
+        if verdict.status == Status.PASSED and mine:
             theirs = _in_file(exercise)
             if theirs and theirs.fingerprint != mine.fingerprint:
                 yield f"the file still holds another version of `{exercise.name}`: save the notebook (Ctrl+S)."

@@ -19,12 +19,13 @@ import pytest
 from browsing import CHROMIUM, FLAGS, QUICK
 
 from autograder.engine.assignment import Assignment, read_exercises, with_needs
-from autograder.engine.border.runner import Limits
 from autograder.engine.inside.load import load
 from autograder.engine.inside.notebook import Cell, Code, read_notebook, runs_in_grading
-from autograder.engine.inside.observe import PUBLIC_SEED, load_grader, observe_case
-from autograder.engine.judge.grade import Verdict, grade
+from autograder.engine.inside.observe import PUBLIC_SEED, load_grader, observe
+from autograder.engine.inside.records import Limits
+from autograder.engine.judge.grade import grade
 from autograder.engine.judge.keys import digest, load_reference, record_key, write_key
+from autograder.engine.judge.verdict import Verdict
 from autograder.engine.probes import probes_of
 from course.base.project import Project
 
@@ -240,10 +241,9 @@ def public_inputs(assignment: Assignment, name: str, argument: int) -> set[int]:
         return right(*arguments)
 
     loaded.namespace[name] = spy
-    for probe in probes_of(load_grader(assignment.grader)):
-        if name in with_needs(assignment.exercises, {probe.exercise}):
-            for case in probe.cases:
-                observe_case(probe, case, PUBLIC_SEED, loaded)
+    calling = [e.name for e in assignment.exercises if name in with_needs(assignment.exercises, {e.name})]
+    for _ in observe(probes_of(load_grader(assignment.grader)), calling, PUBLIC_SEED, loaded):
+        pass
     return seen
 
 

@@ -43,6 +43,11 @@ class Exercise:
     reread: str
     stub: str
 
+    @property
+    def torch(self) -> bool:
+        """Whether it is one for torch; all others are solved with NumPy alone."""
+        return self.track == "torch"
+
 
 @dataclass(frozen=True)
 class Assignment:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from autograder.engine.assignment import Assignment
 from autograder.engine.inside.notebook import Cell
-from autograder.engine.judge.grade import Verdict
+from autograder.engine.judge.verdict import Verdict
 from course.base.files import write_whole
 from course.base.project import Project
 
@@ -69,7 +69,7 @@ class Results:
         try:
             kept = json.loads(self._path(name).read_bytes())
             if kept["made_from"] == made_from:
-                return [Verdict(**verdict) for verdict in kept["verdicts"]]
+                return [Verdict.from_json(verdict) for verdict in kept["verdicts"]]
         except (OSError, ValueError, KeyError, TypeError):
             pass  # nothing, or nothing that can be read
         return None

@@ -11,9 +11,10 @@ import pytest
 from autograder.engine.assignment import Assignment, Exercise
 from autograder.engine.inside.notebook import NotebookError
 from autograder.engine.inside.observe import PUBLIC_SEED
-from autograder.engine.judge.grade import UNTOUCHED, Verdict, grade, unreadable
+from autograder.engine.judge.grade import grade, unreadable
 from autograder.engine.judge.keys import AnswerKeyError
-from autograder.engine.judge.words.report import SIGNS, as_report, number, title
+from autograder.engine.judge.verdict import Status, Verdict
+from autograder.engine.judge.words.report import LOOKS, as_report, number, title
 from course.base.files import as_json, write_whole
 from course.base.project import Project, UnknownAssignment
 
@@ -103,7 +104,7 @@ def _not_started(assignment: Assignment, exercise: Exercise, session: _Session) 
     sentence = f"{assignment.slug} is not started: s30 start {number_}"
     if others:
         sentence = f"{folder} holds {', '.join(others)}, but no {assignment.slug}.ipynb: rename it back."
-    status = "missing" if others else "not_attempted"
+    status = Status.MISSING if others else Status.NOT_ATTEMPTED
     return Verdict(exercise.id, exercise.track, status, 0.0, exercise.points, sentence)
 
 
@@ -147,9 +148,9 @@ class ExerciseItem(pytest.Item):
         except AnswerKeyError as problem:
             raise pytest.UsageError(str(problem)) from None
         self.user_properties.append((PROPERTY, {"slug": self.assignment.slug, **verdict.as_json()}))
-        if verdict.status in UNTOUCHED:
-            pytest.skip(verdict.message.splitlines()[0] if verdict.status == "blocked" else "")
-        if verdict.status != "passed":
+        if verdict.status.untouched:
+            pytest.skip(verdict.headline if verdict.status == Status.BLOCKED else "")
+        if verdict.status != Status.PASSED:
             raise Explained(verdict)
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> str:
@@ -171,7 +172,7 @@ class Explained(Exception):
     """A verdict short of full points."""
 
     def __init__(self, verdict: Verdict) -> None:
-        points = f"{number(verdict.points)} of {number(verdict.max_points)} points ({SIGNS[verdict.status][1]})"
+        points = f"{number(verdict.points)} of {number(verdict.max_points)} points ({LOOKS[verdict.status].word})"
         super().__init__("\n".join([*verdict.message.splitlines(), points]))
 
 
@@ -201,10 +202,10 @@ def pytest_report_teststatus(report: Any, config: pytest.Config) -> tuple[str, s
     verdict = _verdict_of(report)
     if verdict is None or report.when != "call":
         return None
-    sign, word, _ = SIGNS[verdict["status"]]
-    text = f"{sign} {word} {number(verdict['points'])}/{number(verdict['max_points'])}"
+    look = LOOKS[Status(verdict["status"])]
+    text = f"{look.sign} {look.word} {number(verdict['points'])}/{number(verdict['max_points'])}"
     colour = {"passed": "green", "skipped": "yellow"}.get(report.outcome, "red")
-    return report.outcome, sign, (text, {colour: True})
+    return report.outcome, look.sign, (text, {colour: True})
 
 
 def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pytest.Config) -> None:
@@ -214,7 +215,7 @@ def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pyte
     ]
     graded: dict[str, list[Verdict]] = {}
     for item in sorted(found, key=lambda v: v["slug"]):
-        graded.setdefault(item["slug"], []).append(Verdict(**{k: v for k, v in item.items() if k != "slug"}))
+        graded.setdefault(item["slug"], []).append(Verdict.from_json({k: v for k, v in item.items() if k != "slug"}))
     for slug, verdicts in graded.items():
         order = [e.id for e in session.project.assignment(slug).exercises]
         verdicts.sort(key=lambda v: order.index(v.id))
@@ -226,14 +227,14 @@ def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pyte
     terminalreporter.section("progress")
     for slug, verdicts in graded.items():
         points, most = sum(v.points for v in verdicts), sum(v.max_points for v in verdicts)
-        solved = sum(v.status == "passed" for v in verdicts)
+        solved = sum(v.status == Status.PASSED for v in verdicts)
         bar = "█" * round(10 * points / most) if most else ""
         write(f"{slug:<44} {bar:░<10} {number(points):>5}/{number(most)} points   {solved}/{len(verdicts)} exercises")
     if all(session.notebook(slug) is None for slug in graded):
         first = next(iter(graded))
         write(f"\nNothing is started in {session.work}. Begin with:  s30 start {first.split('_')[0]}")
         return
-    open_ones = [v for verdicts in graded.values() for v in verdicts if v.status not in ("passed", "blocked")]
+    open_ones = [v for verdicts in graded.values() for v in verdicts if v.status not in (Status.PASSED, Status.BLOCKED)]
     started = [v for v in open_ones if any(v in graded[s] for s in graded if session.notebook(s))]
     if started:
         write(f"\nNext: {started[0].id}   ({title(started[0])})")

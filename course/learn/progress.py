@@ -7,7 +7,8 @@ from pathlib import Path
 
 from autograder.engine.assignment import Assignment, Exercise
 from autograder.engine.inside.notebook import Cell, Code, NotebookError, read_notebook
-from autograder.engine.judge.grade import Verdict, grade, unreadable
+from autograder.engine.judge.grade import grade, unreadable
+from autograder.engine.judge.verdict import Status, Verdict
 from course.base.catalog import Paper, catalog, in_study_order
 from course.base.project import Project
 from course.base.results import Results, digest_of
@@ -40,16 +41,16 @@ class Progress:
     @property
     def solved(self) -> int:
         """Exercises that the learner solved."""
-        return sum(v.status == "passed" and v.name not in self.revealed for v in self.verdicts)
+        return sum(v.status == Status.PASSED and v.name not in self.revealed for v in self.verdicts)
 
     @property
     def complete(self) -> bool:
         """Whether nothing is left to do."""
-        return all(v.status == "passed" for v in self.verdicts)
+        return all(v.status == Status.PASSED for v in self.verdicts)
 
     def next(self) -> Verdict | None:
         """The first exercise that is not right and that nothing else blocks."""
-        open_ones = [v for v in self.verdicts if v.status not in ("passed", "blocked")]
+        open_ones = [v for v in self.verdicts if v.status not in (Status.PASSED, Status.BLOCKED)]
         return open_ones[0] if open_ones else None
 
 
@@ -82,7 +83,7 @@ def _verdicts(project: Project, assignment: Assignment, notebook: Path, cells: l
     found = results.get(assignment.slug, made_from)
     if found is None:
         found = grade(notebook, assignment)
-        if not any(v.status == "timeout" for v in found):  # it may be in time when it is tried again
+        if not any(v.status == Status.TIMEOUT for v in found):  # it may be in time when it is tried again
             results.put(assignment.slug, made_from, found)
     return found
 

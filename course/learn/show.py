@@ -10,8 +10,8 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from autograder.engine.judge.grade import Verdict
-from autograder.engine.judge.words.report import SIGNS, as_text, number, title
+from autograder.engine.judge.verdict import Status, Verdict
+from autograder.engine.judge.words.report import LOOKS, as_text, number, title
 from course.base.catalog import LEVELS, Paper, catalog, in_study_order
 from course.base.project import Project
 from course.learn.doctor import Finding
@@ -19,7 +19,12 @@ from course.learn.hints import Hint, card
 from course.learn.progress import Progress, progress
 from course.learn.start import is_outdated
 
-COLOURS = {"passed": "green", "not_attempted": "default", "blocked": "default", "partly": "yellow"}
+COLOURS = {
+    Status.PASSED: "green",
+    Status.NOT_ATTEMPTED: "default",
+    Status.BLOCKED: "default",
+    Status.PARTLY: "yellow",
+}
 STATES = {"ok": ("✓", "green"), "broken": ("✗", "red"), "absent": ("–", "yellow")}
 
 
@@ -74,10 +79,11 @@ def overview(to: Console, project: Project, found: Iterable[Progress]) -> None:
 def exercises(to: Console, found: Progress) -> None:
     """A line per exercise of one assignment."""
     for verdict in found.verdicts:
-        sign, word, _ = SIGNS[verdict.status]
-        if verdict.name in found.revealed and verdict.status == "passed":
+        sign, word = LOOKS[verdict.status].sign, LOOKS[verdict.status].word
+        revealed = verdict.name in found.revealed and verdict.status == Status.PASSED
+        if revealed:
             sign, word = "○", "revealed"
-        points = f"{number(0 if word == 'revealed' else verdict.points)}/{number(verdict.max_points)}"
+        points = f"{number(0 if revealed else verdict.points)}/{number(verdict.max_points)}"
         to.print(Text(f"{sign} {verdict.name:<32} {points:>5}  {word}", COLOURS.get(verdict.status, "red")))
 
 
@@ -97,7 +103,7 @@ def coming(to: Console, project: Project, found: Progress) -> None:
         to.print(f"{slug} is solved: {_score(found)} points.", soft_wrap=True)
         return
     to.print(f"Next: {number_} {verdict.name}   {card(project, slug, verdict.name)}", soft_wrap=True, markup=False)
-    if verdict.status != "not_attempted":
+    if verdict.status != Status.NOT_ATTEMPTED:
         to.print(f"  {title(verdict)}", soft_wrap=True, markup=False)
     to.print(f"  Open it:   jupyter lab {found.notebook}", soft_wrap=True, markup=False)
     to.print(f"  Stuck?     s30 hint {number_} {verdict.name}", soft_wrap=True, markup=False)

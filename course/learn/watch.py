@@ -8,7 +8,8 @@ from pathlib import Path
 
 from autograder.engine.assignment import Exercise
 from autograder.engine.inside.notebook import Code, NotebookError, fingerprint, read_notebook
-from autograder.engine.judge.grade import Verdict, grade, unreadable
+from autograder.engine.judge.grade import grade, unreadable
+from autograder.engine.judge.verdict import Status, Verdict
 from course.base.project import Project
 from course.learn.progress import Progress, progress
 
@@ -43,7 +44,7 @@ def watch(project: Project, slug: str) -> Iterator[Verdict | Progress]:
         except NotebookError as problem:
             [verdict] = unreadable(assignment, str(problem), [on.name])
         yield verdict
-        if verdict.status == "passed":
+        if verdict.status == Status.PASSED:
             on = None
 
 

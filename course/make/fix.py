@@ -92,11 +92,11 @@ def _names(cells: Sequence[Cell], ids: Sequence[str]) -> list[str]:
 
 def _asked(cell: Cell) -> str:
     """The function or class that a stub asks for: the one its solution stands in. Nothing for any other cell."""
-    before = cell.source.partition(BEGIN)[0] if is_stub(cell) else ""
+    before = cell.source.partition(BEGIN)[0] if has_solution(cell) else ""
     return ["", *re.findall(r"^(?:def|class) (\w+)", before, re.M)][-1]
 
 
-def is_stub(cell: Cell) -> bool:
+def has_solution(cell: Cell) -> bool:
     """Whether a cell holds a solution in code."""
     return cell.type == "code" and BEGIN in cell.source
 
@@ -106,7 +106,7 @@ def _metadata(cell: Cell, name: str, cards: Mapping[str, tuple[str, re.Match]]) 
     role = {"schema_version": 3, "grade_id": name, "grade": False, "solution": False, "locked": False}
     text, card = cards.get(name.removesuffix("-check"), ("", None))
     points = {"points": int(card[1])} if card else {}
-    if is_stub(cell):
+    if has_solution(cell):
         tags = _TAG.findall(text)
         ends = " to ".join(f"({tag})" for tag in dict.fromkeys(tags[:1] + tags[-1:]))
         reread = f"equation{'s' * (len(tags) > 1)} {ends}" if tags else "the text above"

@@ -13,9 +13,10 @@ from nbformat import from_dict
 from nbgrader.nbgraderformat import MetadataValidator
 
 from autograder.engine.assignment import TRACKS, checked_name
-from autograder.engine.inside.notebook import BrokenCell, Cell, Code, matches, parse, parse_notebook
+from autograder.engine.inside.notebook import BrokenCell, Cell, Code, parse, parse_notebook
+from autograder.engine.inside.shortcuts import matches
 from course.base.catalog import catalog
-from course.make.fix import BEGIN, CARD, END, TRACK, WRITTEN, fixed, is_stub
+from course.make.fix import BEGIN, CARD, END, TRACK, WRITTEN, fixed, has_solution
 
 MAX_CELL_LINES = 45
 MAX_SOLUTION_LINES = 25
@@ -63,7 +64,7 @@ def _cells(cells: list[dict[str, Any]], ids: list[str]) -> Iterator[str]:
 def _exercises(cells: list[Cell], ids: list[str]) -> Iterator[str]:
     """Rules for an exercise: text with a card, stub, three hints, check."""
     by_id = dict(zip(ids, cells, strict=True))
-    stubs = [(i, cell) for i, cell in zip(ids, cells, strict=True) if is_stub(cell)]
+    stubs = [(i, cell) for i, cell in zip(ids, cells, strict=True) if has_solution(cell)]
     previous = 0
     for name, cell in stubs:
         at = ids.index(name)
@@ -227,7 +228,7 @@ def _catalogued(cells: list[Cell], slug: str) -> Iterator[str]:
         yield f"notebook: its heading must be the catalog's: # {paper.number} · {paper.title}."
     if f"**Time** {paper.time}." not in title:
         yield f"notebook: its time must be the catalog's: **Time** {paper.time}."
-    on_cards = sum(cell.metadata["s30"].get("minutes", 0) for cell in cells if is_stub(cell))
+    on_cards = sum(cell.metadata["s30"].get("minutes", 0) for cell in cells if has_solution(cell))
     if on_cards > paper.minutes:
         yield f"notebook: its cards add up to {on_cards} minutes, the catalog says {paper.minutes}."
     if paper.link not in title:

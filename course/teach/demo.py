@@ -19,7 +19,8 @@ from rich.table import Table
 from autograder.engine.border.sandbox import protection
 from autograder.engine.inside.errors import UserError
 from autograder.engine.judge.mistakes import read_mistakes
-from autograder.engine.judge.words.report import number
+from autograder.engine.judge.verdict import Label, Status, Verdict
+from autograder.engine.judge.words.report import LOOKS, number, title
 from course.base.project import Project
 from course.teach.classroom import Wishes
 from course.teach.classroom import run as grade
@@ -113,7 +114,8 @@ def run(project: Project, console: Console) -> Path:
     trust = f"c = get_config()\nc.GradeSubmission.allow_unsandboxed = {not protection().sandboxed}\n"
     (folder / "nbgrader_config.py").write_text(trust)
     console.print(f"$ s30 grade 03 --course-dir {folder}", style="dim", soft_wrap=True)
-    grade(console, project, SLUG, folder, Wishes())
+    report = folder / "report.json"
+    grade(console, project, SLUG, folder, Wishes(report=report))
 
     def say(line: str) -> None:
         console.print(line, style="dim", soft_wrap=True, highlight=False)
@@ -122,47 +124,44 @@ def run(project: Project, console: Console) -> Path:
     database = ("--db", f"sqlite:///{folder / 'gradebook.db'}")
     _run(say, project.root, "generate_feedback", SLUG, "--course-dir", str(folder))
     _run(say, project.root, "export", *database, "--to", str(grades))
-    _print_gradebook(project, folder, console)
+    _print_gradebook(project, grades, _verdicts(report), console)
     page = folder / "feedback" / "ben_two_mistakes" / SLUG / f"{SLUG}.html"
     console.print(f"\nGrades as CSV: {grades}\nA student's feedback page: {page}", soft_wrap=True, highlight=False)
     return folder
 
 
-def _print_gradebook(project: Project, folder: Path, console: Console) -> None:
-    with (folder / "grades.csv").open(encoding="utf-8") as exported:
+def _verdicts(report: Path) -> dict[str, list[Verdict]]:
+    """Student → verdicts, in the order of the exercises."""
+    submissions = json.loads(report.read_text(encoding="utf-8"))["submissions"]
+    return {s["student"]: [Verdict.from_json(verdict) for verdict in s["exercises"]] for s in submissions}
+
+
+def _print_gradebook(project: Project, grades: Path, verdicts: dict[str, list[Verdict]], console: Console) -> None:
+    with grades.open(encoding="utf-8") as exported:
         scores = {row["student_id"]: row for row in csv.DictReader(exported)}
-    assignment = project.assignment(SLUG)
-    students = sorted(scores)
-    verdicts: dict[str, list[str]] = {}
-    for student in students:
-        notebook = json.loads((folder / "autograded" / student / SLUG / f"{SLUG}.ipynb").read_text(encoding="utf-8"))
-        checks = [_cell(notebook, exercise.grade_id)["outputs"] for exercise in assignment.exercises]
-        verdicts[student] = ["".join(shown["data"]["text/plain"]) for shown, _ in checks]
     table = Table(title=f"\nGradebook of {SLUG}", title_justify="left", show_footer=True)
     table.add_column("exercise", footer="score")
-    for student in students:
+    for student in verdicts:
         row = scores[student]
         table.add_column(student.split("_")[0], f"{number(float(row['score']))}/{number(float(row['max_score']))}")
-    for exercise, *texts in zip(assignment.exercises, *verdicts.values(), strict=True):
-        table.add_row(exercise.name, *(f"{text[0]} {_points(text)}" for text in texts))
+    for exercise, *row_of in zip(project.assignment(SLUG).exercises, *verdicts.values(), strict=True):
+        table.add_row(exercise.name, *map(_points, row_of))
     console.print(table)
     console.print("Scores hold the automatic points; the written question (2 points) is graded by hand.\n")
-    for student, texts in verdicts.items():
-        for text in texts:
-            _print_reason(student, text, console)
+    for student, found in verdicts.items():
+        for verdict in found:
+            _print_reason(student, verdict, console)
 
 
-def _points(text: str) -> str:
-    """`0/3` of `✗ LSTM: wrong, 0 of 3 points`."""
-    return "/".join(text.splitlines()[0].split(", ")[-1].split()[0:3:2])
+def _points(verdict: Verdict) -> str:
+    return f"{LOOKS[verdict.status].sign} {number(verdict.points)}/{number(verdict.max_points)}"
 
 
-def _print_reason(student: str, text: str, console: Console) -> None:
+def _print_reason(student: str, verdict: Verdict, console: Console) -> None:
     """Why points are missing, in brief; a stub that nobody touched needs no reason."""
-    title, *lines = text.splitlines()
-    if title.startswith("✓") or "not attempted" in title:
+    if verdict.status in (Status.PASSED, Status.NOT_ATTEMPTED):
         return
-    console.print(f"{student}  {title}", style="bold", highlight=False, soft_wrap=True)
-    for line in lines:
-        if line.strip().startswith(("`", "Compared:", "Likely cause:")):
-            console.print(f"    {line.strip()}", highlight=False, markup=False, soft_wrap=True)
+    console.print(f"{student}  {title(verdict)}", style="bold", highlight=False, soft_wrap=True)
+    shown = [f"{r.label}: {r.text}" for r in verdict.reasons if r.label in (Label.COMPARED, Label.CAUSE)]
+    for line in [verdict.headline, *shown]:
+        console.print(f"    {line}", highlight=False, markup=False, soft_wrap=True)

@@ -11,10 +11,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from autograder.engine.border.runner import Limits, Runner
+from autograder.engine.border.runner import Runner
 from autograder.engine.border.sandbox import runner_for_others
 from autograder.engine.inside.notebook import MAX_NOTEBOOK_BYTES, Cell, NotebookError
-from autograder.engine.judge.grade import Verdict, grade
+from autograder.engine.inside.records import Limits
+from autograder.engine.judge.grade import grade
+from autograder.engine.judge.verdict import Verdict
 from course.base.files import write_whole
 from course.base.project import LESSONS, Project
 from course.base.results import Results, digest_of, grader_digest

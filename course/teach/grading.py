@@ -25,8 +25,8 @@ from nbgrader.converters import Autograde
 from nbgrader.converters.base import BaseConverter, NbGraderException
 from nbgrader.coursedir import CourseDirectory
 
-from autograder.engine.judge.grade import Verdict
 from autograder.engine.judge.keys import digest
+from autograder.engine.judge.verdict import Verdict
 from course.base.nbgrader import nbgrader_config
 from course.base.project import Project
 from course.teach import worker

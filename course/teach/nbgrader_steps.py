@@ -1,7 +1,9 @@
 """Our steps in nbgrader's grading, attached by nbgrader_config.py alone.
 
+- :class:`SubmissionReader` reads the file that was handed in, before any step of autograde.
 - :class:`RepairSubmission` begins autograde: whatever an editor did to the cells, nbgrader finds those it knows.
 - :class:`GradeSubmission` stands in autograde where nbgrader would execute the notebook.
+- :class:`SaveVerdicts` ends it: scores, none for what could not be graded.
 - :class:`StyleFeedback` ends generate_feedback: hints look as if they could be opened.
 """
 
@@ -20,10 +22,10 @@ from nbgrader.preprocessors import NbGraderPreprocessor
 from nbgrader.utils import compute_checksum, determine_grade, is_grade, is_solution
 from traitlets import Bool, Float, Integer
 
-from autograder.engine.border.runner import Limits
 from autograder.engine.inside.notebook import NotebookError
-from autograder.engine.judge.grade import Verdict
+from autograder.engine.inside.records import Limits
 from autograder.engine.judge.keys import digest
+from autograder.engine.judge.verdict import Verdict
 from autograder.engine.judge.words.report import as_html, as_text
 from course.base.project import Project
 from course.teach.evaluation import Conditions, graded_by, worth

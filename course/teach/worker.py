@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from autograder.engine.inside.notebook import NotebookError
-from autograder.engine.judge.grade import Verdict
+from autograder.engine.judge.verdict import Verdict
 from course.teach.evaluation import Conditions
 from course.teach.reading import read_submission, repair
 

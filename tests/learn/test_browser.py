@@ -15,9 +15,9 @@ import pytest
 from browsing import CHROMIUM, CONTRAST, SLOW, jupyter
 from conftest import ROOT, s30
 
-from autograder.engine.judge.grade import Verdict
 from autograder.engine.judge.mistakes import read_mistakes
-from autograder.engine.judge.words.report import SIGNS, as_html, number
+from autograder.engine.judge.verdict import Label, Reason, Status, Verdict
+from autograder.engine.judge.words.report import as_html, number
 from course.base.project import Project
 from course.teach.bundle import FOLDER, bundle
 
@@ -206,7 +206,8 @@ def test_every_ending_is_readable_in_the_light_and_in_the_dark_theme(page, site)
     run(check)
     check.get_by_role("status").wait_for()
     endings = [
-        Verdict("00/x", "forward", status, float(status == "passed"), 1.0, "`x` is so.\nWhere: `y`") for status in SIGNS
+        Verdict("00/x", "forward", s, float(s == Status.PASSED), 1.0, "`x` is so.", (Reason(Label.WHERE, "`y`"),))
+        for s in Status
     ]
     check.locator(".jp-RenderedHTML").evaluate("(e, html) => { e.innerHTML = html }", "".join(map(as_html, endings)))
     unreadable = {}
@@ -215,7 +216,7 @@ def test_every_ending_is_readable_in_the_light_and_in_the_dark_theme(page, site)
             labels = page.locator(".lm-MenuBar-itemLabel, .lm-Menu-itemLabel")
             labels.filter(has_text=re.compile(f"^{item}$")).click()
         page.locator(f'body[data-jp-theme-name="{theme}"]').wait_for(state="attached")
-        for status, box in zip(SIGNS, check.get_by_role("status").all(), strict=True):
+        for status, box in zip(Status, check.get_by_role("status").all(), strict=True):
             contrast = box.evaluate(CONTRAST)
             if contrast < 4:  # a bold sign at 4 is readable; text has far more
                 unreadable[theme, status] = round(contrast, 1)

@@ -45,7 +45,7 @@ from nbgrader.api import Gradebook, MissingEntry
 from autograder.engine.assignment import with_needs
 from autograder.engine.inside.load import load
 from autograder.engine.inside.notebook import read_notebook
-from autograder.engine.inside.observe import PUBLIC_SEED, load_grader, observe_case
+from autograder.engine.inside.observe import PUBLIC_SEED, load_grader, observe
 from autograder.engine.probes import probes_of
 from course.base.project import Project
 from course.teach.gradebook import register
@@ -203,9 +203,8 @@ def _public_inputs() -> frozenset[int]:
         return right(*arguments)
 
     loaded.namespace[name] = spy
-    for probe in probes_of(load_grader(assignment.grader)):
-        for case in probe.cases if probe.exercise == name else ():
-            observe_case(probe, case, PUBLIC_SEED, loaded)
+    for _ in observe(probes_of(load_grader(assignment.grader)), [name], PUBLIC_SEED, loaded):
+        pass
     return frozenset(seen)
 
 

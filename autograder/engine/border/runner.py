@@ -20,51 +20,27 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator
 from typing import Protocol
 
-from autograder.engine.assignment import Assignment, Exercise, with_needs
+from autograder.engine.assignment import Assignment, with_needs
+from autograder.engine.border.rounds import Ending, Observations, Round
 from autograder.engine.inside.child import MAX_EVENT_BYTES
 from autograder.engine.inside.notebook import Cell
-from autograder.engine.inside.observe import PUBLIC_SEED, Record
+from autograder.engine.inside.observe import PUBLIC_SEED
+from autograder.engine.inside.records import (
+    Event,
+    Limits,
+    More,
+    Request,
+    Waiting,
+    as_tree,
+    read_event,
+)
 
 MAX_RESULT_BYTES = 256 * 2**20
 MAX_EVENTS = 100_000
-MAX_PARTS = 2_000_000  # of one event: an empty list takes two bytes to send and sixty to hold
 STARTING = 60.0  # seconds that Python, NumPy and torch may take to be imported
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What one submission may use.
-
-    Attributes:
-        seconds: wall time of one case, or of one statement while the notebook is loaded.
-        total_seconds: wall time of all of it.
-        memory_mb: memory beyond that of Python, NumPy and torch.
-    """
-
-    seconds: float = 10.0
-    total_seconds: float = 240.0
-    memory_mb: int = 2048
-
-
-@dataclass
-class Observations:
-    """What a notebook's code yielded.
-
-    Attributes:
-        records: (exercise, probe, case index, seed) → record of :func:`observe_case`.
-        ended: exercise → (status, sentence), for those that took time, memory or the process with them.
-        spoiled: name → sentence, for names that could not be defined.
-        torch: False if torch exercises were skipped because torch is not installed.
-    """
-
-    records: dict[tuple[str, str, int, int], Record] = field(default_factory=dict)
-    ended: dict[str, tuple[str, str]] = field(default_factory=dict)
-    spoiled: dict[str, str] = field(default_factory=dict)
-    torch: bool = True
 
 
 class Child(Protocol):
@@ -72,7 +48,7 @@ class Child(Protocol):
 
     channel: int
 
-    def ask(self, request: Record) -> None:
+    def ask(self, more: More) -> None:
         """Ask a process that waits for more."""
 
     def ended(self, seconds: float) -> int | None:
@@ -91,7 +67,7 @@ class Runner(Protocol):
 
     warning: str
 
-    def start(self, assignment: Assignment, request: Record) -> Child:
+    def start(self, assignment: Assignment, request: Request) -> Child:
         """A process that has a first request to serve; to be closed."""
 
     def close(self) -> None:
@@ -125,78 +101,56 @@ class Observer:
         self._runner = runner
         self._skip = set(skip)
         self._limits = limits or Limits()
+        self._cells = tuple((cell.number, cell.source) for cell in cells if cell.type == "code")
         self._listeners: dict[bool, _Listener] = {}  # to the process for NumPy, and to that for torch
-        self._request = {
-            "cells": [[cell.number, cell.source] for cell in cells if cell.type == "code"],
-            "grader": str(assignment.grader.resolve()),
-            "names": [e.name for e in assignment.exercises],
-            "forbids": {e.name: list(e.forbids) for e in assignment.exercises},
-            "memory_mb": self._limits.memory_mb,
-            "seconds": 2 * self._limits.total_seconds,  # of processor time, for two seeds
-        }
 
     def observe(self, exercises: Collection[str], *, seed: int = PUBLIC_SEED) -> Observations:
         """What the probes of `exercises` see at a seed."""
         found = Observations()
         for torch in (False, True):
-            chosen = [e for e in self._assignment.exercises if e.name in exercises and (e.track == "torch") == torch]
-            self._observe_track(torch, chosen, seed, found)
+            chosen = [e.name for e in self._assignment.exercises if e.name in exercises and e.torch == torch]
+            self._observe_track(torch, Round(chosen, seed, self._needing, found))
         return found
 
-    def _observe_track(self, torch: bool, exercises: list[Exercise], seed: int, found: Observations) -> None:
-        limits = self._limits
-        deadline = time.monotonic() + limits.total_seconds
-        remaining = [e.name for e in exercises]
-        while remaining:
-            asked = {"exercises": remaining, "seed": seed}
+    def _observe_track(self, torch: bool, track: Round) -> None:
+        """Observe the exercises of a track, in one process after another until none is left."""
+        deadline = time.monotonic() + self._limits.total_seconds
+        while track.remaining:
             listener = self._listeners.get(torch)
             fresh = listener is None
             if listener is None:
-                request = {**self._request, **asked, "torch": torch, "skip": sorted(self._skip)}
+                request = self._request(torch, track)
                 listener = self._listeners[torch] = _Listener(self._runner.start(self._assignment, request))
             else:
-                listener.child.ask(asked)
-            events, ending = listener.hear(limits, deadline)
-            for event in events:
-                kind = event["event"]
-                if kind == "record":
-                    record = event["record"]
-                    found.records[record["exercise"], record["probe"], record["case"], seed] = record
-                elif kind == "loaded":
-                    graded = {e.name for e in exercises}  # torch modules are spoiled where torch is kept out
-                    found.spoiled |= {n: text for n, text in event["spoiled"].items() if n in graded}
-                elif kind == "done" and event["exercise"] in remaining:
-                    remaining.remove(event["exercise"])
-                elif kind == "no torch":
-                    found.torch = False
-                    return
-            if listener.waits and not remaining:
-                return
-            self._listeners.pop(torch).close()
-            if ending is None and not remaining:
-                return
-            if not (fresh or events) and time.monotonic() < deadline:
-                continue  # it had ended while it waited
-            status, sentence = ending or ("crashed", "It ended the Python process (os._exit or the like).")
-            last: Record = events[-1] if events else {"event": "nothing"}
-            if last["event"] == "statement":  # the cell itself, not a call of ours
-                cell, line = last["place"]
-                self._skip.add((cell, line))
-                sentence = f"Cell {cell}, line {line}: {sentence}"
-                if status != "timeout" or time.monotonic() < deadline:
-                    found.spoiled[f"cell {cell}"] = sentence
-                    continue
-            guilty = last["exercise"] if last["event"] == "case" else None
-            guilty = last["record"]["exercise"] if last["event"] == "record" else guilty
-            if guilty not in remaining or time.monotonic() > deadline:
-                found.ended |= dict.fromkeys(remaining, (status, sentence))
-                return
-            found.ended[guilty] = (status, sentence)
-            remaining = [
-                name
-                for name in remaining
-                if name != guilty and guilty not in with_needs(self._assignment.exercises, {name})
-            ]
+                listener.child.ask(More(tuple(track.remaining), track.seed))
+            last: Event | None = None
+            for last in listener.hear(self._limits, deadline):
+                track.take(last)
+            if not listener.waits:
+                self._listeners.pop(torch).close()
+            late = time.monotonic() > deadline
+            if fresh or last or late:  # else it had ended while it waited
+                place = track.stopped(last, listener.ending or _GONE, late=late)
+                self._skip |= {place} if place else set()
+
+    def _needing(self, name: str) -> set[str]:
+        exercises = self._assignment.exercises
+        return {e.name for e in exercises if name in with_needs(exercises, {e.name})}
+
+    def _request(self, torch: bool, track: Round) -> Request:
+        exercises = self._assignment.exercises
+        return Request(
+            exercises=tuple(track.remaining),
+            seed=track.seed,
+            cells=self._cells,
+            names=tuple(e.name for e in exercises),
+            forbids={e.name: e.forbids for e in exercises},
+            skip=tuple(sorted(self._skip)),
+            grader=str(self._assignment.grader.resolve()),
+            torch=torch,
+            memory_mb=self._limits.memory_mb,
+            seconds=2 * self._limits.total_seconds,  # for two seeds
+        )
 
     def close(self) -> None:
         """End the processes."""
@@ -219,44 +173,49 @@ class _Listener:
     Attributes:
         child: the process.
         waits: it came to the end of what it was asked, and waits for more.
+        ending: how it ended, if it did and badly.
     """
 
     def __init__(self, child: Child) -> None:
         self.child = child
         self.waits = False
+        self.ending: Ending | None = None
         self._arrived: queue.SimpleQueue[list[bytes] | None] = queue.SimpleQueue()
         self._too_much = threading.Event()
         self._starting = STARTING
         threading.Thread(target=_read, args=(child.channel, self._arrived, self._too_much), daemon=True).start()
 
-    def hear(self, limits: Limits, deadline: float) -> tuple[list[Record], tuple[str, str] | None]:
-        """The events until the child waits, ends or must be ended; and how it ended badly, if it did."""
-        self.waits = False
-        events: list[Record] = []
-        while not self.waits:
+    def hear(self, limits: Limits, deadline: float) -> Iterator[Event]:
+        """The events until the child waits, ends or must be ended; the first two as they come."""
+        self.waits, self.ending = False, None
+        while True:
             since = time.monotonic()  # until something was sent, Python, NumPy and torch are being imported
             try:
                 lines = self._arrived.get(
                     timeout=max(0.0, min(since + self._starting + limits.seconds, deadline) - since)
                 )
             except queue.Empty:
-                return events, _too_long(limits, deadline)
+                self.ending = _too_long(limits, deadline)
+                return
             if lines is None:
-                return events, self._ending(limits, deadline)
+                self.ending = self._how_it_ended(limits, deadline)
+                return
             self._starting = 0.0
-            for event in filter(None, map(_parse, lines)):
-                if event["event"] == "waiting":
-                    self.waits = True
-                    break
-                events.append(event)
+            for event in map(read_event, lines):
+                if event is None:
+                    continue
+                self.waits = isinstance(event, Waiting)
+                yield event
+                if self.waits:
+                    return
             if time.monotonic() > deadline:
-                return events, _too_long(limits, deadline)
-        return events, None
+                self.ending = _too_long(limits, deadline)
+                return
 
-    def _ending(self, limits: Limits, deadline: float) -> tuple[str, str] | None:
-        """How the child ended, once it has closed the channel."""
+    def _how_it_ended(self, limits: Limits, deadline: float) -> Ending | None:
+        """How the child ended, once it has closed the channel; nothing if it ended well."""
         if self._too_much.is_set():
-            return "memory", f"It sent back more than {MAX_RESULT_BYTES // 2**20} MB."
+            return Ending("memory", f"It sent back more than {MAX_RESULT_BYTES // 2**20} MB.")
         status = self.child.ended(max(0.0, min(limits.seconds, deadline - time.monotonic())))
         if status is None:
             return _too_long(limits, deadline)
@@ -264,18 +223,21 @@ class _Listener:
             return None
         if status < 0:
             with contextlib.suppress(ValueError):
-                return "crashed", f"It took the Python process down ({signal.Signals(-status).name})."
-        return "crashed", f"It ended the Python process (exit code {status})."
+                return Ending("crashed", f"It took the Python process down ({signal.Signals(-status).name}).")
+        return Ending("crashed", f"It ended the Python process (exit code {status}).")
 
     def close(self) -> None:
         """End the child."""
         self.child.close()
 
 
-def _too_long(limits: Limits, deadline: float) -> tuple[str, str]:
+_GONE = Ending("crashed", "It ended the Python process (os._exit or the like).")
+
+
+def _too_long(limits: Limits, deadline: float) -> Ending:
     if time.monotonic() < deadline:
-        return "timeout", f"It ran longer than {limits.seconds:g} seconds and was stopped. Is a loop endless?"
-    return "timeout", f"All checks together ran longer than {limits.total_seconds:g} seconds."
+        return Ending("timeout", f"It ran longer than {limits.seconds:g} seconds and was stopped. Is a loop endless?")
+    return Ending("timeout", f"All checks together ran longer than {limits.total_seconds:g} seconds.")
 
 
 def _read(channel: int, arrived: queue.SimpleQueue[list[bytes] | None], too_much: threading.Event) -> None:
@@ -297,38 +259,6 @@ def _read(channel: int, arrived: queue.SimpleQueue[list[bytes] | None], too_much
     arrived.put(None)
 
 
-def _parse(line: bytes) -> Record | None:
-    """The event in a line, if it is one."""
-    if sum(line.count(sign) for sign in (b"[", b"{", b",")) > MAX_PARTS:
-        return None
-    with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
-        event = json.loads(line.decode("utf-8", errors="replace"))
-        if isinstance(event, dict) and _well_formed(event):
-            return event
-    return None
-
-
-def _well_formed(event: Record) -> bool:
-    kind = event.get("event")
-    if kind == "record":
-        record = event.get("record")
-        return (
-            isinstance(record, dict)
-            and all(isinstance(record.get(k), str) for k in ("exercise", "probe", "inputs"))
-            and all(isinstance(record.get(k), int) for k in ("case", "seed"))
-            and isinstance(record.get("seen"), dict)
-            and isinstance(record.get("touched"), list)
-            and isinstance(record.get("raised", {}), dict)
-        )
-    if kind == "statement":
-        place = event.get("place")
-        return isinstance(place, list) and len(place) == 2 and all(isinstance(n, int) for n in place)
-    if kind == "loaded":
-        spoiled = event.get("spoiled")
-        return isinstance(spoiled, dict) and all(isinstance(v, str) for v in spoiled.values())
-    return kind in ("no torch", "waiting") or (kind in ("case", "done") and isinstance(event.get("exercise"), str))
-
-
 # One's own work -----------------------------------------------------------------------------------------------------
 
 SINGLE = {  # one thread per process, and sets of strings in one order
@@ -342,7 +272,7 @@ class Subprocess:
 
     warning = ""
 
-    def start(self, assignment: Assignment, request: Record) -> Child:
+    def start(self, assignment: Assignment, request: Request) -> Child:
         """See :class:`Runner`."""
         return _Process(request)
 
@@ -357,7 +287,7 @@ class Subprocess:
 
 
 class _Process:
-    def __init__(self, request: Record) -> None:
+    def __init__(self, request: Request) -> None:
         ours = ("PYTEST", "COV_", "JUPYTER", "NBGRADER")
         environment = {k: v for k, v in os.environ.items() if not k.startswith(ours)}
         self._folder = tempfile.TemporaryDirectory(prefix="s30-", ignore_cleanup_errors=True)
@@ -375,11 +305,11 @@ class _Process:
         self._process.stdout.close()
         self.ask(request)
 
-    def ask(self, request: Record) -> None:
+    def ask(self, more: More) -> None:
         """See :class:`Child`."""
         assert self._process.stdin is not None
         with contextlib.suppress(OSError):  # whether it still runs is found out by listening
-            self._process.stdin.write(json.dumps(request).encode() + b"\n")
+            self._process.stdin.write(json.dumps(as_tree(more)).encode() + b"\n")
             self._process.stdin.flush()
 
     def ended(self, seconds: float) -> int | None:

@@ -23,12 +23,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from autograder.engine.assignment import Assignment
 from autograder.engine.border.runner import SINGLE, STARTING, Child, Runner, Subprocess
 from autograder.engine.inside.errors import UserError
 from autograder.engine.inside.isolate import TMP_MB
-from autograder.engine.inside.observe import Record
+from autograder.engine.inside.records import More, Request, as_tree
 
 UNSANDBOXED = "Graded without a sandbox: the code could read and change files of the grader."
 MAX_PARENTS = 4
@@ -164,17 +165,17 @@ class Sandbox:
         # A parent dies with the thread that started it (--die-with-parent), so all are started from one that stays
         self._starter = ThreadPoolExecutor(max_workers=1)
 
-    def start(self, assignment: Assignment, request: Record) -> Child:
+    def start(self, assignment: Assignment, request: Request) -> Child:
         """See :class:`autograder.engine.border.runner.Runner`."""
         ours, theirs = socket.socketpair()
         channel, their_channel = socket.socketpair()
         asked = os.memfd_create("request")
         with open(asked, "wb") as file, theirs, their_channel:
             try:
-                file.write(json.dumps(request).encode())
+                file.write(json.dumps(as_tree(request)).encode())
                 file.flush()
                 passed = [asked, their_channel.fileno(), theirs.fileno()]
-                parent = self._send(assignment, request["torch"], passed)
+                parent = self._send(assignment, request.torch, passed)
             except BaseException:
                 ours.close()
                 channel.close()
@@ -208,8 +209,13 @@ class Sandbox:
         grader = f"{_HOME}/graders/{assignment.grader.name}"
         files = {grader: assignment.grader, **{place: source for place, source in self._lessons.values()}}
         private = [assignment.grader, assignment.key, *([assignment.reference] if assignment.reference else [])]
-        settings = {"torch": torch, "grader": grader, "lessons": list(self._lessons), "forks": self._warm}
-        settings["forbids"] = [e.forbids for e in assignment.exercises if (e.track == "torch") == torch]
+        settings: dict[str, Any] = {
+            "torch": torch,
+            "grader": grader,
+            "lessons": list(self._lessons),
+            "forks": self._warm,
+        }
+        settings["forbids"] = [e.forbids for e in assignment.exercises if e.torch == torch]
         return _Parent(files, [path.resolve().parent for path in private], settings)
 
     def close(self) -> None:
@@ -229,7 +235,7 @@ class Sandbox:
 class _Parent:
     """The process in the sandbox that serves requests, and our end of its socket."""
 
-    def __init__(self, files: dict[str, Path], hidden: Sequence[Path], settings: Record) -> None:
+    def __init__(self, files: dict[str, Path], hidden: Sequence[Path], settings: dict[str, Any]) -> None:
         self.socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         settings |= {"socket": theirs.fileno(), "packages": [_places(folder)[-1] for folder in _packages()]}
         bwrap = shutil.which("bwrap") or "bwrap"
@@ -285,10 +291,10 @@ class _Child:
         self._parent = parent
         self._in_parent = in_parent  # it runs in that very process
 
-    def ask(self, request: Record) -> None:
+    def ask(self, more: More) -> None:
         """See :class:`autograder.engine.border.runner.Child`."""
         with contextlib.suppress(OSError):  # whether it still runs is found out by listening
-            self._asks.sendall(json.dumps(request).encode() + b"\n")
+            self._asks.sendall(json.dumps(as_tree(more)).encode() + b"\n")
 
     def close(self) -> None:
         """See :class:`autograder.engine.border.runner.Child`."""

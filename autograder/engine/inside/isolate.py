@@ -91,14 +91,15 @@ def address_space() -> int:
     return 0
 
 
-def limit_memory(megabytes: int, used: int) -> None:
-    """Bound the memory that this process may take beyond `used` bytes (where the system can)."""
+def limit_memory(megabytes: int, used: int | None = None) -> None:
+    """Bound the memory that this process may take beyond `used` bytes, or what it has now (where the system can)."""
     try:
         import resource
     except ImportError:
         return
     with contextlib.suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_AS, (used + megabytes * 2**20,) * 2)
+        most = (address_space() if used is None else used) + megabytes * 2**20
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
         resource.setrlimit(resource.RLIMIT_FSIZE, (MAX_FILE_MB * 2**20,) * 2)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 

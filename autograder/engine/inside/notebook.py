@@ -7,7 +7,6 @@ their metadata by an editor is read like any other.
 from __future__ import annotations
 
 import ast
-import fnmatch
 import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -219,7 +218,7 @@ class Code:
 
     def definition(self, name: str, stub: str | None = None) -> Statement | None:
         """The definition of `name` that counts: the last one that is not the stub, else the last one."""
-        return _counted(self.definitions(name), stub)
+        return counted(self.definitions(name), stub)
 
     def breakage(self, name: str) -> BrokenCell | None:
         """The broken cell that would have defined `name`, if any."""
@@ -246,49 +245,11 @@ class Code:
                         found[item.asname or item.name] = f"{node.module}.{item.name}"
         return found
 
-    def shortcut(self, name: str, forbidden: Sequence[str], stub: str | None = None) -> tuple[str, Statement] | None:
-        """The first forbidden thing that `name`, or what it uses of the notebook, mentions; and where.
 
-        Args:
-            name: the exercise; of several definitions, as of all that it uses, only the one that counts is read.
-            stub: fingerprint of the exercise's stub.
-            forbidden: dotted patterns such as `torch.nn.LSTM*` or `torch`, which also covers all below it.
-        """
-        aliases = self.aliases()
-        own_cells = {s.cell.number for s in self.definitions(name)}
-        seen: set[str] = set()
-        queue = [name]
-        while queue:
-            current = queue.pop()
-            if current in seen:
-                continue
-            seen.add(current)
-            run = [s for s in self.definitions(current) if runs_in_grading(s, own_cells, aliases)]
-            statement = _counted(run, stub if current == name else None)
-            if statement is not None:
-                imports = isinstance(statement.node, ast.Import | ast.ImportFrom)  # maybe of several modules
-                for dotted in [aliases[current]] if imports else statement.mentioned:
-                    root, _, rest = dotted.partition(".")
-                    full = aliases.get(root, root) + (f".{rest}" if rest else "")
-                    if matches(full, forbidden) or matches(_PRIVATE_DOOR.sub("torch.", full), forbidden):
-                        return full, statement
-                queue.extend(statement.free)
-        return None
-
-
-# `torch._VF.lstm`, `torch.ops.aten.lstm` and the like are `torch.lstm`
-_PRIVATE_DOOR = re.compile(r"^torch\.(?:\w+\.)*(?:_VF|_VariableFunctions(?:Class)?|aten|_refs)\.")
-
-
-def _counted(found: Sequence[Statement], stub: str | None) -> Statement | None:
+def counted(found: Sequence[Statement], stub: str | None) -> Statement | None:
     """Of several definitions the last one that is not the stub, else the last one."""
     solved = [s for s in found if not s.is_stub(stub)]
     return solved[-1] if solved else found[-1] if found else None
-
-
-def matches(dotted: str, patterns: Sequence[str]) -> bool:
-    """Whether a dotted name is one of `patterns`, or lies below one."""
-    return any(fnmatch.fnmatchcase(dotted, p) or fnmatch.fnmatchcase(dotted, f"{p}.*") for p in patterns)
 
 
 def _mentions(node: ast.AST) -> Iterator[str]:
@@ -391,19 +352,21 @@ def runs_in_grading(statement: Statement, exercise_cells: set[int], aliases: dic
     Everything in a cell that defines an exercise; elsewhere imports, definitions and constants. Training loops,
     plots and calls of the learner's own functions don't.
     """
-    return statement.cell.number in exercise_cells or _quiet(statement.node, aliases)
+    return statement.cell.number in exercise_cells or _is_definition(statement.node, aliases)
 
 
-def _quiet(node: ast.stmt, aliases: dict[str, str]) -> bool:
+def _is_definition(node: ast.stmt, aliases: dict[str, str]) -> bool:
     if isinstance(node, (ast.Import, ast.ImportFrom, ast.Pass, *_DEFINITIONS)):
         return True
     if isinstance(node, ast.Assign | ast.AnnAssign):
         return node.value is None or _constant(node.value, aliases)
     if isinstance(node, ast.Try):
         inner = [*node.body, *node.orelse, *node.finalbody, *(s for h in node.handlers for s in h.body)]
-        return all(_quiet(child, aliases) for child in inner)
+        return all(_is_definition(child, aliases) for child in inner)
     if isinstance(node, ast.If):
-        return _constant(node.test, aliases) and all(_quiet(child, aliases) for child in [*node.body, *node.orelse])
+        return _constant(node.test, aliases) and all(
+            _is_definition(child, aliases) for child in [*node.body, *node.orelse]
+        )
     return False
 
 

@@ -38,7 +38,8 @@ def main() -> None:
     sys.path += settings["packages"]
     host = socket.socket(fileno=settings["socket"])
     from autograder.engine.inside.child import prepare
-    from autograder.engine.inside.observe import load_grader, outlawed
+    from autograder.engine.inside.observe import load_grader
+    from autograder.engine.inside.shortcuts import outlawed
     from autograder.engine.probes import probes_of
 
     torch = prepare(settings["torch"])
@@ -99,18 +100,19 @@ def _supervise(request: int, channel: int, control: int, probes: list, torch: bo
 def _observe(request: int, channel: int, probes: list, torch: bool, used: int) -> NoReturn:
     """Become harmless, then run the submission."""
     from autograder.engine.inside.child import observe_and_exit, sender
+    from autograder.engine.inside.records import NoTorch, Request, read
 
     with open(request, "rb") as file:
         file.seek(0)
-        asked = json.load(file)
+        asked = read(Request, json.load(file))
     channel = _only(channel)
     send = sender(channel)
     with contextlib.suppress(PermissionError):  # unless it leads its group already
         os.setsid()  # a signal to one's own process group crosses the borders of namespaces
-    isolate.limit(asked["memory_mb"], used, asked["seconds"])
+    isolate.limit(asked.memory_mb, used, asked.seconds)
     isolate.give_up_rights()
-    if asked["torch"] and not torch:
-        send(event="no torch")
+    if asked.torch and not torch:
+        send(NoTorch())
         os._exit(0)
     observe_and_exit(asked, os.fdopen(channel, "rb"), probes, send)
 

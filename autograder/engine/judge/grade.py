@@ -1,89 +1,57 @@
 """From observations to verdicts: the trusted half of grading.
 
 Points come only from a pass, and a pass only from an observation that varies with the seed and agrees with the
-reference. Everything else can only take points away; zero is the default.
+reference. Everything else can only take points away; zero is the default. What a verdict says is put into words by
+:mod:`autograder.engine.judge.words.explain`.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from autograder.engine.assignment import Assignment, Exercise, with_needs
-from autograder.engine.border.runner import Limits, Observations, Observer, Runner, Subprocess
+from autograder.engine.border.rounds import Observations
+from autograder.engine.border.runner import Observer, Runner, Subprocess
 from autograder.engine.inside.notebook import Cell, Code, read_notebook
-from autograder.engine.inside.observe import PUBLIC_SEED, Record
+from autograder.engine.inside.observe import PUBLIC_SEED
+from autograder.engine.inside.records import CaseId, Limits, Raised, Record
+from autograder.engine.inside.shortcuts import banned, shortcut
 from autograder.engine.inside.wire import WireError, decode
 from autograder.engine.judge.compare import Difference, compare
 from autograder.engine.judge.keys import (
     AnswerKeyError,
-    CaseId,
-    Expected,
     ExpectedCase,
     Key,
     KnownMistake,
+    Trace,
     exception_digest,
     expect,
     read_key,
     sketch,
 )
+from autograder.engine.judge.verdict import Status, Verdict
+from autograder.engine.judge.words import explain
 from autograder.engine.judge.words.diagnose import diagnose
+from autograder.engine.judge.words.explain import Shown, Told, Wrong, printable
 
-STATUSES = (
-    "passed", "partly", "failed", "error", "not_attempted", "missing",
-    "blocked", "forbidden", "timeout", "memory", "crashed",
-)  # fmt: skip
-UNTOUCHED = ("not_attempted", "blocked")  # neither right nor wrong
-ALWAYS_FORBIDDEN = ("autograder",)
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """How one exercise ended. The message is plain text: a headline, then lines of the form `Label: text`."""
-
-    id: str
-    track: str
-    status: str
-    points: float
-    max_points: float
-    message: str
-
-    def __post_init__(self) -> None:
-        """Refuse points without a pass, whoever asks for them."""
-        least, most = {"passed": (self.max_points,) * 2, "partly": (0.0, self.max_points)}.get(self.status, (0.0, 0.0))
-        if self.status not in STATUSES or not least <= self.points <= most:
-            raise ValueError(f"{self.id}: status {self.status!r} can't be worth {self.points} of {self.max_points}")
-
-    @property
-    def name(self) -> str:
-        """The exercise's own name."""
-        return self.id.split("/", 1)[1]
-
-    def as_json(self) -> dict[str, Any]:
-        """The verdict as it stands in a report."""
-        return asdict(self)
-
-
-_SIGNATURE = re.compile(r"\(\) (takes|missing|got an unexpected|got multiple|got some positional)")
+_ELSEWHERE = "On inputs other than the public ones."
 
 
 @dataclass(frozen=True)
 class _Failure:
-    """Why a case failed: a status, the lines of its explanation, and every difference that was found by name."""
+    """Why a case failed, and every difference that was found, by name."""
 
-    status: str
-    lines: tuple[str, ...]
+    status: Status
+    told: Told
     differences: tuple[tuple[str, Difference], ...] = ()
 
 
 @dataclass(frozen=True)
 class _CaseResult:
     case: ExpectedCase
-    id: CaseId
     failure: _Failure | None
     earning: bool  # something that varies with the seed was seen and was right
 
@@ -126,9 +94,7 @@ def grade(
             # The code learns the seed when all that it said before has arrived, and no text is shown that it says now.
             again = observer.observe(right, seed=seed)
             seen.records |= again.records
-            seen.ended |= {
-                name: (status, "On inputs other than the public ones.") for name, (status, _) in again.ended.items()
-            }
+            seen.ended |= {name: replace(ending, sentence=_ELSEWHERE) for name, ending in again.ended.items()}
             found = verdicts(assignment, static, code, seen, seed, expect(assignment, right, seed))
     return [v for v in found if v.name in names]
 
@@ -164,32 +130,12 @@ def static_verdict(exercise: Exercise, code: Code) -> Verdict | None:
     if definition is None:
         broken = code.breakage(exercise.name)
         if broken:
-            return _verdict(exercise, "error", f"`{exercise.name}` can't be read.", f"Where: {broken}.")
-        return _verdict(
-            exercise,
-            "missing",
-            f"No cell defines `{exercise.name}`.",
-            f"What to do: was it renamed, or its cell deleted? Get the stub back from release/, the cell "
-            f"`{exercise.name}`.",
-        )
+            return _verdict(exercise, Status.ERROR, explain.broken(exercise, broken))
+        return _verdict(exercise, Status.MISSING, explain.missing(exercise))
     if definition.is_stub(exercise.stub):
-        return _verdict(exercise, "not_attempted", f"`{exercise.name}` is still the stub.")
-    ruled_out = [*ALWAYS_FORBIDDEN, *exercise.forbids, *(["torch"] if exercise.track != "torch" else [])]
-    found = code.shortcut(exercise.name, ruled_out, exercise.stub)
-    if found:
-        dotted, where = found
-        reason = (
-            "a NumPy exercise is solved with NumPy alone"
-            if dotted.split(".")[0] == "torch" and exercise.track != "torch"
-            else "it does this exercise for you"
-        )
-        return _verdict(
-            exercise,
-            "forbidden",
-            f"`{dotted}` can't be used here: {reason}.",
-            f"Where: cell {where.cell.number}, in the statement at line {where.node.lineno}.",
-        )
-    return None
+        return _verdict(exercise, Status.NOT_ATTEMPTED, explain.untouched(exercise))
+    found = shortcut(code, exercise.name, banned(exercise.forbids, torch=exercise.torch), exercise.stub)
+    return _verdict(exercise, Status.FORBIDDEN, explain.shortcut(exercise, *found)) if found else None
 
 
 def static_verdicts(assignment: Assignment, code: Code, names: Collection[str]) -> dict[str, Verdict | None]:
@@ -221,14 +167,20 @@ def verdicts(
     return [_after_needs(assignment, exercise, found, key, seen) for exercise in chosen]
 
 
-def _verdict(exercise: Exercise, status: str, *lines: str, points: float = 0.0) -> Verdict:
-    message = "\n".join(_printable(line) for line in lines)
-    return Verdict(exercise.id, exercise.track, status, points, exercise.points, message)
-
-
-def _printable(line: str) -> str:
-    """A line that any file and terminal can show, whatever a learner's code put into it."""
-    return re.sub(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029]+", " ", line)
+def _verdict(
+    exercise: Exercise,
+    status: Status,
+    told: Told,
+    *,
+    points: float = 0.0,
+    mistake: str | None = None,
+    case: str | None = None,
+) -> Verdict:
+    reasons = tuple(replace(reason, text=printable(reason.text)) for reason in told.reasons)
+    headline = printable(told.headline)
+    return Verdict(
+        exercise.id, exercise.track, status, points, exercise.points, headline, reasons, mistake=mistake, case=case
+    )
 
 
 def _after_needs(
@@ -236,31 +188,23 @@ def _after_needs(
 ) -> Verdict:
     """Blocked, if something that the exercise needs is not right."""
     verdict = found[exercise.name]
-    failing = [n for n in sorted(with_needs(assignment.exercises, set(exercise.needs))) if found[n].status != "passed"]
-    order = [e.name for e in assignment.exercises]
-    if (
-        not failing
-        or verdict.status in ("missing", "not_attempted", "forbidden")
-        or (not seen.torch and exercise.track == "torch")
-    ):
+    needed = with_needs(assignment.exercises, set(exercise.needs))
+    failing = [e.name for e in assignment.exercises if e.name in needed and found[e.name].status != Status.PASSED]
+    by_itself = verdict.status in (Status.MISSING, Status.NOT_ATTEMPTED, Status.FORBIDDEN)
+    if not failing or by_itself or (exercise.torch and not seen.torch):
         return verdict
-    first = min(failing, key=order.index)
-    how = found[first].status.replace("_", " ")
-    lines = [f"`{exercise.name}` calls `{first}`, which is not right yet ({how}): solve that one first."]
-    if exercise.track == "backward" and _consistent(exercise, key, seen):
-        lines.append(
-            f"Good to know: it agrees with finite differences of your own `{first}`, so it may pass once that does."
-        )
-    return _verdict(exercise, "blocked", *lines)
+    consistent = exercise.track == "backward" and _consistent(exercise, key, seen)
+    told = explain.blocked(exercise, failing[0], found[failing[0]].status, consistent=consistent)
+    return _verdict(exercise, Status.BLOCKED, told)
 
 
 def _consistent(exercise: Exercise, key: Key, seen: Observations) -> bool:
     """Whether every consistency pair that was seen agrees with itself, and there was one."""
     pairs = []
     for case_id, case in key.cases.items():
-        record = seen.records.get((*case_id, PUBLIC_SEED))
+        record = seen.records.get((case_id, PUBLIC_SEED))
         if case_id[0] == exercise.name and record is not None:
-            pairs += [record["seen"].get(name) for name, wanted in case.values.items() if wanted.consistency]
+            pairs += [record.seen.get(name) for name, wanted in case.values.items() if wanted.consistency]
     try:
         values = [decode(pair) for pair in pairs]
         return bool(values) and all(compare(a, b, rtol=1e-5, atol=1e-9) is None for a, b in values)
@@ -280,17 +224,12 @@ def _observed_verdict(
     cell_trouble = seen.spoiled.get(f"cell {definition.cell.number}") if definition else None
     trouble = seen.spoiled.get(exercise.name) or cell_trouble
     if trouble:
-        return _verdict(exercise, "error", f"`{exercise.name}` could not be defined.", f"Why: {trouble}")
-    if exercise.track == "torch" and not seen.torch:
-        return _verdict(
-            exercise,
-            "blocked",
-            f"`{exercise.name}` is skipped: PyTorch is not installed.",
-            "What to do: pip install -c constraints.txt torch",
-        )
+        return _verdict(exercise, Status.ERROR, explain.undefined(exercise, trouble))
+    if exercise.torch and not seen.torch:
+        return _verdict(exercise, Status.BLOCKED, explain.no_torch(exercise))
     if exercise.name in seen.ended:
-        status, sentence = seen.ended[exercise.name]
-        return _verdict(exercise, status, f"`{exercise.name}` was stopped.", f"Why: {sentence}")
+        ending = seen.ended[exercise.name]
+        return _verdict(exercise, Status(ending.status), explain.stopped(exercise, ending))
     public = _results(exercise, key.cases, seen, PUBLIC_SEED, varies=key.cases)
     secret = _results(exercise, others, seen, seed, varies=key.cases) if seed != PUBLIC_SEED else []
     return _sum_up(exercise, public, secret, key, seen)
@@ -307,122 +246,56 @@ def _results(
     for case_id, case in expected.items():
         if case_id[0] != exercise.name:
             continue
-        record = seen.records.get((*case_id, seed))
-        failure, right = _judge_case(exercise, case, record)
+        failure, right = _judge_case(exercise, case, seen.records.get((case_id, seed)))
         known = varies[case_id].values
         earning = failure is None and any(known[name].varies for name in right if name in known)
-        results.append(_CaseResult(case, case_id, failure, earning))
+        results.append(_CaseResult(case, failure, earning))
     return results
 
 
 def _judge_case(exercise: Exercise, case: ExpectedCase, record: Record | None) -> tuple[_Failure | None, list[str]]:
     """Why the case fails, if it does; and the names of the observations that are right."""
     if record is None:
-        return _Failure("error", ("It was not run.",)), []
-    if "raised" in record:
-        return _raised(exercise, record["raised"]), []
-    if record["inputs"] != case.inputs:
-        return _Failure(
-            "error",
-            (
-                "Its inputs differ from those that the key was made with, so it can't be compared.",
-                "What to do: the installed NumPy draws other random numbers; pip install -c constraints.txt numpy",
-            ),
-        ), []
+        return _Failure(Status.ERROR, explain.not_run()), []
+    if record.raised:
+        return _Failure(_status_of(record.raised), explain.raised(exercise, record.raised)), []
+    if record.inputs != case.inputs:
+        return _Failure(Status.ERROR, explain.other_inputs()), []
     right: list[str] = []
-    wrong: dict[str, tuple[tuple[str, ...], Difference | None]] = {}
+    wrong: dict[str, Wrong] = {}
     for name, wanted in case.values.items():
         if wanted.consistency:
             continue
-        found = _judge_value(name, wanted, record["seen"])
-        if found:
-            wrong[name] = found
+        if name not in record.seen:
+            wrong[name] = None
+            continue
+        try:
+            difference = wanted.differs_from(decode(record.seen[name]))
+        except WireError as problem:
+            wrong[name] = problem
+            continue
+        if difference:
+            wrong[name] = difference
         else:
             right.append(name)
     if wrong:
-        first, *more = wrong
-        lines = list(wrong[first][0])
-        if more:
-            lines.append(f"Also wrong: {', '.join(f'`{name}`' for name in more)}")
-        if right:
-            lines.append(f"Right: {', '.join(f'`{name}`' for name in right)}")
-        differences = tuple((name, d) for name, (_, d) in wrong.items() if d is not None)
-        return _Failure("failed", tuple(lines), differences), right
-    changed = sorted(str(t) for t in set(map(str, record["touched"])) - case.touched)
+        differences = tuple((name, d) for name, d in wrong.items() if isinstance(d, Difference) and d.kind != "judged")
+        return _Failure(Status.FAILED, explain.wrong_values(wrong, right), differences), right
+    changed = sorted(set(record.touched) - case.touched)
     if changed:
-        arguments = ", ".join(f"`{text.split(': ')[-1]}`" for text in changed)
-        return _Failure(
-            "failed",
-            (
-                f"The values are right, but the call changes its argument {arguments} in place.",
-                "Likely cause: an operator such as `+=`, or assignment into a slice, on an input. Work on a copy.",
-            ),
-        ), right
+        return _Failure(Status.FAILED, explain.changed_arguments([text.split(": ")[-1] for text in changed])), right
     return None, right
 
 
-def _judge_value(name: str, wanted: Expected, seen: Record) -> tuple[tuple[str, ...], Difference | None] | None:
-    """What is wrong with one value, in lines, and the difference behind it; None if it is right."""
-    if name not in seen:
-        return (f"`{name}` is missing from what it returned.",), None
-    try:
-        got = decode(seen[name])
-    except WireError as problem:
-        return (f"`{name}` can't be read: {problem}.",), None
-    difference = wanted.differs_from(got)
-    if difference is None:
-        return None
-    if difference.kind == "judged":
-        return (f"`{name}`: {difference.text}",), None
-    kinds = {"shape": "has the wrong shape", "dtype": "has the wrong dtype", "type": "has the wrong type"}
-    kinds |= {"length": "has the wrong length", "keys": "has the wrong keys", "nonfinite": "has NaN or inf values"}
-    what = kinds.get(difference.kind, "is wrong")
-    return (f"`{name}{difference.path}` {what}.", f"Compared: {difference.text}"), difference
-
-
-def _raised(exercise: Exercise, raised: Record) -> _Failure:
-    kind, text = str(raised.get("type")), str(raised.get("text", ""))
-    said = f"{kind}: {text}" if text else kind
-    where = []
-    if raised.get("line"):
-        cell = str(raised.get("file", "")).strip("<>")
-        place = f"{cell}, line {raised['line']}" if cell else f"line {raised['line']} of the cell"
-        where = [f"Where: {place}, in `{raised.get('function')}`: `{raised.get('source', '')}`"]
-    if raised.get("memory"):
-        return _Failure(
-            "memory", (f"`{exercise.name}` ran out of memory.", *([f"Why: {text}"] if text else []), *where)
-        )
-    sentence = raised.get("sentence")
-    if kind == "Shortcut":
-        return _Failure("forbidden", (str(sentence), *where))
-    if kind == "WrongReturn":
-        return _Failure("failed", (str(sentence),))
-    if kind == "NotImplementedError":
-        return _Failure(
-            "error",
-            (f"`{exercise.name}` still raises NotImplementedError: delete that line once your code stands.", *where),
-        )
-    if kind in ("SystemExit", "EOFError"):
-        what = "calls exit()" if kind == "SystemExit" else "asks for input()"
-        return _Failure("error", (f"`{exercise.name}` {what}, which an exercise can't do.", *where))
-    if raised.get("unusable") and kind == "TypeError" and _SIGNATURE.search(text):
-        lines = (
-            f"`{exercise.name}` can't be called as its docstring says.",
-            f"Why: {said}",
-            "What to do: keep the stub's arguments.",
-        )
-        return _Failure("error", lines)
-    if raised.get("unusable"):
-        return _Failure(
-            "failed",
-            (
-                f"What `{exercise.name}` returned can't be used as its docstring says.",
-                f"Why: {said}",
-            ),
-        )
-    if sentence:
-        return _Failure("error", (str(sentence), *where))
-    return _Failure("error", (f"`{exercise.name}` raised {said}", *where))
+def _status_of(raised: Raised) -> Status:
+    """How an exercise ends in which this was raised."""
+    if raised.memory:
+        return Status.MEMORY
+    if raised.type == "Shortcut":
+        return Status.FORBIDDEN
+    returned_otherwise = raised.type == "WrongReturn" or (raised.unusable and not raised.misfit)
+    named = raised.type in ("NotImplementedError", "SystemExit", "EOFError")
+    return Status.FAILED if returned_otherwise and not named else Status.ERROR
 
 
 def _sum_up(
@@ -432,22 +305,33 @@ def _sum_up(
     failures = [r for r in results if r.failure]
     share = _share(results)
     if not failures and share == 1.0:
-        return _verdict(exercise, "passed", f"`{exercise.name}` is right.", points=exercise.points)
+        return _verdict(exercise, Status.PASSED, explain.passed(exercise), points=exercise.points)
     if not failures:
-        return _verdict(exercise, "error", f"Nothing that `{exercise.name}` returned could be compared.")
-    first = next((r for r in public if r.failure), None)
-    if first is None:
-        lines = _secret_lines(exercise, failures[0])
-        status = "failed"
+        return _verdict(exercise, Status.ERROR, explain.nothing_compared(exercise))
+    known, shown = None, next(((r, r.failure) for r in public if r.failure), None)
+    if shown is None:
+        case, status = failures[0].case, Status.FAILED
+        told = explain.wrong_on_others(exercise, case.call, case.described)
     else:
-        assert first.failure is not None
-        lines = _public_lines(exercise, first, public, key, seen)
-        status = first.failure.status
+        case, status = shown[0].case, shown[1].status
+        known = recognise(exercise.name, key.mistakes, seen)
+        told = explain.wrong(
+            exercise,
+            Shown(
+                shown[1].told,
+                case.call,
+                case.described,
+                failed=sum(r.failure is not None for r in public),
+                cases=len(public),
+                causes=[known.hint] if known else _causes(shown[1], public),
+            ),
+        )
+    mistake = known.name if known else None
     points = round(share * exercise.points, 6)
     if points > 0:
         done = sorted({str(r.case.part) for r in results if r.case.part} - {str(r.case.part) for r in failures})
-        return _verdict(exercise, "partly", *lines, f"Already right: {', '.join(done)}.", points=points)
-    return _verdict(exercise, status, *lines)
+        status, told = Status.PARTLY, explain.also_right(told, done)
+    return _verdict(exercise, status, told, points=points, mistake=mistake, case=case.name)
 
 
 def _share(results: list[_CaseResult]) -> float:
@@ -466,41 +350,12 @@ def _share(results: list[_CaseResult]) -> float:
     return earned / len(parts)
 
 
-def _secret_lines(exercise: Exercise, result: _CaseResult) -> list[str]:
-    """Right on the public inputs only: shapes are all that is said, so that resubmitting leaks nothing."""
-    lines = [f"`{exercise.name}` is right on the public inputs, but wrong on others of the same kind."]
-    if result.case.call:
-        lines.append(f"Called: {_shapes_only(result.case)}")
-    lines.append("Likely cause: a value that should be computed from the arguments is fixed in the code.")
-    return lines
-
-
-def _shapes_only(case: ExpectedCase) -> str:
-    return f"with {case.described}" if case.described else "with other values of the same shapes"
-
-
-def _public_lines(
-    exercise: Exercise, first: _CaseResult, public: list[_CaseResult], key: Key, seen: Observations
-) -> list[str]:
-    failure = first.failure
-    assert failure is not None
-    lines = [failure.lines[0]]
-    if first.case.call or first.case.described:
-        lines.append(f"Called: {first.case.call or 'with ' + first.case.described}")
-    lines += [line for line in failure.lines[1:] if not line.startswith("Likely cause")]
-    known = recognise(exercise.name, key.mistakes, seen)
-    causes = (
-        [known.hint] if known else [line.split(": ", 1)[1] for line in failure.lines if line.startswith("Likely cause")]
-    )
-    if not causes and failure.differences:
-        causes = [text for text in (_only_small(public), _diagnosis(public)) if text]
-    lines += [f"Likely cause: {cause}" for cause in causes]
-    failed = sum(r.failure is not None for r in public)
-    if len(public) > 1:
-        lines.append(f"Cases: {failed} of {len(public)} fail; this is the first.")
-    if exercise.reread:
-        lines.append(f"Reread: {exercise.reread}")
-    return lines
+def _causes(failure: _Failure, public: list[_CaseResult]) -> list[str]:
+    """What may have caused a failure that is no known mistake."""
+    if failure.told.cause or not failure.differences:
+        return [failure.told.cause] if failure.told.cause else []
+    small = explain.only_small([r.case.sizes for r in public], [r.failure is not None for r in public])
+    return [text for text in (small, _diagnosis(public)) if text]
 
 
 def _diagnosis(public: list[_CaseResult]) -> str | None:
@@ -513,40 +368,28 @@ def _diagnosis(public: list[_CaseResult]) -> str | None:
     return None
 
 
-def _only_small(public: Iterable[_CaseResult]) -> str | None:
-    """Right where a size is 1 and wrong where it is larger."""
-    results = list(public)
-    names = set.intersection(*(set(r.case.sizes) for r in results)) if results else set()
-    for name in sorted(names):
-        right = [r.case.sizes[name] for r in results if r.failure is None]
-        wrong = [r.case.sizes[name] for r in results if r.failure is not None]
-        if right and wrong and set(right) == {1} and min(wrong) > 1:
-            return f"It is right for {name}={1}, and wrong for larger {name}."
-    return None
-
-
 def recognise(exercise: str, mistakes: Iterable[KnownMistake], seen: Observations) -> KnownMistake | None:
     """The known mistake whose every trace the observations at the public seed show."""
     for mistake in mistakes:
         if mistake.exercise == exercise and all(
-            _shows(seen.records.get((exercise, probe, case, PUBLIC_SEED)), trace)
-            for (probe, case), trace in mistake.traces.items()
+            _shows(seen.records.get(((exercise, trace.probe, trace.case), PUBLIC_SEED)), trace)
+            for trace in mistake.traces
         ):
             return mistake
     return None
 
 
-def _shows(record: Record | None, trace: Record) -> bool:
+def _shows(record: Record | None, trace: Trace) -> bool:
     if record is None:
         return False
-    if "raised" in trace and ("raised" not in record or exception_digest(record["raised"]) != trace["raised"]):
+    if trace.raised and (record.raised is None or exception_digest(record.raised) != trace.raised):
         return False
-    if "touched" in trace and record["touched"] != trace["touched"]:
+    if trace.touched is not None and record.touched != trace.touched:
         return False
     try:
         return all(
-            name in record["seen"] and compare(decode(sketch(record["seen"][name])), decode(tree)) is None
-            for name, tree in trace.get("seen", {}).items()
+            name in record.seen and compare(decode(sketch(record.seen[name])), decode(tree)) is None
+            for name, tree in trace.seen.items()
         )
     except (WireError, TypeError, ValueError):
         return False
@@ -556,4 +399,6 @@ def unreadable(assignment: Assignment, sentence: str, names: Collection[str]) ->
     """The verdicts on a file that is no notebook: an error each, with the sentence under the first."""
     chosen = [exercise for exercise in assignment.exercises if exercise.name in names]
     said = [sentence, *["The notebook can't be read; see above."] * (len(chosen) - 1)]
-    return [_verdict(exercise, "error", line) for exercise, line in zip(chosen, said, strict=True)]
+    return [
+        _verdict(exercise, Status.ERROR, explain.unreadable(line)) for exercise, line in zip(chosen, said, strict=True)
+    ]

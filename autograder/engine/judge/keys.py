@@ -22,15 +22,16 @@ from autograder.engine.assignment import Assignment, with_needs
 from autograder.engine.inside.errors import UserError
 from autograder.engine.inside.load import Loaded, load
 from autograder.engine.inside.notebook import read_notebook
-from autograder.engine.inside.observe import PUBLIC_SEED, Record, load_grader, observe_case
+from autograder.engine.inside.observe import PUBLIC_SEED, Seen, load_grader, observe
+from autograder.engine.inside.records import CaseId, Raised, Record
 from autograder.engine.inside.wire import Opaque, Tensor, WireError, decode, encode
 from autograder.engine.judge.compare import Difference, compare
 from autograder.engine.judge.mistakes import Mistake, apply, read_mistakes
-from autograder.engine.probes import Case, Observed, Probe, only, probes_of
+from autograder.engine.probes import Observed, Probe, probes_of
 
 SAMPLE = 64  # elements of an array that are kept of what a mistake yields
 OTHER_SEED = PUBLIC_SEED + 1
-CaseId = tuple[str, str, int]  # exercise, probe, case index
+Tree = dict[str, Any]  # a part of a key, as JSON
 
 
 class AnswerKeyError(UserError):
@@ -65,6 +66,7 @@ class ExpectedCase:
     """What the reference yields for one case.
 
     Attributes:
+        probe: the name of the probe.
         inputs: hash of the inputs that were drawn.
         call: the call under test in words, with shapes.
         touched: arguments that the reference itself changes.
@@ -73,6 +75,7 @@ class ExpectedCase:
         values: name → expected value.
     """
 
+    probe: str
     inputs: str
     call: str
     touched: frozenset[str]
@@ -80,6 +83,29 @@ class ExpectedCase:
     described: str
     part: str | None
     values: dict[str, Expected]
+
+    @property
+    def name(self) -> str:
+        """`gradients(batch=4, inputs=3)`: the probe with the case's parameters."""
+        return f"{self.probe}({self.described})"
+
+
+@dataclass(frozen=True)
+class Trace:
+    """Where a known mistake differs from the reference in one case.
+
+    Attributes:
+        probe, case: which case.
+        seen: name → :func:`sketch` of a value that differs.
+        touched: what calls have changed, if that differs.
+        raised: :func:`exception_digest` of what it raises, if it does.
+    """
+
+    probe: str
+    case: int
+    seen: dict[str, Any] = field(default_factory=dict)
+    touched: tuple[str, ...] | None = None
+    raised: str | None = None
 
 
 @dataclass(frozen=True)
@@ -89,7 +115,7 @@ class KnownMistake:
     exercise: str
     name: str
     hint: str
-    traces: dict[tuple[str, int], dict[str, Any]]  # (probe, case) → {seen, touched, raised}, only what differs
+    traces: tuple[Trace, ...]
 
 
 @dataclass(frozen=True)
@@ -143,32 +169,33 @@ def expect(assignment: Assignment, exercises: Collection[str], seed: int) -> dic
     for exercise in exercises:
         if (exercise, seed) not in reference.seen:
             reference.seen[exercise, seed] = {
-                (probe.exercise, probe.name, case.index): _expect_case(probe, case, seed, reference.loaded)[0]
-                for probe in only(reference.probes, [exercise])
-                for case in probe.cases
+                seen.record.id: _expected_case(seen)
+                for seen in observe(reference.probes, [exercise], seed, reference.loaded)
             }
         found |= reference.seen[exercise, seed]
     return found
 
 
-def _expect_case(probe: Probe, case: Case, seed: int, loaded: Loaded) -> tuple[ExpectedCase, Record]:
-    record, raw = observe_case(probe, case, seed, loaded)
-    if "raised" in record:
+def _expected_case(seen: Seen) -> ExpectedCase:
+    """What the reference was seen to yield, as what is expected of others."""
+    probe, case, record = seen.probe, seen.case, seen.record
+    if record.raised:
         raise AnswerKeyError(
-            f"Probe {probe.name}({probe.describe(case)}) of {probe.exercise} fails on the reference: {record['raised']}"
+            f"Probe {probe.name}({probe.describe(case)}) of {probe.exercise} fails on the reference: "
+            f"{record.raised.type}: {record.raised.text}"
         )
-    if not raw:
+    if not seen.raw:
         raise AnswerKeyError(f"Probe {probe.name}({probe.describe(case)}) of {probe.exercise} yields nothing.")
-    values = {name: _expected(held, record["seen"][name]) for name, held in raw.items()}
     return ExpectedCase(
-        inputs=record["inputs"],
-        call=record["call"],
-        touched=frozenset(record["touched"]),
+        probe=probe.name,
+        inputs=record.inputs,
+        call=record.call,
+        touched=frozenset(record.touched),
         sizes={n: v for n, v in probe.parameters(case).items() if isinstance(v, int) and not isinstance(v, bool)},
         described=probe.describe(case),
         part=case.part,
-        values=values,
-    ), record
+        values={name: _expected(held, record.seen[name]) for name, held in seen.raw.items()},
+    )
 
 
 def _expected(held: Observed, tree: Any) -> Expected:
@@ -191,7 +218,7 @@ def digest(path: Path | None) -> str:
     return hashlib.sha256(content).hexdigest()[:16]
 
 
-def record_key(assignment: Assignment, mistakes: Path, made_from: dict[str, str]) -> Record:
+def record_key(assignment: Assignment, mistakes: Path, made_from: dict[str, str]) -> Tree:
     """Observe the reference and every mistake; the key as a JSON tree.
 
     Raises AnswerKeyError for a grader that could give points it should not: an exercise without probes, a probe without
@@ -205,17 +232,16 @@ def record_key(assignment: Assignment, mistakes: Path, made_from: dict[str, str]
         raise AnswerKeyError(
             f"{assignment.grader.name} has probes for {sorted(unknown)}, which {assignment.slug} lacks."
         )
-    cases: list[Record] = []
+    cases: list[Tree] = []
     public: dict[CaseId, tuple[ExpectedCase, Record]] = {}
-    for probe in probes:
-        for case in probe.cases:
-            expected, record = _expect_case(probe, case, PUBLIC_SEED, loaded)
-            other = observe_case(probe, case, OTHER_SEED, loaded)[0]
-            public[probe.exercise, probe.name, case.index] = expected, record
-            _check_values(probe, expected, grader)
-            _check_needs(assignment, probe, record)
-            _check_draws(probe, record, other)
-            cases.append(_case_tree(probe, case, expected, record, other["seen"]))
+    names = [e.name for e in assignment.exercises]
+    for seen, again in zip(*(observe(probes, names, seed, loaded) for seed in (PUBLIC_SEED, OTHER_SEED)), strict=True):
+        expected, record, other = _expected_case(seen), seen.record, again.record
+        public[record.id] = expected, record
+        _check_values(seen.probe, expected, grader)
+        _check_needs(assignment, seen.probe, record)
+        _check_draws(seen.probe, record, other)
+        cases.append(_case_tree(expected, record, other))
     for exercise in assignment.exercises:
         _check_earning(exercise.name, [c for c in cases if c["exercise"] == exercise.name])
     return {
@@ -225,11 +251,11 @@ def record_key(assignment: Assignment, mistakes: Path, made_from: dict[str, str]
     }
 
 
-def _case_tree(probe: Probe, case: Case, expected: ExpectedCase, record: Record, other: Record) -> Record:
+def _case_tree(expected: ExpectedCase, record: Record, other: Record) -> Tree:
     return {
-        "exercise": probe.exercise,
-        "probe": probe.name,
-        "case": case.index,
+        "exercise": record.exercise,
+        "probe": record.probe,
+        "case": record.case,
         "inputs": expected.inputs,
         "call": expected.call,
         "touched": sorted(expected.touched),
@@ -238,12 +264,12 @@ def _case_tree(probe: Probe, case: Case, expected: ExpectedCase, record: Record,
         "part": expected.part,
         "values": {
             name: {
-                "value": record["seen"][name],
+                "value": record.seen[name],
                 "rtol": value.rtol,
                 "atol": value.atol,
                 "judge": value.judge.__name__ if value.judge else None,
                 "given": encode(dict(value.given)),
-                "varies": _varies(value, other.get(name)),
+                "varies": _varies(value, other.seen.get(name)),
                 "consistency": value.consistency,
             }
             for name, value in expected.values.items()
@@ -276,7 +302,7 @@ def _opaque(value: Any) -> bool:
 def _check_needs(assignment: Assignment, probe: Probe, record: Record) -> None:
     exercises = {e.name for e in assignment.exercises}
     allowed = with_needs(assignment.exercises, {probe.exercise})
-    undeclared = (set(record["called"]) & exercises) - allowed
+    undeclared = (set(record.called) & exercises) - allowed
     if undeclared:
         raise AnswerKeyError(
             f"Probe {probe.name} calls {sorted(undeclared)}; declare it in `needs` of {probe.exercise} in the master."
@@ -285,13 +311,13 @@ def _check_needs(assignment: Assignment, probe: Probe, record: Record) -> None:
 
 def _check_draws(probe: Probe, record: Record, other: Record) -> None:
     where = f"Probe {probe.name} of {probe.exercise}"
-    if record["drew_late"]:
+    if record.drew_late:
         raise AnswerKeyError(f"{where} draws from rng after its first call: an exception would shift what follows.")
-    if record["seen"] != other["seen"] and record["inputs"] == other["inputs"]:
+    if record.seen != other.seen and record.inputs == other.inputs:
         raise AnswerKeyError(f"{where} takes random numbers from elsewhere than rng.")
 
 
-def _check_earning(exercise: str, cases: list[Record]) -> None:
+def _check_earning(exercise: str, cases: list[Tree]) -> None:
     if not cases:
         raise AnswerKeyError(f"Exercise {exercise} has no probe.")
     parts = {c["part"] for c in cases if c["part"]} or {None}
@@ -307,26 +333,24 @@ def _trace(
     loaded: Loaded,
     public: dict[CaseId, tuple[ExpectedCase, Record]],
     assignment: Assignment,
-) -> Record:
+) -> Tree:
     """Where a mistake's observations differ from the reference's."""
     traces = []
     with apply(mistake, loaded, read_notebook(assignment.reference)):  # type: ignore[arg-type]
-        for probe in only(probes, [mistake.exercise]):
-            for case in probe.cases:
-                got, _ = observe_case(probe, case, PUBLIC_SEED, loaded)
-                expected, right = public[probe.exercise, probe.name, case.index]
-                seen = {
-                    name: sketch(got["seen"][name])
-                    for name, value in expected.values.items()
-                    if name in got["seen"] and not value.consistency and value.differs_from(decode(got["seen"][name]))
-                }
-                trace: Record = {"seen": seen} if seen else {}
-                if got["touched"] != right["touched"]:
-                    trace["touched"] = got["touched"]
-                if "raised" in got:
-                    trace["raised"] = exception_digest(got["raised"])
-                if trace:
-                    traces.append({"probe": probe.name, "case": case.index, **trace})
+        for found in observe(probes, [mistake.exercise], PUBLIC_SEED, loaded):
+            got, (expected, right) = found.record, public[found.record.id]
+            seen = {
+                name: sketch(got.seen[name])
+                for name, value in expected.values.items()
+                if name in got.seen and not value.consistency and value.differs_from(decode(got.seen[name]))
+            }
+            trace: Tree = {"seen": seen} if seen else {}
+            if got.touched != right.touched:
+                trace["touched"] = got.touched
+            if got.raised:
+                trace["raised"] = exception_digest(got.raised)
+            if trace:
+                traces.append({"probe": got.probe, "case": got.case, **trace})
     if not traces:
         raise AnswerKeyError(
             f"The mistake {mistake.name!r} of {mistake.exercise} yields what the reference yields: sharpen a probe."
@@ -334,9 +358,9 @@ def _trace(
     return {"exercise": mistake.exercise, "name": mistake.name, "hint": mistake.hint, "traces": traces}
 
 
-def exception_digest(raised: Record) -> str:
+def exception_digest(raised: Raised) -> str:
     """What tells an exception from others of its type: a digest of type and text, addresses in memory left out."""
-    text = re.sub(r"0x[0-9a-fA-F]+", "", f"{raised.get('type')}: {raised.get('text', '')}")
+    text = re.sub(r"0x[0-9a-fA-F]+", "", f"{raised.type}: {raised.text}")
     return hashlib.sha256(text.encode(errors="replace")).hexdigest()[:12]
 
 
@@ -361,14 +385,14 @@ def _sample(value: Any) -> Any:
 # Files --------------------------------------------------------------------------------------------------------------
 
 
-def write_key(tree: Record, path: Path) -> None:
+def write_key(tree: Tree, path: Path) -> None:
     """Write a key as a compressed .npz with one entry, JSON text as bytes: no pickle, the same bytes every time."""
     path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(tree, separators=(",", ":"))
     np.savez_compressed(path, json=np.frombuffer(text.encode(), dtype=np.uint8))
 
 
-def read_tree(path: Path) -> Record:
+def read_tree(path: Path) -> Tree:
     """The JSON tree of a key file. Raises AnswerKeyError if it is missing or damaged."""
     try:
         with np.load(path, allow_pickle=False) as stored:
@@ -391,6 +415,7 @@ def read_key(path: Path, grader: Path) -> Key:
     try:
         for c in tree["cases"]:
             cases[c["exercise"], c["probe"], c["case"]] = ExpectedCase(
+                probe=c["probe"],
                 inputs=c["inputs"],
                 call=c["call"],
                 touched=frozenset(c["touched"]),
@@ -400,7 +425,7 @@ def read_key(path: Path, grader: Path) -> Key:
                 values={name: _value_of(v, module) for name, v in c["values"].items()},
             )
         mistakes = tuple(
-            KnownMistake(m["exercise"], m["name"], m["hint"], {(t["probe"], t["case"]): t for t in m["traces"]})
+            KnownMistake(m["exercise"], m["name"], m["hint"], tuple(map(_trace_of, m["traces"])))
             for m in tree["mistakes"]
         )
     except (KeyError, TypeError, AttributeError, WireError) as problem:
@@ -408,7 +433,12 @@ def read_key(path: Path, grader: Path) -> Key:
     return Key(cases, mistakes, tree["made_from"])
 
 
-def _value_of(v: Record, module: Any) -> Expected:
+def _trace_of(t: Tree) -> Trace:
+    touched = tuple(t["touched"]) if "touched" in t else None
+    return Trace(t["probe"], t["case"], t.get("seen", {}), touched, t.get("raised"))
+
+
+def _value_of(v: Tree, module: Any) -> Expected:
     return Expected(
         value=decode(v["value"]),
         rtol=v["rtol"],

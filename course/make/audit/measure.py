@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from autograder.engine.assignment import Assignment
-from autograder.engine.border.runner import Limits
 from autograder.engine.inside.errors import UserError
 from autograder.engine.inside.notebook import Code, read_notebook
 from autograder.engine.inside.observe import PUBLIC_SEED
+from autograder.engine.inside.records import Limits
 from autograder.engine.judge.grade import grade
 from autograder.engine.judge.mistakes import Mistake, read_mistakes
+from autograder.engine.judge.verdict import Label, Status, Verdict
 from autograder.engine.probes import only
 from course.base.project import Project
 from course.make.audit import NOT_APPLICABLE, OK, Measured
@@ -28,7 +29,7 @@ from course.make.audit.alternatives import Alternatives, read_alternatives
 from course.make.audit.changes import layouts
 from course.make.audit.cheats import cheats
 from course.make.audit.mutants import Mutant, mutants
-from course.make.audit.trials import SECOND_SEED, SEEDS, Bench, Seen, Trial
+from course.make.audit.trials import SECOND_SEED, SEEDS, Bench, Outcome, Trial
 
 BOTH = (PUBLIC_SEED, SECOND_SEED)
 
@@ -42,7 +43,7 @@ def measure(project: Project, slug: str) -> dict[str, Any]:
     found = {e.name: Measured(e.id) for e in assignment.exercises}
     lost = {name: set[int]() for name in names}  # seeds at which something changes its verdict
 
-    def keep(name: str, what: str, seen: Seen, right: bool) -> None:
+    def keep(name: str, what: str, seen: Outcome, right: bool) -> None:
         seeds = [seed for seed in SEEDS if right or bench.complete(name, seed)]  # what fails may do so in any case
         wrong = [seed for seed in seeds if bench.keeps(name, seen, seed) != right]
         lost[name].update(wrong)
@@ -65,27 +66,25 @@ def measure(project: Project, slug: str) -> dict[str, Any]:
     return {"exercises": [asdict(measured) for measured in found.values()], "faults": faults}
 
 
-Keep = Callable[[str, str, Seen, bool], None]
+Keep = Callable[[str, str, Outcome, bool], None]
 
 
 def _mistakes(bench: Bench, mistakes: list[Mistake], found: dict[str, Measured], keep: Keep) -> None:
-    hints = {f"Likely cause: {mistake.hint}": mistake.name for mistake in mistakes}
-    trials, own = {}, {}
+    trials = {}
     for mistake in mistakes:
         which = mistake.exercise, mistake.name
         found[mistake.exercise].mistakes[mistake.name] = ""  # in the order of the file
         patience = bench.patience([mistake.exercise], SEEDS)
         source = mistake.source(bench.definition(mistake.exercise).cell.source)
         trials[which] = Trial([mistake.exercise], SEEDS, patience, {mistake.exercise: source})
-        own[which] = f"Likely cause: {mistake.hint}"
     for (name, mistaken), trial, seen in bench.run(trials):
         verdict = bench.verdict(name, trial, seen)
-        shown = [line for line in verdict.message.splitlines() if line in hints]
         word = OK
-        if verdict.status == "passed":
+        if verdict.status == Status.PASSED:
             word = "passes"
-        elif shown != [own[name, mistaken]]:
-            word = f"shows the hint of `{hints[shown[0]]}`" if shown else f"shows no hint ({verdict.status})"
+        elif verdict.mistake != mistaken:
+            shown = f"the hint of `{verdict.mistake}`" if verdict.mistake else f"no hint ({verdict.status.value})"
+            word = f"shows {shown}"
         found[name].mistakes[mistaken] = word
         keep(name, f"the mistake `{mistaken}`", seen, False)
 
@@ -107,11 +106,13 @@ def _cheats(bench: Bench, found: dict[str, Measured]) -> None:
             found[name].cheats[cheat] = OK if verdict.points == 0 else f"earns {verdict.points:g} points"
 
 
-def _differs(bench: Bench, seen: Seen) -> bool:
+def _differs(bench: Bench, seen: Outcome) -> bool:
     """Whether anything that was observed is not what the reference yields."""
     right = bench.reference.records
-    parts = ("seen", "raised", "touched")
-    return bool(seen.ended) or any(r.get(p) != right[place].get(p) for place, r in seen.records.items() for p in parts)
+    return bool(seen.ended) or any(
+        (r.seen, r.raised, r.touched) != (right[place].seen, right[place].raised, right[place].touched)
+        for place, r in seen.records.items()
+    )
 
 
 def _mutants(bench: Bench, master: Code, alternatives: Alternatives, found: dict[str, Measured]) -> list[str]:
@@ -190,30 +191,30 @@ def _alternatives(bench: Bench, alternatives: Alternatives, found: dict[str, Mea
             found[exercise.name].alternatives["by hand"] = "there is none"
         for what, change in layouts(exercise.name, exercise.track):
             found[exercise.name].alternatives[what] = NOT_APPLICABLE
-            changes = any(r["touched"] for (name, *_), r in bench.reference.records.items() if name == exercise.name)
+            changes = any(r.touched for r in bench.reference.records.values() if r.exercise == exercise.name)
             if not changes:  # what the exercise changes in place it must be given as it is
                 patience = bench.patience([exercise.name], BOTH)
                 trials[what, exercise.name] = Trial([exercise.name], BOTH, patience, change=change)
     for (what, *names), trial, seen in bench.run(trials):
         for name in names if trial.sources or seen.used or seen.ended else ():
             verdict = bench.verdict(name, trial, seen, SECOND_SEED)
-            found[name].alternatives[what] = OK if verdict.status == "passed" else _told(verdict.message)
+            found[name].alternatives[what] = OK if verdict.status == Status.PASSED else _told(verdict)
             if trial.sources:
                 keep(name, f"the alternative `{what}`", seen, True)
 
 
-def _told(message: str) -> str:
+def _told(verdict: Verdict) -> str:
     """The headline of an explanation, and what was compared."""
-    lines = message.splitlines()
-    return " ".join([lines[0], *(line for line in lines[1:] if line.startswith(("Compared", "Why", "Where")))])
+    kinds = (Label.COMPARED, Label.WHY, Label.WHERE)
+    return " ".join([verdict.headline, *(f"{r.label}: {r.text}" for r in verdict.reasons if r.label in kinds)])
 
 
 def _ends(project: Project, assignment: Assignment) -> Iterator[str]:
     """What is wrong with the verdicts on the blank stub and on the solution."""
     slug = assignment.slug
     for verdict in grade(project.release(slug), assignment):
-        if verdict.status != "not_attempted":
-            yield f"{verdict.id}: the stub is {verdict.status} and earns {verdict.points:g} points"
+        if verdict.status != Status.NOT_ATTEMPTED:
+            yield f"{verdict.id}: the stub is {verdict.status.value} and earns {verdict.points:g} points"
     for verdict in grade(project.solution(slug), assignment, seed=SECOND_SEED):
         if verdict.points != verdict.max_points:
             yield f"{verdict.id}: the solution earns {verdict.points:g} of {verdict.max_points:g} points"

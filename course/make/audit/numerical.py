@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from autograder.engine.border.runner import Limits
 from autograder.engine.inside.load import Loaded
-from autograder.engine.inside.observe import PUBLIC_SEED, observe_case
+from autograder.engine.inside.observe import PUBLIC_SEED, observe
+from autograder.engine.inside.records import Limits
 from autograder.engine.probes import Probe
 from course.make.audit.changes import Arguments, Change, Keys, leaves, mapped
 
@@ -136,17 +136,15 @@ def numerical_inputs(exercise: str, probes: Iterable[Probe], loaded: Loaded) -> 
     spied = Loaded(dict(loaded.namespace))
     inputs.install(spied.namespace)
     results.install(spied.namespace)
-    for probe in probes:
-        for case in probe.cases:
-            _, raw = observe_case(probe, case, PUBLIC_SEED, spied)
-            if not results.made:
-                continue
-            arguments, result = results.made[-1]
-            known = {id(held.value): name for name, held in raw.items()}
-            named = {keys: known.get(id(leaf), "") for keys, leaf in leaves(result).items()}
-            if all(name.startswith("d") for name in named.values()):
-                found = {keys: name[1:] for keys, name in named.items()}
-                return found if _derivable(found, upstream(arguments), inputs.made) else None
+    for seen in observe(probes, [exercise], PUBLIC_SEED, spied):
+        if not results.made:
+            continue
+        arguments, result = results.made[-1]
+        known = {id(held.value): name for name, held in seen.raw.items()}
+        named = {keys: known.get(id(leaf), "") for keys, leaf in leaves(result).items()}
+        if all(name.startswith("d") for name in named.values()):
+            found = {keys: name[1:] for keys, name in named.items()}
+            return found if _derivable(found, upstream(arguments), inputs.made) else None
     return None
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
-import resource
 import time
 import warnings
 from collections.abc import Collection, Iterator, Mapping
@@ -13,17 +12,19 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkProcess
-from pathlib import Path
 from typing import TypeVar
 
 from autograder.engine.assignment import Assignment
-from autograder.engine.border.runner import Limits, Observations
+from autograder.engine.border.rounds import Ending, Observations
+from autograder.engine.inside.isolate import limit_memory
 from autograder.engine.inside.load import cell_file
 from autograder.engine.inside.notebook import Cell, Code, Statement, read_notebook
-from autograder.engine.inside.observe import PUBLIC_SEED, Record, load_grader, observe_case, ruled_out
-from autograder.engine.judge.grade import Verdict, static_verdicts, verdicts
+from autograder.engine.inside.observe import PUBLIC_SEED, load_grader, observe
+from autograder.engine.inside.records import Limits, Record
+from autograder.engine.judge.grade import static_verdicts, verdicts
 from autograder.engine.judge.keys import AnswerKeyError, CaseId, ExpectedCase, expect, load_reference
-from autograder.engine.probes import only, probes_of
+from autograder.engine.judge.verdict import Verdict
+from autograder.engine.probes import Case, Probe, probes_of
 from course.make.audit.changes import Change
 
 SECOND_SEED = 101
@@ -55,20 +56,20 @@ class Trial:
 
 
 @dataclass
-class Seen:
+class Outcome:
     """What a trial yielded.
 
     Attributes:
-        records: (exercise, probe, case, seed) → record.
+        records: (exercise, probe, case), seed → record.
         spoiled: exercise → why it could not be defined.
-        ended: (status, sentence) if it did not come to its end.
+        ended: how it ended, if it did not come to its end.
         used: whether its change had anything to do.
         seconds: (exercise, probe, case) → what it took last.
     """
 
-    records: dict[tuple[str, str, int, int], Record] = field(default_factory=dict)
+    records: dict[tuple[CaseId, int], Record] = field(default_factory=dict)
     spoiled: dict[str, str] = field(default_factory=dict)
-    ended: tuple[str, str] | None = None
+    ended: Ending | None = None
     used: bool = False
     seconds: dict[CaseId, float] = field(default_factory=dict)
 
@@ -89,11 +90,11 @@ class Bench:
         self.slow = {case for case, seconds in timed.items() if seconds > SLOW}
         self.reference = self._reference(SEEDS)
 
-    def _reference(self, seeds: tuple[int, ...]) -> Seen:
+    def _reference(self, seeds: tuple[int, ...]) -> Outcome:
         """What the reference itself yields."""
         [(_, _, seen)] = self.run({"reference": Trial([e.name for e in self.assignment.exercises], seeds, 600)})
         if seen.ended:
-            raise AnswerKeyError(f"The reference of {self.assignment.slug} was stopped: {seen.ended[1]}")
+            raise AnswerKeyError(f"The reference of {self.assignment.slug} was stopped: {seen.ended.sentence}")
         return seen
 
     def _expected(self, seed: int) -> dict[CaseId, ExpectedCase]:
@@ -105,7 +106,7 @@ class Bench:
         assert found is not None
         return found
 
-    def run(self, trials: Mapping[Label, Trial]) -> Iterator[tuple[Label, Trial, Seen]]:
+    def run(self, trials: Mapping[Label, Trial]) -> Iterator[tuple[Label, Trial, Outcome]]:
         """Run trials in processes of their own, as many at a time as there are cores; each is given as it ends."""
         context = multiprocessing.get_context("fork")
         waiting = list(trials)[::-1]
@@ -124,12 +125,12 @@ class Bench:
             for ours in [c for c, (*_, deadline) in running.items() if c in ready or deadline <= now]:
                 label, process, _ = running.pop(ours)
                 trial = trials[label]
-                seen = Seen(ended=("timeout", f"It ran longer than {trial.seconds:g} seconds."))
+                seen = Outcome(ended=Ending("timeout", f"It ran longer than {trial.seconds:g} seconds."))
                 if ours in ready:
                     try:
                         seen = ours.recv()
                     except EOFError:
-                        seen = Seen(ended=("crashed", "It took the Python process down."))
+                        seen = Outcome(ended=Ending("crashed", "It took the Python process down."))
                 process.kill()
                 process.join()
                 ours.close()
@@ -137,20 +138,19 @@ class Bench:
 
     def _observe(self, trial: Trial, out: Connection) -> None:
         """In the forked process: define, run the probes, send what was seen."""
-        _limit_memory()
-        seen = Seen()
+        limit_memory(Limits().memory_mb)
+        seen = Outcome()
         with contextlib.suppress(_Stop):
             self._define(trial, seen)
             if trial.change:
                 trial.change.install(self.loaded.namespace)
             for name in trial.exercises:
-                with ruled_out(self.assignment.exercise(name).forbids, self.loaded.namespace):
-                    for seed in trial.seeds:
-                        self._run_probes(trial, name, seed, seen)
+                for seed in trial.seeds:
+                    self._run_probes(trial, name, seed, seen)
         seen.used = bool(trial.change and trial.change.used)
         out.send(seen)
 
-    def _define(self, trial: Trial, seen: Seen) -> None:
+    def _define(self, trial: Trial, seen: Outcome) -> None:
         for name, source in trial.sources.items():
             try:
                 with warnings.catch_warnings(action="ignore"):
@@ -160,22 +160,32 @@ class Bench:
                 seen.spoiled[name] = f"{type(problem).__name__}: {problem}"
                 raise _Stop from None
 
-    def _run_probes(self, trial: Trial, name: str, seed: int, seen: Seen) -> None:
-        for probe in only(self.probes, [name]):
-            for case in probe.cases:
-                case_id = name, probe.name, case.index
-                if seed in LATE and case_id in self.slow:
-                    continue
-                if trial.change:
-                    trial.change.begin(probe.name, case.index)
-                since = time.monotonic()
-                record, _ = observe_case(probe, case, seed, self.loaded)
-                seen.records[*case_id, seed] = record
-                seen.seconds[case_id] = time.monotonic() - since
-                if trial.stop and "raised" in record:
-                    raise _Stop
+    def _run_probes(self, trial: Trial, name: str, seed: int, seen: Outcome) -> None:
+        since = 0.0
 
-    def verdict(self, name: str, trial: Trial, seen: Seen, seed: int = PUBLIC_SEED) -> Verdict:
+        def begin(probe: Probe, case: Case) -> None:
+            nonlocal since
+            if trial.change:
+                trial.change.begin(probe.name, case.index)
+            since = time.monotonic()
+
+        probes = self._fast if seed in LATE else self.probes
+        forbids = {name: self.assignment.exercise(name).forbids}
+        for one in observe(probes, [name], seed, self.loaded, forbids=forbids, before=begin):
+            seen.records[one.record.id, seed] = one.record
+            seen.seconds[one.record.id] = time.monotonic() - since
+            if trial.stop and one.record.raised:
+                raise _Stop
+
+    @property
+    def _fast(self) -> list[Probe]:
+        """The probes without their slow cases."""
+        return [
+            replace(p, cases=tuple(c for c in p.cases if (p.exercise, p.name, c.index) not in self.slow))
+            for p in self.probes
+        ]
+
+    def verdict(self, name: str, trial: Trial, seen: Outcome, seed: int = PUBLIC_SEED) -> Verdict:
         """The verdict on one exercise by itself, at the public seed and at `seed`."""
         if not trial.sources:
             return self._verdict(name, _nothing(name), seen, seed)
@@ -192,14 +202,15 @@ class Bench:
         """Whether all cases of an exercise run at `seed`."""
         return seed not in LATE or name not in {exercise for exercise, *_ in self.slow}
 
-    def keeps(self, name: str, seen: Seen, seed: int) -> bool:
+    def keeps(self, name: str, seen: Outcome, seed: int) -> bool:
         """Whether an exercise is right at `seed`, whatever it is at the public one."""
-        there = {k: r for k, r in seen.records.items() if k[-1] == seed}
+        there = {k: r for k, r in seen.records.items() if k[1] == seed}
         if seed != PUBLIC_SEED:
-            there |= {k: r for k, r in self.reference.records.items() if k[0] == name and k[-1] == PUBLIC_SEED}
+            public = {k: r for k, r in self.reference.records.items() if k[0][0] == name and k[1] == PUBLIC_SEED}
+            there |= public
         return self._verdict(name, _nothing(name), replace(seen, records=there), seed).status == "passed"
 
-    def _verdict(self, name: str, code: Code, seen: Seen, seed: int) -> Verdict:
+    def _verdict(self, name: str, code: Code, seen: Outcome, seed: int) -> Verdict:
         exercise = replace(self.assignment.exercise(name), needs=())  # what it needs is the reference's
         observations = Observations(seen.records, {name: seen.ended} if seen.ended else {}, seen.spoiled)
         others = self.expected(seed) if seed != PUBLIC_SEED else {}
@@ -217,10 +228,3 @@ def _nothing(name: str) -> Code:
 
 class _Stop(Exception):
     """Nothing more needs to be seen."""
-
-
-def _limit_memory() -> None:
-    """Let this process take as much memory as a submission may."""
-    with contextlib.suppress(OSError, ValueError):
-        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-        resource.setrlimit(resource.RLIMIT_AS, (used + Limits().memory_mb * 2**20, resource.RLIM_INFINITY))

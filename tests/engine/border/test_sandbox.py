@@ -24,13 +24,15 @@ from conftest import ROOT, explain, functions, make_notebook, needs_sandbox, s30
 
 from autograder.engine.assignment import Assignment
 from autograder.engine.border import sandbox as boxing
-from autograder.engine.border.runner import MAX_PARTS, Limits, Observer, Runner, Subprocess, _parse
+from autograder.engine.border.runner import Observer, Runner, Subprocess
 from autograder.engine.border.sandbox import Protection, Sandbox, SandboxError, protection, runner_for_others
 from autograder.engine.inside.isolate import DENIED, MAX_FILES, TMP_MB
 from autograder.engine.inside.notebook import Cell
 from autograder.engine.inside.observe import PUBLIC_SEED
+from autograder.engine.inside.records import MAX_PARTS, Limits, read_event
 from autograder.engine.inside.wire import decode
-from autograder.engine.judge.grade import Verdict, grade
+from autograder.engine.judge.grade import grade
+from autograder.engine.judge.verdict import Verdict
 from course.base.project import LESSONS, Project
 from course.teach.demo import SLUG, class_of
 
@@ -134,9 +136,9 @@ def brought_back(cells: Iterable[str], assignment: Assignment, runner: Runner) -
         seen = observer.observe(names)
     assert not seen.ended, seen.ended
     assert not seen.spoiled, seen.spoiled
-    records = {name: seen.records[name, f"probe_{name}", 0, PUBLIC_SEED] for name in names}
-    assert not [record["raised"] for record in records.values() if "raised" in record]
-    return {name: decode(record["seen"]["y"]) for name, record in records.items()}
+    records = {name: seen.records[(name, f"probe_{name}", 0), PUBLIC_SEED] for name in names}
+    assert not [record.raised for record in records.values() if record.raised]
+    return {name: decode(record.seen["y"]) for name, record in records.items()}
 
 
 def with_tools(bodies: Mapping[str, str], libraries: Iterable[str] = ()) -> list[str]:
@@ -562,17 +564,19 @@ def test_a_value_that_is_too_large_to_be_sent_is_wrong_and_says_so(tmp_path, box
 
 def test_an_event_of_too_many_parts_is_not_even_read():
     """Three bytes each to send, and sixty and more to hold."""
-    event = b'{"event": "done", "exercise": "f", "more": [%s0]}'
-    assert _parse(event % (b"{}," * 1000)) is not None
-    assert _parse(event % (b"{}," * MAX_PARTS)) is None
+    event = (
+        b'{"event": "Record", "exercise": "f", "probe": "p", "case": 0, "seed": 1, "inputs": "", "seen": {"y": [%s0]}}'
+    )
+    assert read_event(event % (b"{}," * 1000)) is not None
+    assert read_event(event % (b"{}," * MAX_PARTS)) is None
 
 
 FORGERY = """
     import json
     for name in ("forges", "victim"):
         record = dict(exercise=name, probe="probe_" + name, case=0, seed=30, inputs="", seen={"y": 1}, touched=[])
-        lines = [dict(event="record", record=record), dict(event="done", exercise=name),
-                 dict(event="passed", exercise=name, points=1), dict(event="loaded", spoiled={})]
+        lines = [dict(event="Record", **record), dict(event="Begun", exercise=name, probe="probe_" + name, case=0),
+                 dict(event="Passed", exercise=name, points=1), dict(event="Defined", spoiled={})]
         for number in range(100):
             for line in lines:
                 try: os.write(number, json.dumps(line).encode() + b"\\n")
@@ -610,7 +614,7 @@ LATE_FORGERY = """
     if victim.calls > 2:  # the probe calls it twice at the public seed
         record = dict(exercise="victim", probe="probe_victim", case=0, seed=30, inputs="", seen={}, touched=[],
                       raised=dict(type="ValueError", text="the seed is " + repr(x)))
-        for line in (dict(event="record", record=record), dict(event="loaded", spoiled={"victim": repr(x)})):
+        for line in (dict(event="Record", **record), dict(event="Defined", spoiled={"victim": repr(x)})):
             os.write(3, json.dumps(line).encode() + b"\\n")
         return 0 * x
     return 2 * x"""
@@ -622,8 +626,8 @@ def test_a_second_seed_is_not_to_be_had_before_the_first_is_done(tmp_path, box):
     with Observer(cells, assignment, box, limits=SHORT) as observer:
         seen = observer.observe(["victim", "told"])
         again = observer.observe(["victim"], seed=OTHER_SEED)
-    assert set(decode(seen.records["told", "probe_told", 0, PUBLIC_SEED]["seen"]["y"])) == {"nothing"}
-    assert "raised" not in again.records["victim", "probe_victim", 0, OTHER_SEED]
+    assert set(decode(seen.records[("told", "probe_told", 0), PUBLIC_SEED].seen["y"])) == {"nothing"}
+    assert again.records[("victim", "probe_victim", 0), OTHER_SEED].raised is None
 
 
 def test_what_a_submission_says_after_it_knows_the_seed_changes_no_text(tmp_path, box):
@@ -650,7 +654,7 @@ def test_both_seeds_are_observed_in_one_process_unless_it_ends_meanwhile(kind, t
         observer.observe(["ends"])
         time.sleep(1)
         third = observer.observe(["calls"], seed=OTHER_SEED)
-    counted = [[decode(record["seen"]["y"]) for record in seen.records.values()] for seen in (first, second, third)]
+    counted = [[decode(record.seen["y"]) for record in seen.records.values()] for seen in (first, second, third)]
     assert counted == [[1, 2], [3, 4], [1, 2]]
     assert not third.ended
 

@@ -21,7 +21,8 @@ from conftest import (
 from autograder.engine.inside import notebook
 from autograder.engine.inside.load import Loaded, load
 from autograder.engine.inside.notebook import Cell, Code, NotebookError, fingerprint, parse, read_notebook
-from autograder.engine.judge.grade import Verdict
+from autograder.engine.inside.shortcuts import shortcut
+from autograder.engine.judge.verdict import Verdict
 from course.base.project import Project
 
 FORWARD, BACKWARD, LAYER = "lstm_cell_forward", "lstm_cell_backward", "LSTM"
@@ -485,16 +486,16 @@ SHORTCUTS = {
 }
 
 
-def shortcut(source: str, body: str, forbidden: list[str]) -> str | None:
+def found_shortcut(source: str, body: str, forbidden: list[str]) -> str | None:
     """The shortcut that is found in an exercise `f` whose last line is `body`."""
     code = Code(code_cells(source, f"def f(x):\n    {body}"))
-    found = code.shortcut("f", forbidden)
+    found = shortcut(code, "f", forbidden)
     return found[0] if found else None
 
 
 @pytest.mark.parametrize(("source", "body"), SHORTCUTS.values(), ids=SHORTCUTS)
 def test_a_forbidden_function_is_found_behind_any_name(source, body):
-    found = shortcut(source, body, ["torch.nn.LSTM*", "torch.nn.modules.rnn"])
+    found = found_shortcut(source, body, ["torch.nn.LSTM*", "torch.nn.modules.rnn"])
     assert found is not None
     assert found.startswith("torch.nn")
 
@@ -512,7 +513,7 @@ def test_a_forbidden_function_is_found_behind_any_name(source, body):
     ids=["allowed", "in_another_function", "in_text", "own_class_of_that_name", "unused_alias", "in_a_comment"],
 )
 def test_what_is_allowed_is_not_found(source, body):
-    assert shortcut(source, body, ["torch.nn.LSTM*"]) is None
+    assert found_shortcut(source, body, ["torch.nn.LSTM*"]) is None
 
 
 @pytest.mark.parametrize(
@@ -520,13 +521,13 @@ def test_what_is_allowed_is_not_found(source, body):
     ["torch._VF.lstm", "torch.ops.aten.lstm.input", "torch._C._VariableFunctions.lstm", "torch.nn.functional._VF.lstm"],
 )
 def test_a_private_door_to_a_forbidden_function_is_a_shortcut(door):
-    assert shortcut("import torch", f"return {door}(x)", ["torch.lstm*"]) == door
-    assert shortcut("import torch", f"return {door}(x)", ["torch.gru*"]) is None
+    assert found_shortcut("import torch", f"return {door}(x)", ["torch.lstm*"]) == door
+    assert found_shortcut("import torch", f"return {door}(x)", ["torch.gru*"]) is None
 
 
 def test_the_place_of_a_shortcut_is_that_of_the_helper():
     cells = code_cells("import torch", "a = 1\ndef helper(): return torch.nn.LSTM(1, 1)", "def f(x): return helper()")
-    found = Code(cells).shortcut("f", ["torch.nn.LSTM"])
+    found = shortcut(Code(cells), "f", ["torch.nn.LSTM"])
     assert found is not None
     assert found[1].place == (2, 2)
 
@@ -534,7 +535,7 @@ def test_the_place_of_a_shortcut_is_that_of_the_helper():
 @pytest.mark.parametrize("body", ["F = x.shape[0]; return F * 2", "return [F for F in x]", "return (lambda F: F)(x)"])
 def test_a_local_variable_is_not_the_module_of_the_same_name(body):
     """F is what many call the number of filters, and torch.nn.functional."""
-    assert shortcut("import torch.nn.functional as F", body, ["torch"]) is None
+    assert found_shortcut("import torch.nn.functional as F", body, ["torch"]) is None
 
 
 def test_two_libraries_may_be_imported_in_one_statement(tmp_path):
@@ -560,7 +561,7 @@ def test_deep_code_beside_the_exercises_does_no_harm(line):
     cells = code_cells(f"def other(x):\n    {line}", "def f(x): return x")
     code = Code(cells)
     assert code.definition("f") is not None
-    assert code.shortcut("f", ["torch"]) is None
+    assert shortcut(code, "f", ["torch"]) is None
     assert load(cells, ["f"]).namespace["f"](1) == 1
 
 
@@ -590,6 +591,6 @@ def test_an_abandoned_attempt_is_no_shortcut():
     """What counts is the definition that stands in the end."""
     cells = ["import torch.nn as nn", "class Layer(nn.LSTM):\n    pass", "class Layer(nn.Module):\n    pass"]
     code = Code([Cell(number, "code", source) for number, source in enumerate(cells, 1)])
-    assert code.shortcut("Layer", ["torch.nn.LSTM"]) is None
+    assert shortcut(code, "Layer", ["torch.nn.LSTM"]) is None
     code = Code([Cell(number, "code", source) for number, source in enumerate(cells[:2], 1)])
-    assert code.shortcut("Layer", ["torch.nn.LSTM"]) is not None
+    assert shortcut(code, "Layer", ["torch.nn.LSTM"]) is not None

@@ -6,6 +6,7 @@ import os
 import re
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,14 @@ from conftest import (
     with_first_line,
 )
 
-from autograder.engine.border.runner import Limits, Observations
+from autograder.engine.border.rounds import Observations
 from autograder.engine.inside.load import load
 from autograder.engine.inside.notebook import Code, read_notebook
-from autograder.engine.inside.observe import PUBLIC_SEED, load_grader, observe_case
-from autograder.engine.judge.grade import Verdict, grade, public_key, static_verdicts, verdicts
+from autograder.engine.inside.observe import PUBLIC_SEED, load_grader, observe
+from autograder.engine.inside.records import Limits, Raised, Record
+from autograder.engine.judge.grade import grade, public_key, static_verdicts, verdicts
 from autograder.engine.judge.mistakes import read_mistakes
+from autograder.engine.judge.verdict import Verdict
 from autograder.engine.probes import probes_of
 from course.base.project import Project
 
@@ -777,18 +780,8 @@ def sent(value: Any, **rest: Any) -> dict[str, Verdict]:
     assignment = Project().assignment("03")
     seen = Observations()
     for (exercise, probe, case), expected in public_key(assignment).cases.items():
-        seen.records[exercise, probe, case, PUBLIC_SEED] = {
-            "exercise": exercise,
-            "probe": probe,
-            "case": case,
-            "seed": PUBLIC_SEED,
-            "inputs": expected.inputs,
-            "seen": dict.fromkeys(expected.values, value),
-            "touched": [],
-            "call": "",
-            "called": [],
-            **rest,
-        }
+        right = Record(exercise, probe, case, PUBLIC_SEED, expected.inputs, dict.fromkeys(expected.values, value))
+        seen.records[right.id, PUBLIC_SEED] = replace(right, **rest)
     names = [e.name for e in assignment.exercises]
     code = Code(read_notebook(assignment.reference)) if assignment.reference else Code([])
     static = static_verdicts(assignment, code, names)
@@ -806,14 +799,14 @@ def test_whatever_a_process_sends_gives_a_verdict_without_points(value):
 @pytest.mark.parametrize(
     "rest",
     [
-        {"raised": {}},
-        {"raised": {"type": ["a"], "text": {"b": 1}, "line": "x", "file": 5, "source": None}},
-        {"raised": {"type": "Shortcut", "sentence": None}},
-        {"raised": {"type": "WrongReturn", "sentence": ["passed"]}},
-        {"touched": [None, 5, {"a": []}]},
+        {"raised": Raised("")},
+        {"raised": Raised("Shortcut")},
+        {"raised": Raised("WrongReturn", sentence="passed")},
+        {"raised": Raised("ValueError", text="\0\n" * 100, line=-1, file="\u2028", source="`</div>`")},
+        {"touched": ("", "a: b: c", "\ud800")},
         {"inputs": "0"},
         {"seen": {}},
-        {"seen": {"h": 1, 5: 2, "more": []}},
+        {"seen": {"h": 1, "5": 2, "more": []}},
     ],
     ids=lambda rest: "_".join(map(str, rest)),
 )
@@ -828,11 +821,9 @@ def test_the_reference_itself_sends_what_passes():
     assert assignment.reference is not None
     cells = read_notebook(assignment.reference)
     loaded = load(cells, [e.name for e in assignment.exercises])
-    for probe in probes_of(load_grader(assignment.grader)):
-        for case in probe.cases:
-            record = observe_case(probe, case, PUBLIC_SEED, loaded)[0]
-            seen.records[probe.exercise, probe.name, case.index, PUBLIC_SEED] = record
     names = [e.name for e in assignment.exercises]
+    for one in observe(probes_of(load_grader(assignment.grader)), names, PUBLIC_SEED, loaded):
+        seen.records[one.record.id, PUBLIC_SEED] = one.record
     code = Code(cells)
     found = verdicts(assignment, static_verdicts(assignment, code, names), code, seen, PUBLIC_SEED, {})
     assert sum(verdict.points for verdict in found) == assignment.max_points

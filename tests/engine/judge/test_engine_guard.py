@@ -20,14 +20,16 @@ import pytest
 from conftest import functions, index_of, make_notebook, public_inputs, tiny_assignment
 
 from autograder.engine.assignment import Assignment, with_needs
-from autograder.engine.border.runner import Observations, Observer
-from autograder.engine.inside.notebook import Code, _parsed, fingerprint, read_notebook
+from autograder.engine.border.rounds import Observations
+from autograder.engine.border.runner import Observer
+from autograder.engine.inside.notebook import _parsed, fingerprint, read_notebook
 from autograder.engine.inside.observe import PUBLIC_SEED
 from autograder.engine.judge import compare as comparing
 from autograder.engine.judge import grade as grading
 from autograder.engine.judge.compare import Difference
-from autograder.engine.judge.grade import STATUSES, Verdict, grade, public_key
+from autograder.engine.judge.grade import grade, public_key
 from autograder.engine.judge.keys import AnswerKeyError, Key, expect, read_tree, record_key, write_key
+from autograder.engine.judge.verdict import Status, Verdict
 
 SECRET = 987654
 FOLDER = TemporaryDirectory(prefix="canaries-")  # goes when the tests end
@@ -170,14 +172,14 @@ def test_a_table_of_wide_tolerances_is_noticed(monkeypatch):
 
 
 def test_shortcuts_that_nobody_looks_for_are_noticed(monkeypatch):
-    monkeypatch.setattr(Code, "shortcut", lambda self, name, forbidden, stub=None: None)
+    monkeypatch.setattr(grading, "shortcut", lambda code, name, forbidden, stub=None: None)
     assert canaries()
 
 
 # Verdicts -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("status", [status for status in STATUSES if status not in ("passed", "partly")])
+@pytest.mark.parametrize("status", [status for status in Status if status not in ("passed", "partly")])
 def test_a_verdict_with_points_but_without_a_pass_is_refused(status):
     assert Verdict("03/f", "forward", status, 0.0, 2.0, "").points == 0
     for points in (2.0, 0.5, 1e-9, -1.0, float("nan")):

@@ -19,12 +19,13 @@ import pytest
 from conftest import ROOT
 
 from autograder.engine.assignment import Assignment, with_needs
-from autograder.engine.border.runner import Limits
 from autograder.engine.inside.observe import PUBLIC_SEED, load_grader
+from autograder.engine.inside.records import Limits
 from autograder.engine.inside.wire import Opaque, Tensor
-from autograder.engine.judge.grade import Verdict, grade
+from autograder.engine.judge.grade import grade
 from autograder.engine.judge.keys import AnswerKeyError, record_key
 from autograder.engine.judge.mistakes import Mistake, read_mistakes
+from autograder.engine.judge.verdict import Verdict
 from course.base.project import Project
 from course.make.build import compile_assignment, install
 

@@ -5,24 +5,36 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from autograder.engine.judge.grade import Verdict
+from autograder.engine.judge.verdict import Reason, Status, Verdict
+
 
 # A sign, a word and a colour for each ending: nothing is said by colour alone. Notebooks are light or dark, so only the
 # border and the sign are coloured, at a contrast of at least 4 with both grounds; text has the colour of its page.
-SIGNS = {
-    "passed": ("✓", "passed", "#1f8a5f"),
-    "partly": ("◐", "partly right", "#a87200"),
-    "failed": ("✗", "wrong", "#dc4437"),
-    "error": ("✗", "error", "#dc4437"),
-    "not_attempted": ("○", "not attempted", "#767d86"),
-    "missing": ("✗", "missing", "#dc4437"),
-    "blocked": ("○", "blocked", "#767d86"),
-    "forbidden": ("✗", "shortcut not allowed", "#dc4437"),
-    "timeout": ("✗", "out of time", "#dc4437"),
-    "memory": ("✗", "out of memory", "#dc4437"),
-    "crashed": ("✗", "crashed", "#dc4437"),
+@dataclass(frozen=True)
+class Look:
+    """How a status is shown."""
+
+    sign: str
+    word: str
+    colour: str
+
+
+_GREEN, _AMBER, _RED, _GREY = "#1f8a5f", "#a87200", "#dc4437", "#767d86"
+LOOKS = {
+    Status.PASSED: Look("✓", "passed", _GREEN),
+    Status.PARTLY: Look("◐", "partly right", _AMBER),
+    Status.FAILED: Look("✗", "wrong", _RED),
+    Status.ERROR: Look("✗", "error", _RED),
+    Status.NOT_ATTEMPTED: Look("○", "not attempted", _GREY),
+    Status.MISSING: Look("✗", "missing", _RED),
+    Status.BLOCKED: Look("○", "blocked", _GREY),
+    Status.FORBIDDEN: Look("✗", "shortcut not allowed", _RED),
+    Status.TIMEOUT: Look("✗", "out of time", _RED),
+    Status.MEMORY: Look("✗", "out of memory", _RED),
+    Status.CRASHED: Look("✗", "crashed", _RED),
 }
 
 
@@ -33,14 +45,18 @@ def number(points: float) -> str:
 
 def title(verdict: Verdict) -> str:
     """`✗ lstm_cell_forward: wrong, 0 of 2 points`."""
-    sign, word, _ = SIGNS[verdict.status]
-    return f"{sign} {verdict.name}: {word}, {number(verdict.points)} of {number(verdict.max_points)} points"
+    return f"{LOOKS[verdict.status].sign} {_after_sign(verdict)}"
+
+
+def _after_sign(verdict: Verdict) -> str:
+    word = LOOKS[verdict.status].word
+    return f"{verdict.name}: {word}, {number(verdict.points)} of {number(verdict.max_points)} points"
 
 
 def as_text(verdict: Verdict, notes: Iterable[str] = ()) -> str:
     """The verdict for a terminal."""
     lines = [title(verdict)]
-    if verdict.status != "passed":
+    if verdict.status != Status.PASSED:
         lines += verdict.message.splitlines()
     lines += [f"Note: {note}" for note in notes]
     return "\n  ".join(lines)
@@ -48,24 +64,24 @@ def as_text(verdict: Verdict, notes: Iterable[str] = ()) -> str:
 
 def as_html(verdict: Verdict, notes: Iterable[str] = ()) -> str:
     """The verdict for a notebook or a feedback page. Everything in it is escaped."""
-    colour = SIGNS[verdict.status][2]
-    sign, words = title(verdict).split(" ", 1)
-    lines = [] if verdict.status == "passed" else verdict.message.splitlines()
-    rows = "".join(
-        f'<div style="margin-top:0.25em">{_line(line)}</div>' for line in [*lines, *map("Note: {}".format, notes)]
-    )
+    look = LOOKS[verdict.status]
+    lines = [] if verdict.status == Status.PASSED else [_code(verdict.headline), *map(_reason, verdict.reasons)]
+    lines += [_labelled("Note", note) for note in notes]
+    rows = "".join(f'<div style="margin-top:0.25em">{line}</div>' for line in lines)
+    sign = f'<span style="color:{look.colour}">{look.sign}</span>'
     return (
-        f'<div role="status" style="border-left:4px solid {colour};padding:0.4em 0.8em;margin:0.3em 0;'
+        f'<div role="status" style="border-left:4px solid {look.colour};padding:0.4em 0.8em;margin:0.3em 0;'
         f'font-family:system-ui,sans-serif;line-height:1.4;overflow-wrap:anywhere">'
-        f'<strong><span style="color:{colour}">{sign}</span> {html.escape(words)}</strong>{rows}</div>'
+        f"<strong>{sign} {html.escape(_after_sign(verdict))}</strong>{rows}</div>"
     )
 
 
-def _line(line: str) -> str:
-    label, colon, rest = line.partition(": ")
-    known = bool(colon) and re.fullmatch(r"[A-Z][a-z ]{2,20}", label)
-    text = f"<b>{html.escape(label)}:</b> {_code(rest)}" if known else _code(line)
-    return text
+def _reason(reason: Reason) -> str:
+    return _labelled(reason.label, reason.text)
+
+
+def _labelled(label: str, text: str) -> str:
+    return f"<b>{html.escape(label)}:</b> {_code(text)}"
 
 
 def _code(text: str) -> str:

@@ -1,0 +1,104 @@
+"""What a notebook's code has yielded so far, and what becomes of the rest when its process ends before its time.
+
+Nothing in here starts a process or waits: a :class:`Round` is told what happened, an event at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from autograder.engine.inside.records import Begun, CaseId, Defined, Event, NoTorch, Record, Running, Waiting
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a process ended that should not have.
+
+    Attributes:
+        status: timeout, memory or crashed.
+        sentence: for people.
+    """
+
+    status: str
+    sentence: str
+
+
+@dataclass
+class Observations:
+    """What a notebook's code yielded.
+
+    Attributes:
+        records: (exercise, probe, case index), seed → what the case has seen.
+        ended: exercise → how it took time, memory or the process with it.
+        spoiled: name → sentence, for names that could not be defined.
+        torch: False if torch exercises were skipped because torch is not installed.
+    """
+
+    records: dict[tuple[CaseId, int], Record] = field(default_factory=dict)
+    ended: dict[str, Ending] = field(default_factory=dict)
+    spoiled: dict[str, str] = field(default_factory=dict)
+    torch: bool = True
+
+
+class Round:
+    """The exercises of one track, observed at one seed.
+
+    Args:
+        exercises: in the order in which they are asked for.
+        seed: records are kept under it, whatever they say themselves.
+        needing: exercise → all that need it, directly or not.
+        found: where what is observed goes.
+
+    Attributes:
+        remaining: the exercises that are still to be observed.
+    """
+
+    def __init__(
+        self, exercises: Sequence[str], seed: int, needing: Callable[[str], set[str]], found: Observations
+    ) -> None:
+        self.remaining = list(exercises)
+        self.seed = seed
+        self._graded = frozenset(exercises)
+        self._needing = needing
+        self._found = found
+
+    def take(self, event: Event) -> None:
+        """Take note of what a process says. Once it begins an exercise it is through with those before."""
+        if isinstance(event, Record):
+            self._found.records[event.id, self.seed] = event
+        elif isinstance(event, Defined):  # torch modules are spoiled where torch is kept out
+            self._found.spoiled |= {name: text for name, text in event.spoiled.items() if name in self._graded}
+        elif isinstance(event, Begun) and event.exercise in self.remaining:
+            del self.remaining[: self.remaining.index(event.exercise)]
+        elif isinstance(event, Waiting | NoTorch):
+            self.remaining.clear()
+            self._found.torch &= not isinstance(event, NoTorch)
+
+    def stopped(self, last: Event | None, ending: Ending, *, late: bool) -> tuple[int, int] | None:
+        """Take note of how a process ended: what remains is tried in another, but for what ended it.
+
+        Args:
+            last: what it said last.
+            ending: how it ended.
+            late: no time is left for another.
+
+        Returns:
+            The place of a statement that is to be left out from now on, if it was one that ended it.
+        """
+        place = None
+        if isinstance(last, Running):
+            place = last.cell, last.line
+            ending = Ending(ending.status, f"Cell {last.cell}, line {last.line}: {ending.sentence}")
+            if ending.status != "timeout" or not late:  # the cell itself, and no call of ours
+                self._found.spoiled[f"cell {last.cell}"] = ending.sentence
+                return place
+        guilty = last.exercise if isinstance(last, Begun | Record) else ""
+        if late or guilty not in self.remaining:
+            self._found.ended |= dict.fromkeys(self.remaining, ending)
+            self.remaining.clear()
+        else:
+            self._found.ended[guilty] = ending
+            gone = {guilty, *self._needing(guilty)}
+            self.remaining = [name for name in self.remaining if name not in gone]
+        return place

@@ -1,0 +1,254 @@
+"""What a verdict says: a headline and reasons for every way in which an exercise can end."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from autograder.engine.assignment import Exercise
+from autograder.engine.border.rounds import Ending
+from autograder.engine.inside.notebook import BrokenCell, Statement
+from autograder.engine.inside.records import Raised
+from autograder.engine.inside.wire import WireError
+from autograder.engine.judge.compare import Difference
+from autograder.engine.judge.verdict import Label, Reason, Status
+
+
+@dataclass(frozen=True)
+class Told:
+    """A headline and reasons; `cause` is set apart because a known mistake has a better one."""
+
+    headline: str
+    reasons: tuple[Reason, ...] = ()
+    cause: str | None = None
+
+
+def printable(line: str) -> str:
+    """A line that any file and terminal can show, whatever a learner's code put into it."""
+    return re.sub(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029]+", " ", line)
+
+
+def _told(headline: str, *reasons: Reason | None, cause: str | None = None) -> Told:
+    return Told(headline, tuple(reason for reason in reasons if reason is not None), cause)
+
+
+# What the text alone shows ------------------------------------------------------------------------------------------
+
+
+def broken(exercise: Exercise, cell: BrokenCell) -> Told:
+    """Its cell is no Python."""
+    return _told(f"`{exercise.name}` can't be read.", Reason(Label.WHERE, f"{cell}."))
+
+
+def missing(exercise: Exercise) -> Told:
+    """Nothing defines it."""
+    advice = f"was it renamed, or its cell deleted? Get the stub back from release/, the cell `{exercise.name}`."
+    return _told(f"No cell defines `{exercise.name}`.", Reason(Label.TO_DO, advice))
+
+
+def untouched(exercise: Exercise) -> Told:
+    """It is as it was released."""
+    return _told(f"`{exercise.name}` is still the stub.")
+
+
+def shortcut(exercise: Exercise, dotted: str, where: Statement) -> Told:
+    """It mentions what it may not use."""
+    numpy_alone = dotted.split(".")[0] == "torch" and not exercise.torch
+    why = "a NumPy exercise is solved with NumPy alone" if numpy_alone else "it does this exercise for you"
+    place = f"cell {where.cell.number}, in the statement at line {where.node.lineno}."
+    return _told(f"`{dotted}` can't be used here: {why}.", Reason(Label.WHERE, place))
+
+
+def unreadable(sentence: str) -> Told:
+    """The file is no notebook."""
+    return _told(sentence)
+
+
+# What kept it from being observed -----------------------------------------------------------------------------------
+
+
+def undefined(exercise: Exercise, trouble: str) -> Told:
+    """Its definition raised."""
+    return _told(f"`{exercise.name}` could not be defined.", Reason(Label.WHY, trouble))
+
+
+def no_torch(exercise: Exercise) -> Told:
+    """Torch is not installed."""
+    advice = Reason(Label.TO_DO, "pip install -c constraints.txt torch")
+    return _told(f"`{exercise.name}` is skipped: PyTorch is not installed.", advice)
+
+
+def stopped(exercise: Exercise, ending: Ending) -> Told:
+    """It took time, memory or its process with it."""
+    return _told(f"`{exercise.name}` was stopped.", Reason(Label.WHY, ending.sentence))
+
+
+def blocked(exercise: Exercise, by: str, status: Status, *, consistent: bool) -> Told:
+    """Something that it needs is not right; `consistent`: it agrees with that all the same."""
+    how = status.replace("_", " ")
+    may = f"it agrees with finite differences of your own `{by}`, so it may pass once that does."
+    return _told(
+        f"`{exercise.name}` calls `{by}`, which is not right yet ({how}): solve that one first.",
+        Reason(Label.GOOD_TO_KNOW, may) if consistent else None,
+    )
+
+
+# What a case shows --------------------------------------------------------------------------------------------------
+
+
+def not_run() -> Told:
+    """A case has no record."""
+    return _told("It was not run.")
+
+
+def other_inputs() -> Told:
+    """A case drew other inputs than the reference's."""
+    return _told(
+        "Its inputs differ from those that the key was made with, so it can't be compared.",
+        Reason(
+            Label.TO_DO,
+            "the installed NumPy draws other random numbers; pip install -c constraints.txt numpy",
+        ),
+    )
+
+
+Wrong = Difference | WireError | None  # how a value differs; that it can't be read; or that it is not there
+_KINDS = {
+    "shape": "has the wrong shape",
+    "dtype": "has the wrong dtype",
+    "type": "has the wrong type",
+    "length": "has the wrong length",
+    "keys": "has the wrong keys",
+    "nonfinite": "has NaN or inf values",
+}
+
+
+def wrong_values(wrong: dict[str, Wrong], right: Sequence[str]) -> Told:
+    """Some of the values that it returned are wrong; the first is told of."""
+    first, *more = wrong
+    found, compared = wrong[first], None
+    if found is None:
+        headline = f"`{first}` is missing from what it returned."
+    elif isinstance(found, WireError):
+        headline = f"`{first}` can't be read: {found}."
+    elif found.kind == "judged":
+        headline = f"`{first}`: {found.text}"
+    else:
+        headline = f"`{first}{found.path}` {_KINDS.get(found.kind, 'is wrong')}."
+        compared = Reason(Label.COMPARED, found.text)
+    return _told(
+        headline,
+        compared,
+        Reason(Label.ALSO_WRONG, _listed(more)) if more else None,
+        Reason(Label.RIGHT, _listed(right)) if right else None,
+    )
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def changed_arguments(changed: Sequence[str]) -> Told:
+    """The values are right, but arguments are not what they were."""
+    return _told(
+        f"The values are right, but the call changes its argument {_listed(changed)} in place.",
+        cause="an operator such as `+=`, or assignment into a slice, on an input. Work on a copy.",
+    )
+
+
+def raised(exercise: Exercise, found: Raised) -> Told:
+    """A case ended with an exception."""
+    name, said, where = exercise.name, f"{found.type}: {found.text}" if found.text else found.type, None
+    if found.line:
+        cell = found.file.strip("<>")
+        place = f"{cell}, line {found.line}" if cell else f"line {found.line} of the cell"
+        where = Reason(Label.WHERE, f"{place}, in `{found.function}`: `{found.source}`")
+    if found.memory:
+        return _told(f"`{name}` ran out of memory.", Reason(Label.WHY, found.text) if found.text else None, where)
+    if found.type == "Shortcut":
+        return _told(found.sentence, where)
+    if found.type == "WrongReturn":
+        return _told(found.sentence)
+    if found.type == "NotImplementedError":
+        return _told(f"`{name}` still raises NotImplementedError: delete that line once your code stands.", where)
+    if found.type in ("SystemExit", "EOFError"):
+        what = "calls exit()" if found.type == "SystemExit" else "asks for input()"
+        return _told(f"`{name}` {what}, which an exercise can't do.", where)
+    if found.misfit:
+        why, advice = Reason(Label.WHY, said), Reason(Label.TO_DO, "keep the stub's arguments.")
+        return _told(f"`{name}` can't be called as its docstring says.", why, advice)
+    if found.unusable:
+        return _told(f"What `{name}` returned can't be used as its docstring says.", Reason(Label.WHY, said))
+    return _told(found.sentence or f"`{name}` raised {said}", where)
+
+
+# All of it ----------------------------------------------------------------------------------------------------------
+
+
+def passed(exercise: Exercise) -> Told:
+    """It is right."""
+    return _told(f"`{exercise.name}` is right.")
+
+
+def nothing_compared(exercise: Exercise) -> Told:
+    """Nothing was wrong, and nothing that earns points was seen."""
+    return _told(f"Nothing that `{exercise.name}` returned could be compared.")
+
+
+def wrong_on_others(exercise: Exercise, call: str, described: str) -> Told:
+    """Right on the public inputs only: shapes are all that is said, so that resubmitting leaks nothing."""
+    shapes = f"with {described}" if described else "with other values of the same shapes"
+    return _told(
+        f"`{exercise.name}` is right on the public inputs, but wrong on others of the same kind.",
+        Reason(Label.CALLED, shapes) if call else None,
+        Reason(Label.CAUSE, "a value that should be computed from the arguments is fixed in the code."),
+    )
+
+
+@dataclass(frozen=True)
+class Shown:
+    """The case that is shown, and what is known of the others.
+
+    Attributes:
+        told: what the case shows.
+        call, described: the call under test, and the case's parameters, in words.
+        causes: why, as far as is known.
+        failed, cases: how many fail, of how many.
+    """
+
+    told: Told
+    call: str
+    described: str
+    failed: int
+    cases: int
+    causes: Sequence[str] = field(default_factory=tuple)
+
+
+def wrong(exercise: Exercise, shown: Shown) -> Told:
+    """It is wrong on public inputs, of which one case is shown."""
+    called = shown.call or (f"with {shown.described}" if shown.described else "")
+    return _told(
+        shown.told.headline,
+        Reason(Label.CALLED, called) if called else None,
+        *shown.told.reasons,
+        *(Reason(Label.CAUSE, cause) for cause in shown.causes),
+        Reason(Label.CASES, f"{shown.failed} of {shown.cases} fail; this is the first.") if shown.cases > 1 else None,
+        Reason(Label.REREAD, exercise.reread) if exercise.reread else None,
+    )
+
+
+def also_right(told: Told, parts: Sequence[str]) -> Told:
+    """Some parts of its points are earned."""
+    return Told(told.headline, (*told.reasons, Reason(Label.PARTS, f"{', '.join(parts)}.")))
+
+
+def only_small(sizes: Sequence[dict[str, int]], fails: Sequence[bool]) -> str | None:
+    """Right where a size is 1 and wrong where it is larger, given each case's sizes and whether it fails."""
+    names = set.intersection(*map(set, sizes)) if sizes else set()
+    for name in sorted(names):
+        right = {size[name] for size, failed in zip(sizes, fails, strict=True) if not failed}
+        wrong = {size[name] for size, failed in zip(sizes, fails, strict=True) if failed}
+        if right == {1} and wrong and min(wrong) > 1:
+            return f"It is right for {name}={1}, and wrong for larger {name}."
+    return None
