@@ -69,14 +69,14 @@ class Results:
         try:
             kept = json.loads(self._path(name).read_bytes())
             if kept["made_from"] == made_from:
-                return [Verdict.from_json(verdict) for verdict in kept["verdicts"]]
+                return [Verdict.from_tree(verdict) for verdict in kept["verdicts"]]
         except (OSError, ValueError, KeyError, TypeError):
             pass  # nothing, or nothing that can be read
         return None
 
     def put(self, name: str, made_from: str, verdicts: list[Verdict]) -> None:
         """Keep verdicts in place of those that were kept for `name`; whole or not at all."""
-        kept = {"made_from": made_from, "verdicts": [v.as_json() for v in verdicts]}
+        kept = {"made_from": made_from, "verdicts": [v.as_tree() for v in verdicts]}
         write_whole(self._path(name), json.dumps(kept))
 
     def _path(self, name: str) -> Path:

@@ -147,7 +147,7 @@ class ExerciseItem(pytest.Item):
             verdict = self.config.stash[SESSION].verdict(self.assignment, self.exercise)
         except AnswerKeyError as problem:
             raise pytest.UsageError(str(problem)) from None
-        self.user_properties.append((PROPERTY, {"slug": self.assignment.slug, **verdict.as_json()}))
+        self.user_properties.append((PROPERTY, {"slug": self.assignment.slug, **verdict.as_tree()}))
         if verdict.status.untouched:
             pytest.skip(verdict.headline if verdict.status == Status.BLOCKED else "")
         if verdict.status != Status.PASSED:
@@ -215,7 +215,7 @@ def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pyte
     ]
     graded: dict[str, list[Verdict]] = {}
     for item in sorted(found, key=lambda v: v["slug"]):
-        graded.setdefault(item["slug"], []).append(Verdict.from_json({k: v for k, v in item.items() if k != "slug"}))
+        graded.setdefault(item["slug"], []).append(Verdict.from_tree({k: v for k, v in item.items() if k != "slug"}))
     for slug, verdicts in graded.items():
         order = [e.id for e in session.project.assignment(slug).exercises]
         verdicts.sort(key=lambda v: order.index(v.id))

@@ -32,7 +32,7 @@ class Wishes:
     report: Path | None = None
 
 
-def run(console: Console, project: Project, slug: str, course_dir: Path, wishes: Wishes) -> None:
+def run(console: Console, project: Project, slug: str, course_dir: Path, wishes: Wishes) -> ClassRun:
     """Take submissions in, evaluate them, record them, and sum up. One run at a time works on a class."""
     import fcntl  # the sandbox is of Linux too
 
@@ -41,10 +41,10 @@ def run(console: Console, project: Project, slug: str, course_dir: Path, wishes:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise SubmissionsError(f"Another run is grading in {course_dir}: wait for its end, or stop it.") from None
-        _run(console, project, slug, course_dir, wishes)
+        return _run(console, project, slug, course_dir, wishes)
 
 
-def _run(console: Console, project: Project, slug: str, course_dir: Path, wishes: Wishes) -> None:
+def _run(console: Console, project: Project, slug: str, course_dir: Path, wishes: Wishes) -> ClassRun:
     if wishes.report is not None and not wishes.report.resolve().parent.is_dir():
         raise SubmissionsError(f"--report {wishes.report}: its folder does not exist.")
     source = wishes.submissions
@@ -72,6 +72,7 @@ def _run(console: Console, project: Project, slug: str, course_dir: Path, wishes
     if wishes.report is not None:
         write_whole(wishes.report, as_json(going.report()))
     _sum_up(console, going, wanted)
+    return going
 
 
 @contextlib.contextmanager

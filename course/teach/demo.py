@@ -114,8 +114,7 @@ def run(project: Project, console: Console) -> Path:
     trust = f"c = get_config()\nc.GradeSubmission.allow_unsandboxed = {not protection().sandboxed}\n"
     (folder / "nbgrader_config.py").write_text(trust)
     console.print(f"$ s30 grade 03 --course-dir {folder}", style="dim", soft_wrap=True)
-    report = folder / "report.json"
-    grade(console, project, SLUG, folder, Wishes(report=report))
+    going = grade(console, project, SLUG, folder, Wishes())
 
     def say(line: str) -> None:
         console.print(line, style="dim", soft_wrap=True, highlight=False)
@@ -124,16 +123,10 @@ def run(project: Project, console: Console) -> Path:
     database = ("--db", f"sqlite:///{folder / 'gradebook.db'}")
     _run(say, project.root, "generate_feedback", SLUG, "--course-dir", str(folder))
     _run(say, project.root, "export", *database, "--to", str(grades))
-    _print_gradebook(project, grades, _verdicts(report), console)
+    _print_gradebook(project, grades, {s.student: going.as_counted(s) for s in going.submissions}, console)
     page = folder / "feedback" / "ben_two_mistakes" / SLUG / f"{SLUG}.html"
     console.print(f"\nGrades as CSV: {grades}\nA student's feedback page: {page}", soft_wrap=True, highlight=False)
     return folder
-
-
-def _verdicts(report: Path) -> dict[str, list[Verdict]]:
-    """Student → verdicts, in the order of the exercises."""
-    submissions = json.loads(report.read_text(encoding="utf-8"))["submissions"]
-    return {s["student"]: [Verdict.from_json(verdict) for verdict in s["exercises"]] for s in submissions}
 
 
 def _print_gradebook(project: Project, grades: Path, verdicts: dict[str, list[Verdict]], console: Console) -> None:

@@ -162,7 +162,7 @@ def test_the_report_has_exactly_the_documented_keys(nothing, stubs, solved, wron
         for part in done.report["assignments"]:
             assert list(part) == ["id", "points", "max_points", "exercises"]
             for entry in part["exercises"]:
-                assert list(entry) == ["id", "track", "status", "points", "max_points", "message"]
+                assert list(entry) == ["id", "track", "status", "points", "max_points", "message", "mistake", "case"]
                 assert entry["track"] in ("forward", "backward", "torch")
                 assert entry["message"]
 

@@ -103,13 +103,17 @@ class Verdict:
         return [reason.text for reason in self.reasons if reason.label is label]
 
     def as_json(self) -> dict[str, Any]:
-        """The verdict as it stands in a report: every field, and the message that they make, in JSON's own types."""
-        reasons = [{"label": reason.label.value, "text": reason.text} for reason in self.reasons]
-        return {**vars(self), "status": self.status.value, "reasons": reasons, "message": self.message}
+        """The verdict as it stands in a report, for machines that want the text whole."""
+        names = ("id", "track", "status", "points", "max_points", "message", "mistake", "case")
+        return {name: getattr(self, name) for name in names} | {"status": self.status.value}
+
+    def as_tree(self) -> dict[str, Any]:
+        """All of it in JSON's own types; :meth:`from_tree` reads it back."""
+        reasons = [[reason.label.value, reason.text] for reason in self.reasons]
+        return {**vars(self), "status": self.status.value, "reasons": reasons}
 
     @classmethod
-    def from_json(cls, tree: Mapping[str, Any]) -> Verdict:
-        """The verdict of a report. Raises KeyError, TypeError or ValueError for what is none."""
-        fields = {name: value for name, value in tree.items() if name != "message"}
-        reasons = tuple(Reason(Label(r["label"]), str(r["text"])) for r in fields.pop("reasons"))
-        return cls(**{**fields, "status": Status(fields["status"])}, reasons=reasons)
+    def from_tree(cls, tree: Mapping[str, Any]) -> Verdict:
+        """A verdict that was kept. Raises KeyError, TypeError or ValueError for what is none."""
+        reasons = tuple(Reason(Label(label), str(text)) for label, text in tree["reasons"])
+        return cls(**{**tree, "status": Status(tree["status"]), "reasons": reasons})
