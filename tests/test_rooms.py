@@ -29,9 +29,9 @@ MAY: dict[str, tuple[str, ...]] = {
     "course.gradcheck": (),
     "course.plots": (),
     "course.base": TRUSTED,
-    "course.learn": (*BELOW_WINGS, "course"),
-    "course.teach": (*BELOW_WINGS, "course"),
-    "course.make": (*BELOW_WINGS, "course"),
+    "course.learn": BELOW_WINGS,
+    "course.teach": BELOW_WINGS,
+    "course.make": BELOW_WINGS,
     "course.cli": ("autograder.engine.inside",),  # and the wings, by name
 }
 
