@@ -72,11 +72,9 @@ def test_only_labels_are_bold_whatever_the_texts_say():
 
 
 def test_nothing_looks_for_a_label_in_a_text():
-    labels = {label.value for label in Label}
     for path in [*(ROOT / "autograder" / "engine").rglob("*.py"), *(ROOT / "course").rglob("*.py")]:
         if path.name == "verdict.py":
             continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                assert node.value.rstrip(": ") not in labels - {"Where", "Right", "Called", "Cases"}, path
-                assert node.value not in {f"{label}: " for label in labels}, path
+                assert not node.value.startswith(tuple(f"{label}:" for label in Label)), path
