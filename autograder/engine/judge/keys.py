@@ -200,11 +200,11 @@ def record_key(assignment: Assignment, mistakes: Path, made_from: dict[str, str]
     loaded = load_reference(assignment)
     grader = _grader(assignment.grader)
     probes = probes_of(grader)
-    unknown = {p.exercise for p in probes} - {e.name for e in assignment.exercises}
-    if unknown:
-        raise AnswerKeyError(
-            f"{assignment.grader.name} has probes for {sorted(unknown)}, which {assignment.slug} lacks."
-        )
+    known = read_mistakes(mistakes)
+    names = {e.name for e in assignment.exercises}
+    for path, kind, found in ((assignment.grader, "probes", probes), (mistakes, "mistakes", known)):
+        if unknown := sorted({one.exercise for one in found} - names):
+            raise AnswerKeyError(f"{path.name} has {kind} for {unknown}, which {assignment.slug} lacks.")
     cases: list[Record] = []
     public: dict[CaseId, tuple[ExpectedCase, Record]] = {}
     for probe in probes:
@@ -221,7 +221,7 @@ def record_key(assignment: Assignment, mistakes: Path, made_from: dict[str, str]
     return {
         "made_from": made_from,
         "cases": cases,
-        "mistakes": [_trace(m, probes, loaded, public, assignment) for m in read_mistakes(mistakes)],
+        "mistakes": [_trace(m, probes, loaded, public, assignment) for m in known],
     }
 
 
