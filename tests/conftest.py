@@ -212,7 +212,7 @@ def tiny_assignment(
     assignment = Assignment(slug, read_exercises(slug, release), probes, folder / f"{slug}.npz", reference)
     if key:
         made_from = {"grader": digest(assignment.grader)}
-        write_key(record_key(assignment, folder / "no_mistakes.py", made_from), assignment.key)
+        write_key(record_key(assignment, folder / "no_mistakes.toml", made_from), assignment.key)
     return assignment
 
 

@@ -58,7 +58,7 @@ class Project:
 
     def mistakes(self, slug: str) -> Path:
         """The known wrong implementations."""
-        return self.root / "autograder" / "mistakes" / f"{slug}.py"
+        return self.root / "autograder" / "mistakes" / f"{slug}.toml"
 
     def alternatives(self, slug: str) -> Path:
         """The correct implementations unlike the reference."""

@@ -51,10 +51,7 @@ def _with_mistakes(notebook: Notebook, project: Project, wanted: dict[str, str])
     for mistake in read_mistakes(project.mistakes(SLUG)):
         if wanted.get(mistake.exercise) == mistake.name:
             cell = _cell(wrong, mistake.exercise)
-            source = "".join(cell["source"])
-            for old, new in mistake.change.items():
-                source = source.replace(old, new)
-            cell["source"] = source
+            cell["source"] = mistake.source("".join(cell["source"]))
     return wrong
 
 

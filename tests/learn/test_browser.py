@@ -92,11 +92,7 @@ def _mistaken(learner: Project, slug: str, exercise: str, mistake: str) -> Path:
     solved = _solved(learner, slug)
     notebook = json.loads(solved.read_text(encoding="utf-8"))
     cell = next(c for c in notebook["cells"] if c["id"] == exercise)
-    source = "".join(cell["source"])
-    for old, new in known.change.items():
-        assert old in source
-        source = source.replace(old, new)
-    cell["source"] = source
+    cell["source"] = known.source("".join(cell["source"]))
     path = solved.with_name("mistaken.ipynb")
     path.write_text(json.dumps(notebook), encoding="utf-8")
     return path

@@ -162,13 +162,18 @@ SOUND_FILES = {
                 yield "refused", True
         """,
     "mistakes": """
-        from autograder.engine.judge.mistakes import Mistake
-        MISTAKES = [
-            Mistake("gate_forward", "not_squashed", "the gate is not squashed.", {"np.tanh(w)": "w"}),
-            Mistake("gate_backward", "not_squared", "the square is missing.", {" ** 2": ""}),
-            Mistake("Gate", "gate_detached", "no gradient reaches w.", {"self.w)": "self.w.detach())"}),
-            Mistake("numbered", "from_one", "places count from 0.", {"x.shape[0]) * x": "1, x.shape[0] + 1) * x"}),
-        ]
+        [gate_forward.not_squashed]
+        hint = "the gate is not squashed."
+        change = [['np.tanh(w)', 'w']]
+        [gate_backward.not_squared]
+        hint = "the square is missing."
+        change = [[' ** 2', '']]
+        [Gate.gate_detached]
+        hint = "no gradient reaches w."
+        change = [['self.w)', 'self.w.detach())']]
+        [numbered.from_one]
+        hint = "places count from 0."
+        change = [['x.shape[0]) * x', '1, x.shape[0] + 1) * x']]
         """,
     "alternatives": """
         import numpy as np
@@ -347,12 +352,15 @@ UNSOUND_FILES = {
             yield "dx", impl.square_backward(np.ones(size), cache)
         """,
     "mistakes": """
-        from autograder.engine.judge.mistakes import Mistake
-        MISTAKES = [
-            Mistake("twice", "tripled", "that is three times x.", {"2 * x": "3 * x"}),
-            Mistake("twice", "tripled_too", "x is added once too often.", {"2 * x": "x + x + x"}),
-            Mistake("size_of", "sign_kept", "the sign is kept.", {"abs(x)": "x"}),
-        ]
+        [twice.tripled]
+        hint = "that is three times x."
+        change = [['2 * x', '3 * x']]
+        [twice.tripled_too]
+        hint = "x is added once too often."
+        change = [['2 * x', 'x + x + x']]
+        [size_of.sign_kept]
+        hint = "the sign is kept."
+        change = [['abs(x)', 'x']]
         """,
     "alternatives": """
         import numpy as np

@@ -107,13 +107,13 @@ def test_a_master_whose_cell_raises_is_not_compiled(copied):
 
 
 def test_a_mistake_that_no_longer_fits_is_named(copied):
-    edit(copied.mistakes(SLUG), '"o * np.tanh(c)": "o * c"', '"o * tanh(c)": "o * c"')
+    edit(copied.mistakes(SLUG), "['o * np.tanh(c)', 'o * c']", "['o * tanh(c)', 'o * c']")
     with pytest.raises(BuildError, match="cell_state_not_squashed"):
         compile_assignment(copied, SLUG, execute=False)
 
 
 def test_a_mistake_that_no_probe_sees_is_named(copied):
-    edit(copied.mistakes(SLUG), '"o * np.tanh(c)": "o * c"', '"o * np.tanh(c)": "np.tanh(c) * o"')
+    edit(copied.mistakes(SLUG), "['o * np.tanh(c)', 'o * c']", "['o * np.tanh(c)', 'np.tanh(c) * o']")
     with pytest.raises(BuildError, match="sharpen a probe"):
         compile_assignment(copied, SLUG, execute=False)
 

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import venv
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
@@ -18,6 +17,7 @@ from conftest import ROOT, make_notebook, needs_sandbox, s30
 from nbclient import NotebookClient
 
 from autograder.engine.judge.keys import read_tree
+from autograder.engine.judge.mistakes import read_mistakes
 from course.base.project import Project
 from course.teach.bundle import FOLDER, BundleError, bundle
 from course.teach.gradebook import register
@@ -72,23 +72,13 @@ def answers(project: Project) -> set[str]:
             inside = re.findall(r"### BEGIN SOLUTION\n(.*?)### END SOLUTION", "".join(cell["source"]), re.S)
             for part in inside:
                 found |= {line.strip() for line in part.split("\n") if len(line.strip()) >= LONG_ENOUGH}
-        for kind in ("mistakes", "alternatives"):
-            path = project.root / "autograder" / kind / f"{slug}.py"
-            if kind == "alternatives" and path.is_file():
-                found |= code_lines(path.read_text(encoding="utf-8"))
-            elif path.is_file():
-                found |= set(changed_text(path))
+        if project.alternatives(slug).is_file():
+            found |= code_lines(project.alternatives(slug).read_text(encoding="utf-8"))
+        for mistake in read_mistakes(project.mistakes(slug)):  # their hints are meant to be read
+            lines = (line.strip() for pair in mistake.change for text in pair for line in text.split("\n"))
+            found |= {line for line in lines if len(line) >= LONG_ENOUGH}
     public = given(project)
     return {line for line in found if line not in public}
-
-
-def changed_text(path: Path) -> Iterator[str]:
-    """The text that mistakes put in place of the reference's (hints are meant to be read)."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Dict):
-            for value in [*node.keys, *node.values]:
-                if isinstance(value, ast.Constant) and isinstance(value.value, str):
-                    yield from (line.strip() for line in value.value.split("\n") if len(line.strip()) >= LONG_ENOUGH)
 
 
 def text_of(path: Path) -> str:

@@ -130,10 +130,7 @@ def _handed_in(secrets: list[str]) -> dict[str, str]:
     """Student → the text of the file that they hand in."""
     full = json.dumps(_with(class_of(Project())["ada_complete"], QUESTION, ANSWER))
     cell = next(c for c in json.loads(full)["cells"] if c["id"] == MISTAKE.exercise)
-    source = "".join(cell["source"])
-    for old, new in MISTAKE.change.items():
-        assert old in source
-        source = source.replace(old, new)
+    source = MISTAKE.source("".join(cell["source"]))
     return {
         FULL: full,
         WRONG: json.dumps(_with(json.loads(full), MISTAKE.exercise, source)),

@@ -227,14 +227,12 @@ def record_key(assignment: Assignment, mistakes: Path, made_from: dict[str, str]
     loaded = load_reference(assignment)
     grader = _grader(assignment.grader)
     probes = probes_of(grader)
-    unknown = {p.exercise for p in probes} - {e.name for e in assignment.exercises}
-    if unknown:
-        raise AnswerKeyError(
-            f"{assignment.grader.name} has probes for {sorted(unknown)}, which {assignment.slug} lacks."
-        )
+    known, names = read_mistakes(mistakes), [e.name for e in assignment.exercises]
+    for path, kind, listed in ((assignment.grader, "probes", probes), (mistakes, "mistakes", known)):
+        if unknown := sorted({one.exercise for one in listed} - set(names)):
+            raise AnswerKeyError(f"{path.name} has {kind} for {unknown}, which {assignment.slug} lacks.")
     cases: list[Tree] = []
     public: dict[CaseId, tuple[ExpectedCase, Record]] = {}
-    names = [e.name for e in assignment.exercises]
     for seen, again in zip(*(observe(probes, names, seed, loaded) for seed in (PUBLIC_SEED, OTHER_SEED)), strict=True):
         expected, record, other = _expected_case(seen), seen.record, again.record
         public[record.id] = expected, record
@@ -247,7 +245,7 @@ def record_key(assignment: Assignment, mistakes: Path, made_from: dict[str, str]
     return {
         "made_from": made_from,
         "cases": cases,
-        "mistakes": [_trace(m, probes, loaded, public, assignment) for m in read_mistakes(mistakes)],
+        "mistakes": [_trace(m, probes, loaded, public, assignment) for m in known],
     }
 
 

@@ -123,7 +123,7 @@ def test_another_exception_of_the_same_type_is_not_taken_for_a_known_mistake(jud
     mistakes = {m.name: m for m in read_mistakes(Project().mistakes(Project().slug("03")))}
     known = mistakes["batch_and_time_swapped"]
     other = {"h, c = h0, c0": 'raise ValueError("all input arrays must have the same length")'}
-    for change, hinted in ((known.change, True), (other, False)):
+    for change, hinted in ((dict(known.change), True), (other, False)):
         verdict = judged(replaced(known.exercise, change), None)[known.exercise]
         assert verdict.status == "error"
         assert "ValueError" in verdict.message
@@ -675,7 +675,7 @@ def spy():
         values = [*frame.f_locals.values(), *frame.f_globals.values()]
         texts += [str(value) for value in values if type(value) in (str, dict)]
         frame = frame.f_back
-    paths = ("solutions" + os.sep, ".np" + "z", "mistakes" + ".py")
+    paths = ("solutions" + os.sep, ".np" + "z", "mistakes" + os.sep)
     found |= {f"text {path}" for path in paths for text in texts if path in text}
     return sorted(found)
 """

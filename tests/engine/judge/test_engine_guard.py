@@ -229,7 +229,7 @@ def one_probe(*lines: str, cases: str = "[()]", parameters: str = "") -> str:
 def record(folder: Path, grader: str, names: tuple[str, ...] = ("f",), **how: Any) -> dict[str, Any]:
     """The key of an assignment that is graded by `grader`."""
     assignment = tiny_assignment(folder, names, grader=IMPORTS + grader, key=False, **how)
-    return record_key(assignment, folder / "mistakes.py", {})
+    return record_key(assignment, folder / "mistakes.toml", {})
 
 
 def test_a_good_grader_gives_a_key(tmp_path):
@@ -293,11 +293,16 @@ def test_a_call_that_the_master_does_not_declare_is_refused(tmp_path):
 
 
 def test_a_mistake_that_no_probe_sees_is_refused(tmp_path):
-    (tmp_path / "mistakes.py").write_text(
-        "from autograder.engine.judge.mistakes import Mistake\n"
-        'MISTAKES = [Mistake("f", "none_at_all", "you wrote it otherwise.", {"2 * x": "x * 2"})]\n'
+    (tmp_path / "mistakes.toml").write_text(
+        "[f.none_at_all]\nhint = 'you wrote it otherwise.'\nchange = [['2 * x', 'x * 2']]\n"
     )
     with pytest.raises(AnswerKeyError, match="none_at_all"):
+        record(tmp_path, GOOD)
+
+
+def test_a_mistake_of_no_exercise_is_refused(tmp_path):
+    (tmp_path / "mistakes.toml").write_text("[g.tripled]\nhint = 'that is 3 x.'\nchange = [['2 * x', '3 * x']]\n")
+    with pytest.raises(AnswerKeyError, match=r"mistakes\.toml has mistakes for \['g'\], which 42_doubling lacks"):
         record(tmp_path, GOOD)
 
 

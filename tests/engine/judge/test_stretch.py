@@ -523,8 +523,8 @@ def test_build_refuses_a_call_that_needs_does_not_declare(course: Course, tmp_pa
 
 # Whether a mistake differs from the reference is decided as in grading, by the judge.
 def test_build_refuses_a_mistake_that_the_judge_accepts(course: Course, tmp_path: Path) -> None:
-    change = {"[(frequency, n, ": "[(frequency, -n, "}
-    lines = f"\nMISTAKES.append(Mistake('huffman_code', 'other_ties', 'this is right', {change}))\n"
+    change = "[['[(frequency, n, ', '[(frequency, -n, ']]"
+    lines = f"\n[huffman_code.other_ties]\nhint = 'this is right'\nchange = {change}\n"
     with pytest.raises(AnswerKeyError, match="other_ties"):
         record(course, tmp_path, mistakes=lines)
 
