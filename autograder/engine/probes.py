@@ -69,7 +69,7 @@ class Probe:
         return ", ".join(f"{name}={value!r}" for name, value in self.parameters(case).items())
 
 
-def probe(exercise: str, *, cases: Sequence[Any] | Mapping[str, Any] = ((),)) -> Callable[[Callable], Probe]:
+def probe(exercise: str, *, cases: Sequence[Any] | Mapping[str, Any] = ((),)) -> Callable[[Callable[..., Any]], Probe]:
     """Declare a generator ``f(impl, rng, *case)`` as a probe of `exercise`.
 
     Args:
@@ -81,7 +81,7 @@ def probe(exercise: str, *, cases: Sequence[Any] | Mapping[str, Any] = ((),)) ->
     """
     listed = list(cases.items()) if isinstance(cases, Mapping) else [(None, case) for case in cases]
 
-    def declare(run: Callable) -> Probe:
+    def declare(run: Callable[..., Any]) -> Probe:
         if isinstance(run.__globals__.get(run.__name__), Probe):
             raise ValueError(f"Two probes are called {run.__name__!r}: the first would be lost.")
         return Probe(

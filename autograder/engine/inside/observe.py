@@ -106,7 +106,7 @@ class _Implementation:
         return call
 
 
-def _bind(function: Callable, args: tuple, kwargs: dict[str, Any]) -> dict[str, Any]:
+def _bind(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
     try:
         return dict(inspect.signature(function).bind(*args, **kwargs).arguments)
     except (TypeError, ValueError):

@@ -84,7 +84,7 @@ def keep_torch_out() -> None:
     sys.addaudithook(_keep_torch_out)
 
 
-def _keep_torch_out(event: str, args: tuple) -> None:
+def _keep_torch_out(event: str, args: tuple[Any, ...]) -> None:
     """An audit hook, which unlike an import hook can't be taken away again.
 
     It looks no name up before it refuses, so there is none to replace; and nobody may give a function other code,
@@ -94,6 +94,10 @@ def _keep_torch_out(event: str, args: tuple) -> None:
         raise ImportError("torch can't be imported in a NumPy exercise")
     if event == "object.__setattr__" and args[1] == "__code__":
         raise AttributeError("the code of a function can't be replaced here")
+
+
+Function = Callable[..., Any]
+Holders = dict[int, list[tuple[dict[str, Any], str]]]  # id of a callable → namespaces and names
 
 
 @dataclass
@@ -106,7 +110,7 @@ class _Library:
 
     loaded: int  # modules of all packages
     names: str  # of its own, a line each
-    holders: dict[int, list[tuple[dict[str, Any], str]]]  # id of a callable → namespaces and names
+    holders: Holders
 
 
 @cache
@@ -119,7 +123,7 @@ def library(root: str) -> _Library:
 
         resolve_name(sys.modules["torch"].zeros)
     names = [name for name, module in list(sys.modules.items()) if name.split(".")[0] == root and module is not None]
-    holders: dict[int, list[tuple[dict[str, Any], str]]] = {}
+    holders: Holders = {}
     for held in [vars(sys.modules[name]) for name in names]:
         for name, value in held.items():
             if callable(value):
@@ -131,10 +135,12 @@ def library(root: str) -> _Library:
 class _Outlawed:
     """What patterns rule out, in the modules that were loaded when it was looked for."""
 
-    banned: dict[int, Callable] = field(default_factory=dict)  # id of a callable → what raises in its place
-    places: list[tuple[dict[str, Any], str, Any, Callable]] = field(default_factory=list)  # namespace, name, value
+    banned: dict[int, Function] = field(default_factory=dict)  # id of a callable → what raises in its place
+    places: list[tuple[dict[str, Any], str, Any, Function]] = field(default_factory=list)  # namespace, name, value
 
-    def look_in(self, modules: Iterable[str], patterns: Sequence[str], holders: dict[int, list]) -> None:
+    def look_in(
+        self, modules: Iterable[str], patterns: Sequence[str], holders: dict[int, list[tuple[dict[str, Any], str]]]
+    ) -> None:
         """Add what some modules hold; `holders` tells by which other names it is known."""
         for module in filter(None, map(sys.modules.get, modules)):
             for attribute, value in list(vars(module).items()):
@@ -214,7 +220,7 @@ class _NoImport:
             _raiser(name)()
 
 
-def _watching(patterns: Sequence[str]) -> contextlib.AbstractContextManager:
+def _watching(patterns: Sequence[str]) -> contextlib.AbstractContextManager[object]:
     """A mode in which torch tells the name of every function that it is about to run."""
     if "torch" not in sys.modules or not any(pattern.startswith("torch.") for pattern in patterns):
         return contextlib.nullcontext()
@@ -222,8 +228,8 @@ def _watching(patterns: Sequence[str]) -> contextlib.AbstractContextManager:
 
     allowed = set()
 
-    class Watch(TorchFunctionMode):
-        def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: Any = None) -> Any:
+    class Watch(TorchFunctionMode):  # type: ignore[misc] # torch is not looked into
+        def __torch_function__(self, func: Function, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
             if func not in allowed:
                 name = resolve_name(func) or f"torch.{getattr(func, '__name__', '')}"
                 if name.startswith("aten."):  # an operator of the dispatcher: `aten.lstm.input`
@@ -236,7 +242,7 @@ def _watching(patterns: Sequence[str]) -> contextlib.AbstractContextManager:
     return Watch()
 
 
-def _raiser(dotted: str) -> Callable:
+def _raiser(dotted: str) -> Function:
     def forbidden(*args: Any, **kwargs: Any) -> Any:
         raise Shortcut(f"`{dotted}` does this exercise for you, so it can't be used here.")
 

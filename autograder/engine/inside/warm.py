@@ -23,10 +23,13 @@ import signal
 import socket
 import sys
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 # What the program is started with: NumPy and the rest of the engine are imported once the search path is complete.
 from autograder.engine.inside import isolate
+
+if TYPE_CHECKING:
+    from autograder.engine.probes import Probe
 
 # What torch imports when a gradient is first computed, and when an optimiser is first made: 1 CPU-second for both.
 _LATE = ("torch.fx.experimental.symbolic_shapes", "torch._dynamo")
@@ -72,7 +75,7 @@ def main() -> None:
             os.close(descriptor)
 
 
-def _supervise(request: int, channel: int, control: int, probes: list, torch: bool) -> NoReturn:
+def _supervise(request: int, channel: int, control: int, probes: list[Probe], torch: bool) -> NoReturn:
     """See one child through, and end with it."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     used = isolate.address_space()
@@ -97,7 +100,7 @@ def _supervise(request: int, channel: int, control: int, probes: list, torch: bo
     os._exit(0)
 
 
-def _observe(request: int, channel: int, probes: list, torch: bool, used: int) -> NoReturn:
+def _observe(request: int, channel: int, probes: list[Probe], torch: bool, used: int) -> NoReturn:
     """Become harmless, then run the submission."""
     from autograder.engine.inside.child import observe_and_exit, sender
     from autograder.engine.inside.records import NoTorch, Request, read

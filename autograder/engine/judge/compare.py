@@ -114,7 +114,7 @@ def short(value: Any) -> str:
 
 
 def _compare_sequences(
-    got: Any, expected: list | tuple, rtol: float | None, atol: float, path: str
+    got: Any, expected: list[Any] | tuple[Any, ...], rtol: float | None, atol: float, path: str
 ) -> Difference | None:
     kind = "tuple" if isinstance(expected, tuple) else "list"
     if not isinstance(got, list | tuple):

@@ -394,7 +394,8 @@ def read_tree(path: Path) -> Tree:
     """The JSON tree of a key file. Raises AnswerKeyError if it is missing or damaged."""
     try:
         with np.load(path, allow_pickle=False) as stored:
-            return json.loads(stored["json"].tobytes())
+            tree: Tree = json.loads(stored["json"].tobytes())
+            return tree
     except FileNotFoundError:
         raise AnswerKeyError(
             f"{path} is missing. `s30 build` makes it from the master; a learner's copy comes with it."

@@ -146,7 +146,8 @@ def _measure(project: Project, slug: str) -> dict[str, Any]:
         ran = subprocess.run(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         if ran.returncode:
             raise AuditError(f"{slug} can't be audited: {ran.stderr.decode(errors='replace').strip()}")
-        return json.loads(out.read_text(encoding="utf-8"))
+        found: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
+        return found
 
 
 def _faults(project: Project, slug: str, exercises: Sequence[Measured]) -> Iterator[str]:

@@ -64,7 +64,7 @@ def _equivalent(path: Path, module: ast.Module, exercises: Collection[str]) -> d
     for node in module.body:
         if isinstance(node, ast.Assign) and [getattr(t, "id", None) for t in node.targets] == ["EQUIVALENT"]:
             try:
-                found = ast.literal_eval(node.value)
+                found: dict[str, dict[str, str]] = ast.literal_eval(node.value)
                 listed = [(name, line, reason) for name, lines in found.items() for line, reason in lines.items()]
             except (ValueError, AttributeError):
                 raise AlternativesError(

@@ -39,11 +39,11 @@ class Change:
         """Take note of the case that is about to run."""
         self.place, self.calls = place, 0
 
-    def call(self, function: Callable, arguments: Arguments) -> Any:
+    def call(self, function: Callable[..., Any], arguments: Arguments) -> Any:
         """Do what a call should do instead; `arguments` may be changed."""
         raise NotImplementedError
 
-    def _function(self, function: Callable) -> Callable:
+    def _function(self, function: Callable[..., Any]) -> Callable[..., Any]:
         signature = inspect.signature(function)
 
         @functools.wraps(function)
@@ -104,7 +104,7 @@ class Layout(Change):
         super().__init__(exercise)
         self.array = array
 
-    def call(self, function: Callable, arguments: Arguments) -> Any:
+    def call(self, function: Callable[..., Any], arguments: Arguments) -> Any:
         """The result for the other layout."""
         if any(callable(leaf) for keys, leaf in leaves(arguments).items() if keys != ("self",)):
             return function(arguments)

@@ -37,7 +37,7 @@ class Returned(Change):
         super().__init__(exercise)
         self.leaf = leaf
 
-    def call(self, function: Callable, arguments: Arguments) -> Any:
+    def call(self, function: Callable[..., Any], arguments: Arguments) -> Any:
         """The result, leaf by leaf."""
         return mapped(lambda keys, leaf: self.leaf(leaf), function(arguments))
 
@@ -45,7 +45,7 @@ class Returned(Change):
 class InputReturned(Change):
     """Returns, for every array, the first argument of its shape."""
 
-    def call(self, function: Callable, arguments: Arguments) -> Any:
+    def call(self, function: Callable[..., Any], arguments: Arguments) -> Any:
         """The result with arrays of the arguments in it."""
         given = [leaf for leaf in leaves(arguments).values() if isinstance(leaf, np.ndarray) or is_tensor(leaf)]
 
@@ -63,7 +63,7 @@ class Recorded(Change):
         super().__init__(exercise)
         self.results: dict[tuple[Any, ...], Any] = {}
 
-    def call(self, function: Callable, arguments: Arguments) -> Any:
+    def call(self, function: Callable[..., Any], arguments: Arguments) -> Any:
         """The first result, in the graph of this one where there is a graph."""
         result, place = function(arguments), (*self.place, self.calls)
         self.calls += 1
@@ -107,7 +107,7 @@ def _negative(leaf: Any) -> Any:
 class UpstreamIgnored(Change):
     """Takes every upstream gradient for ones."""
 
-    def call(self, function: Callable, arguments: Arguments) -> Any:
+    def call(self, function: Callable[..., Any], arguments: Arguments) -> Any:
         """The gradient of the sum of everything."""
         for name in upstream(arguments):
             arguments[name] = mapped(lambda keys, leaf: _filled(leaf, 1.0), arguments[name])
@@ -118,7 +118,7 @@ class UpstreamIgnored(Change):
 class Detached(Change):
     """Returns tensors without their graph."""
 
-    def call(self, function: Callable, arguments: Arguments) -> Any:
+    def call(self, function: Callable[..., Any], arguments: Arguments) -> Any:
         """The same values, through which no gradient flows."""
 
         def detached(keys: Keys, leaf: Any) -> Any:

@@ -71,7 +71,7 @@ def _operators() -> Iterator[Operator]:
             yield provider[name]()
 
 
-class _Visitor(MutationVisitor):
+class _Visitor(MutationVisitor):  # type: ignore[misc] # cosmic-ray is not looked into
     """Puts a changed number in the place of the old one, without the space that the operator sets before it."""
 
     def visit(self, node: object) -> object:

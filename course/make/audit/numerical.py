@@ -37,7 +37,7 @@ class Numerical(Change):
         super().__init__(exercise)
         self.inputs = inputs
         self.complex_step = complex_step
-        self.seen: dict[int, tuple[Any, Callable, Arguments]] = {}  # id of a cache → it, the forward, its arguments
+        self.seen: dict[int, tuple[Any, Callable[..., Any], Arguments]] = {}  # id of a cache → it, forward, arguments
 
     def install(self, namespace: dict[str, Any]) -> None:
         """Wrap the backward function, and note the arguments of each call of the forward one."""
@@ -55,7 +55,7 @@ class Numerical(Change):
 
         namespace[_forward(self.exercise)] = noted
 
-    def call(self, function: Callable, arguments: Arguments) -> Any:
+    def call(self, function: Callable[..., Any], arguments: Arguments) -> Any:
         """The gradients, one element at a time."""
         if id(arguments["cache"]) not in self.seen:
             return function(arguments)
@@ -162,7 +162,7 @@ class _Calls(Change):
         super().__init__(exercise)
         self.made: list[tuple[Arguments, Any]] = []
 
-    def call(self, function: Callable, arguments: Arguments) -> Any:
+    def call(self, function: Callable[..., Any], arguments: Arguments) -> Any:
         """The result, unchanged."""
         self.made.append((arguments, function(arguments)))
         return self.made[-1][1]

@@ -20,9 +20,9 @@ from autograder.engine.inside.isolate import limit_memory
 from autograder.engine.inside.load import cell_file
 from autograder.engine.inside.notebook import Cell, Code, Statement, read_notebook
 from autograder.engine.inside.observe import PUBLIC_SEED, load_grader, observe
-from autograder.engine.inside.records import Limits, Record
+from autograder.engine.inside.records import CaseId, Limits, Record
 from autograder.engine.judge.grade import static_verdicts, verdicts
-from autograder.engine.judge.keys import AnswerKeyError, CaseId, ExpectedCase, expect, load_reference
+from autograder.engine.judge.keys import AnswerKeyError, ExpectedCase, expect, load_reference
 from autograder.engine.judge.verdict import Verdict
 from autograder.engine.probes import Case, Probe, probes_of
 from course.make.audit.changes import Change

@@ -93,7 +93,7 @@ def course(tmp_path_factory: pytest.TempPathFactory) -> Course:
 
 @pytest.mark.parametrize("seed", [PUBLIC_SEED, OTHER_SEED])
 def test_solution_gets_full_points(course: Course, seed: int) -> None:
-    found = grade(course.base.project.solution(SLUG), course.assignment, seed=seed)
+    found = grade(course.project.solution(SLUG), course.assignment, seed=seed)
     assert {v.name: (v.status, v.points) for v in found} == {
         e.name: ("passed", e.points) for e in course.assignment.exercises
     }
@@ -109,9 +109,9 @@ def test_checks_inside_the_executed_solution_give_full_points(course: Course) ->
 
 
 def test_release_is_not_attempted(course: Course) -> None:
-    found = grade(course.base.project.release(SLUG), course.assignment)
+    found = grade(course.project.release(SLUG), course.assignment)
     assert {v.name: (v.status, v.points) for v in found} == dict.fromkeys(EXERCISES, ("not_attempted", 0.0))
-    assert "BEGIN SOLUTION" not in course.base.project.release(SLUG).read_text(encoding="utf-8")
+    assert "BEGIN SOLUTION" not in course.project.release(SLUG).read_text(encoding="utf-8")
 
 
 # Mistakes ------------------------------------------------------------------------------------------------------------
@@ -499,7 +499,7 @@ def test_walk_along_every_path_runs_out_of_time(course: Course) -> None:
 def record(course: Course, folder: Path, *, grader: str = "", mistakes: str = "") -> dict[str, Any]:
     """The key of the fixture, recorded with lines added to its grader or its mistakes."""
     files = []
-    for original, more in ((course.assignment.grader, grader), (course.base.project.mistakes(SLUG), mistakes)):
+    for original, more in ((course.assignment.grader, grader), (course.project.mistakes(SLUG), mistakes)):
         files.append(folder / original.name)
         files[-1].write_text(original.read_text(encoding="utf-8") + more, encoding="utf-8")
     return record_key(replace(course.assignment, grader=files[0]), files[1], {})
