@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
-import os
 import resource
 import time
 import warnings
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cache
-from multiprocessing.connection import Connection, wait
-from multiprocessing.context import ForkProcess
+from functools import cache, partial
 from pathlib import Path
-from typing import TypeVar
 
 from autograder.engine.assignment import Assignment
 from autograder.engine.border.runner import Limits, Observations
@@ -25,12 +20,12 @@ from autograder.engine.judge.grade import Verdict, static_verdicts, verdicts
 from autograder.engine.judge.keys import AnswerKeyError, CaseId, ExpectedCase, expect, load_reference
 from autograder.engine.probes import only, probes_of
 from course.make.audit.changes import Change
+from course.make.processes import Ended, Label, in_processes
 
 SECOND_SEED = 101
 SEEDS = (PUBLIC_SEED, *range(SECOND_SEED, SECOND_SEED + 19))
 LATE = frozenset(SEEDS[3:])  # at these, cases that take the reference longer than SLOW seconds are left out
 SLOW = 0.25
-Label = TypeVar("Label")
 
 
 @dataclass(frozen=True)
@@ -107,36 +102,12 @@ class Bench:
 
     def run(self, trials: Mapping[Label, Trial]) -> Iterator[tuple[Label, Trial, Seen]]:
         """Run trials in processes of their own, as many at a time as there are cores; each is given as it ends."""
-        context = multiprocessing.get_context("fork")
-        waiting = list(trials)[::-1]
-        running: dict[Connection, tuple[Label, ForkProcess, float]] = {}
-        while waiting or running:
-            while waiting and len(running) < (os.cpu_count() or 1):
-                label = waiting.pop()
-                ours, theirs = context.Pipe(duplex=False)
-                process = context.Process(target=self._observe, args=(trials[label], theirs), daemon=True)
-                process.start()
-                theirs.close()
-                running[ours] = label, process, time.monotonic() + trials[label].seconds
-            first = min(deadline for *_, deadline in running.values())
-            ready = wait(list(running), timeout=max(0.0, first - time.monotonic()))
-            now = time.monotonic()
-            for ours in [c for c, (*_, deadline) in running.items() if c in ready or deadline <= now]:
-                label, process, _ = running.pop(ours)
-                trial = trials[label]
-                seen = Seen(ended=("timeout", f"It ran longer than {trial.seconds:g} seconds."))
-                if ours in ready:
-                    try:
-                        seen = ours.recv()
-                    except EOFError:
-                        seen = Seen(ended=("crashed", "It took the Python process down."))
-                process.kill()
-                process.join()
-                ours.close()
-                yield label, trial, seen
+        work = {label: partial(self._observe, trial) for label, trial in trials.items()}
+        for label, seen in in_processes(work, {label: trial.seconds for label, trial in trials.items()}):
+            yield label, trials[label], Seen(ended=(seen.status, seen.sentence)) if isinstance(seen, Ended) else seen
 
-    def _observe(self, trial: Trial, out: Connection) -> None:
-        """In the forked process: define, run the probes, send what was seen."""
+    def _observe(self, trial: Trial) -> Seen:
+        """In the forked process: define, run the probes."""
         _limit_memory()
         seen = Seen()
         with contextlib.suppress(_Stop):
@@ -148,7 +119,7 @@ class Bench:
                     for seed in trial.seeds:
                         self._run_probes(trial, name, seed, seen)
         seen.used = bool(trial.change and trial.change.used)
-        out.send(seen)
+        return seen
 
     def _define(self, trial: Trial, seen: Seen) -> None:
         for name, source in trial.sources.items():
