@@ -10,13 +10,14 @@ import hashlib
 import importlib.metadata
 import json
 from collections.abc import Iterable
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 from autograder.engine.assignment import Assignment
 from autograder.engine.inside.notebook import Cell
 from autograder.engine.judge.verdict import Verdict
 from course.base.files import write_whole
+from course.base.fingerprints import fingerprint
 from course.base.project import Project
 
 LIBRARIES = ("numpy", "torch")
@@ -35,23 +36,20 @@ def digest_of(project: Project, assignment: Assignment, conditions: str, cells: 
 
 def grader_digest(project: Project, assignment: Assignment, conditions: str) -> str:
     """A digest of what grades: stub, probes, key, reference, engine, libraries, and under what other conditions."""
-    parts = (project.release(assignment.slug), assignment.grader, assignment.key, assignment.reference)
-    engine = sorted((project.root / "autograder" / "engine").glob("*.py"))
-    files = tuple((path, path.stat().st_mtime_ns) for path in (*parts, *engine) if path is not None and path.is_file())
-    return _digest(files, conditions)
+    depends_on = [fingerprint(project, assignment.slug, "results"), _libraries(), conditions]
+    return hashlib.sha256(json.dumps(depends_on).encode()).hexdigest()[:16]
 
 
-@lru_cache(maxsize=64)
-def _digest(files: tuple[tuple[Path, int], ...], conditions: str) -> str:
-    digest = hashlib.sha256(conditions.encode())
-    for path, _ in files:
-        digest.update(path.name.encode() + path.read_bytes())
+@cache
+def _libraries() -> list[str]:
+    """The versions of what computes."""
+    found = []
     for library in LIBRARIES:
         try:
-            digest.update(importlib.metadata.version(library).encode())
+            found.append(importlib.metadata.version(library))
         except importlib.metadata.PackageNotFoundError:
-            digest.update(b"missing")
-    return digest.hexdigest()[:16]
+            found.append("missing")
+    return found
 
 
 class Results:

@@ -1,30 +1,32 @@
 """Masters → release, solutions and keys, with nbgrader's own converters.
 
-Everything is made in a staging folder and put in place only when all of it succeeded.
+Everything is made in a staging folder (:mod:`course.make.compiling`) and put in place only when all of it succeeded.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import shutil
+import subprocess
+import sys
 import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from autograder.engine.border.runner import child_environment, end
 from autograder.engine.inside.errors import UserError
 from autograder.engine.inside.wire import WireError, decode
 from autograder.engine.judge.compare import compare
-from autograder.engine.judge.keys import AnswerKeyError, digest, read_tree, record_key, write_key
+from autograder.engine.judge.keys import AnswerKeyError, packed, read_tree
 from course.base.files import write_whole
+from course.base.fingerprints import fingerprint
 from course.base.nbgrader import convert, nbgrader_config
 from course.base.project import Project
+from course.make.compiling import plain_kernels
 
-# nbgrader leaves metadata and outputs of a solution alone except for these steps of its own
-_UNEXECUTED = "nbgrader.preprocessors.Execute"
+PATIENCE = 600.0  # seconds that compiling one assignment may take, without the execution of its solution
 
 
 class BuildError(UserError):
@@ -33,111 +35,157 @@ class BuildError(UserError):
 
 @dataclass(frozen=True)
 class Built:
-    """What was compiled from one master."""
+    """What was compiled from one master. A solution that was not executed has no outputs."""
 
     slug: str
     release: bytes
     solution: bytes
     key: dict[str, Any]
-
-
-@contextlib.contextmanager
-def _staging(project: Project, slug: str) -> Iterator[Project]:
-    """A copy of the project with this master and its grader, in which to compile."""
-    with tempfile.TemporaryDirectory(prefix="s30-build-") as folder:
-        staged = Project(Path(folder))
-        shutil.copytree(project.source(slug).parent, staged.source(slug).parent)
-        for path, staged_path in (
-            (project.grader(slug), staged.grader(slug)),
-            (project.mistakes(slug), staged.mistakes(slug)),
-            (project.root / "nbgrader_config.py", staged.root / "nbgrader_config.py"),
-        ):
-            if path.is_file():
-                staged_path.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(path, staged_path)
-        before = os.environ.get("S30_ROOT")
-        os.environ["S30_ROOT"] = folder  # the executed solution's check looks here
-        try:
-            yield staged
-        finally:
-            if before is None:
-                del os.environ["S30_ROOT"]
-            else:
-                os.environ["S30_ROOT"] = before
-
-
-def made_from(project: Project, slug: str) -> dict[str, str]:
-    """Digests of what an assignment is compiled from."""
-    parts = {"master": project.source(slug), "grader": project.grader(slug), "mistakes": project.mistakes(slug)}
-    return {name: digest(path) for name, path in parts.items()}
+    executed: bool = False
 
 
 def compile_assignment(project: Project, slug: str, *, execute: bool = True) -> Built:
-    """Compile one master.
+    """Compile one master. Raises BuildError if it does not compile.
 
     Args:
         project: where it lies.
         slug: the assignment.
         execute: run the solution; without, it has no outputs.
     """
-    if not project.source(slug).is_file():
-        raise BuildError(f"{project.source(slug)} does not exist.")
-    if not project.grader(slug).is_file():
-        raise BuildError(f"{project.grader(slug)} does not exist: write its probes.")
-    strays = [p.name for p in project.source(slug).parent.iterdir() if p != project.source(slug) and p.name[0] != "."]
-    if strays:
-        raise BuildError(f"{project.source(slug).parent} holds {', '.join(strays)}, which nbgrader would release.")
-    with _staging(project, slug) as staged:
-        config = nbgrader_config(staged, staged.root)
-        convert("assignment", slug, config)
-        steps = config.GenerateSolution.preprocessors
-        convert("solution", slug, config, preprocessors=[step for step in steps if step != _UNEXECUTED])
+    [built] = compile_all(project, [slug], lambda _: execute)
+    if isinstance(built, BuildError):
+        raise built
+    return built
+
+
+def compile_all(
+    project: Project, slugs: Sequence[str], execute: Callable[[Built], bool] = lambda _: False
+) -> Iterator[Built | BuildError]:
+    """Compile masters, on all cores. Yields each as it is ready, or why it does not compile.
+
+    Args:
+        project: where they lie.
+        slugs: the assignments.
+        execute: which solutions to run.
+    """
+    with tempfile.TemporaryDirectory(prefix="s30-build-") as folder:
+        for slug, problem in _compiled(project, slugs, Path(folder)):
+            staged = Project(Path(folder) / slug)
+            try:
+                if problem:
+                    raise BuildError(f"{slug}: {problem}")
+                built = _read(staged, slug)
+                if execute(built):
+                    _execute(staged, slug)
+                    built = replace(_read(staged, slug), executed=True)
+                yield built
+            except BuildError as told:
+                yield told
+
+
+def _compiled(project: Project, slugs: Sequence[str], folder: Path) -> Iterator[tuple[str, str]]:
+    """Have masters compiled into `folder`. Yields each as it is ready, with why it does not compile, if so."""
+    command = [sys.executable, "-P", "-m", "course.make.compiling", str(project.root.resolve()), str(folder)]
+    with open(folder / "errors", "w+b") as errors:
+        process = subprocess.Popen(
+            [*command, str(PATIENCE), *slugs],
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            cwd=folder,
+            env=child_environment(**plain_kernels()),
+            start_new_session=True,
+        )
         try:
-            key = record_key(staged.assignment(slug), staged.mistakes(slug), made_from(project, slug))
-        except Exception as problem:
-            raise BuildError(f"{slug}: {problem}") from problem
-        write_key(key, staged.key(slug))
-        if execute:
-            convert("solution", slug, config)
-        return Built(slug, staged.release(slug).read_bytes(), staged.solution(slug).read_bytes(), key)
+            assert process.stdout is not None
+            with process.stdout as lines:
+                yield from map(json.loads, lines)
+            if process.wait():
+                errors.seek(0)
+                raise BuildError(f"Compiling stopped: {errors.read().decode(errors='replace').strip()}")
+        finally:
+            if process.poll() is None:
+                end(process)
+
+
+def _read(staged: Project, slug: str) -> Built:
+    return Built(
+        slug, staged.release(slug).read_bytes(), staged.solution(slug).read_bytes(), read_tree(staged.key(slug))
+    )
+
+
+def _execute(staged: Project, slug: str) -> None:
+    """Run a solution, with the kernels that this processor has: the outputs are what people see on theirs."""
+    before = os.environ.get("S30_ROOT")
+    os.environ["S30_ROOT"] = str(staged.root)  # its check looks here
+    try:
+        convert("solution", slug, nbgrader_config(staged, staged.root))
+    except UserError as problem:
+        raise BuildError(str(problem)) from problem
+    finally:
+        os.environ.pop("S30_ROOT")
+        if before is not None:
+            os.environ["S30_ROOT"] = before
 
 
 def install(project: Project, built: Built) -> None:
-    """Put what was compiled in its place."""
-    for path, content in (
-        (project.release(built.slug), built.release),
-        (project.solution(built.slug), built.solution),
-    ):
-        write_whole(path, content)
-    write_key(built.key, project.key(built.slug))
+    """Put what was compiled in its place. A solution that was not executed leaves the one that is there."""
+    write_whole(project.release(built.slug), built.release)
+    write_whole(project.key(built.slug), packed(built.key))
+    if built.executed:
+        write_whole(project.solution(built.slug), built.solution)
 
 
 def is_current(project: Project, slug: str) -> bool:
-    """Whether an assignment was compiled from the master, grader and mistakes as they are now."""
+    """Whether an assignment was compiled from the master, grader and mistakes as they are now, by the code as it is."""
     if not (project.release(slug).is_file() and project.solution(slug).is_file()):
         return False
+    return _made_from(project, slug) == fingerprint(project, slug, "build")
+
+
+def _made_from(project: Project, slug: str) -> dict[str, str]:
     try:
-        return read_tree(project.key(slug))["made_from"] == made_from(project, slug)
-    except (AnswerKeyError, KeyError):
-        return False
+        return dict(read_tree(project.key(slug))["made_from"])
+    except (AnswerKeyError, KeyError, TypeError, ValueError):
+        return {}
+
+
+def needs_execution(project: Project, built: Built) -> bool:
+    """Whether the outputs of the solution that is there may be others now.
+
+    They may if its master or its grader (a check in it shows points) has changed, or if it says anything else.
+    """
+    before, now = _made_from(project, built.slug), fingerprint(project, built.slug, "build")
+    same = all(before.get(name) == now[name] for name in ("source", "grader"))
+    return not same or not _says_the_same(project.solution(built.slug), built.solution)
+
+
+def _says_the_same(path: Path, content: bytes) -> bool:
+    return path.is_file() and _without_outputs(path.read_bytes()) == _without_outputs(content)
 
 
 def stale(project: Project, slug: str) -> list[str]:
     """How release/, solutions/ (outputs excepted) and keys/ differ from what source/ gives; empty if they don't."""
-    built = compile_assignment(project, slug, execute=False)
-    found = []
-    release, solution, key = project.release(slug), project.solution(slug), project.key(slug)
+    return differences(project, compile_assignment(project, slug, execute=False))[0]
+
+
+def differences(project: Project, built: Built) -> tuple[list[str], list[str]]:
+    """How the files that are there differ from what was compiled: what is out of date, and what is only rounding."""
+    found, rounded = [], []
+    release, solution, key = project.release(built.slug), project.solution(built.slug), project.key(built.slug)
     if not release.is_file() or release.read_bytes() != built.release:
         found.append(f"{release.relative_to(project.root)} is not what its master gives")
-    if not solution.is_file() or _without_outputs(solution.read_bytes()) != _without_outputs(built.solution):
+    if not _says_the_same(solution, built.solution):
         found.append(f"{solution.relative_to(project.root)} is not what its master gives")
     try:
-        where = _differs(read_tree(key), json.loads(json.dumps(built.key)), "")
+        there = read_tree(key)
+        where = _differs(there, built.key, "")
+        if not where and packed(there) != packed(built.key):
+            rounded.append(f"{key.relative_to(project.root)} was recorded where the last digits are rounded otherwise")
     except AnswerKeyError:
         where = "missing or damaged"
     if where:
         found.append(f"{key.relative_to(project.root)} is not what its grader and reference give ({where})")
-    return found
+    return found, rounded
 
 
 def _without_outputs(raw: bytes) -> Any:

@@ -20,7 +20,11 @@ def build(
     numbers: Numbers = None,
     check: Annotated[bool, typer.Option("--check", help="Change nothing; fail if something is out of date.")] = False,
 ) -> None:
-    """Compile masters to release/, solutions/ and autograder/keys/: those named, or all that changed."""
+    """Compile masters to release/, solutions/ and autograder/keys/: those named, or all that are out of date.
+
+    Solutions are executed if they are named, or if their master or grader has changed. Where only code has changed, a
+    solution that says what it said keeps its outputs: to execute all of them takes long.
+    """
     from course.make import build as compiler
     from course.make.catalog_page import PAGE, new_page
 
@@ -28,23 +32,36 @@ def build(
     slugs = [project.slug(n) for n in numbers or []] or [s for s in project.slugs() if project.source(s).is_file()]
     if not slugs:
         raise compiler.BuildError(f"{project.root / 'source'} holds no masters.")
+    found: list[str] = []
+    rounded: list[str] = []
     if check:
-        found = [line for slug in slugs for line in compiler.stale(project, slug)]
+        for built in compiler.compile_all(project, slugs):
+            if isinstance(built, compiler.BuildError):
+                found.append(str(built))
+                continue
+            stale, other = compiler.differences(project, built)
+            found, rounded = [*found, *stale], [*rounded, *other]
         found += [] if new_page(project) is None else [f"{PAGE} is not what course/base/catalog.toml gives"]
-        for line in found:
+        for line in sorted(rounded):
+            console.print(line, soft_wrap=True)
+        for line in sorted(found):
             print(line, file=sys.stderr)
         if found:
             raise compiler.BuildError("Run `s30 build` and commit what it makes; don't edit compiled files by hand.")
         console.print(f"{len(slugs)} assignments: release/, solutions/ and keys/ are what source/ gives.")
         return
-    for slug in slugs:
-        if not numbers and compiler.is_current(project, slug):
+    wanted = slugs if numbers else [slug for slug in slugs if not compiler.is_current(project, slug)]
+    for built in compiler.compile_all(project, wanted, lambda b: bool(numbers) or compiler.needs_execution(project, b)):
+        if isinstance(built, compiler.BuildError):
+            found.append(str(built))
             continue
-        compiler.install(project, compiler.compile_assignment(project, slug))
-        console.print(f"compiled {slug}")
+        compiler.install(project, built)
+        console.print(f"compiled {built.slug}")
     if (page := new_page(project)) is not None:
         write_whole(project.root / PAGE, page)
         console.print(f"compiled {PAGE}")
+    if found:
+        raise compiler.BuildError("\n".join(found))
     if numbers is None:
         console.print("Everything is up to date.")
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import io
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from autograder.engine.inside.errors import UserError
+from autograder.engine.judge.keys import zipped
 from course.base.files import write_whole
 from course.base.project import Project
 
@@ -37,7 +36,6 @@ ALLOWED = (
 )
 WITHHELD = ("course/learn/reveal.py",)
 FOLDER = "sutskever30"
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # the same content gives the same bytes
 
 
 class BundleError(UserError):
@@ -61,12 +59,5 @@ def bundle(project: Project, out: Path) -> int:
             if not needed.is_file():
                 raise BundleError(f"{needed} is missing: run `s30 build {slug[:2]}` first.")
     files = list(contents(project))
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
-        for path in files:
-            entry = zipfile.ZipInfo(f"{FOLDER}/{path.as_posix()}", _EPOCH)
-            entry.compress_type = zipfile.ZIP_DEFLATED
-            entry.external_attr = 0o644 << 16
-            archive.writestr(entry, (project.root / path).read_bytes())
-    write_whole(out, packed.getvalue())
+    write_whole(out, zipped({f"{FOLDER}/{path.as_posix()}": (project.root / path).read_bytes() for path in files}))
     return len(files)

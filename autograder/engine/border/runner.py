@@ -267,6 +267,22 @@ SINGLE = {  # one thread per process, and sets of strings in one order
 }
 
 
+def child_environment(**more: str) -> dict[str, str]:
+    """The variables of a process of ours: no word of the tests, kernels and servers around this one, and SINGLE."""
+    around = ("PYTEST", "COV_", "JUPYTER", "NBGRADER")
+    return {k: v for k, v in os.environ.items() if not k.startswith(around)} | SINGLE | more
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """End a process that leads a session, and what it started in it."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        if hasattr(os, "killpg"):
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.kill()
+    process.wait()
+
+
 class Subprocess:
     """Runs every request in a Python process of its own: limits on time and memory, but nothing is hidden from it."""
 
@@ -288,8 +304,6 @@ class Subprocess:
 
 class _Process:
     def __init__(self, request: Request) -> None:
-        ours = ("PYTEST", "COV_", "JUPYTER", "NBGRADER")
-        environment = {k: v for k, v in os.environ.items() if not k.startswith(ours)}
         self._folder = tempfile.TemporaryDirectory(prefix="s30-", ignore_cleanup_errors=True)
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", "autograder.engine.inside.child"],
@@ -297,7 +311,7 @@ class _Process:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             cwd=self._folder.name,
-            env={**environment, **SINGLE},
+            env=child_environment(),
             start_new_session=True,
         )
         assert self._process.stdout is not None
@@ -320,12 +334,7 @@ class _Process:
 
     def close(self) -> None:
         """End the process and what it started in its session."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            if hasattr(os, "killpg"):
-                os.killpg(self._process.pid, signal.SIGKILL)
-            else:
-                self._process.kill()
-        self._process.wait()
+        end(self._process)
         with contextlib.suppress(OSError):
             self._process.stdin.close()  # type: ignore[union-attr]
         self._folder.cleanup()

@@ -7,9 +7,12 @@ verdicts and hints.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+import zipfile
+import zlib
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -27,7 +30,7 @@ from autograder.engine.inside.records import CaseId, Raised, Record
 from autograder.engine.inside.wire import Opaque, Tensor, WireError, decode, encode
 from autograder.engine.judge.compare import Difference, compare
 from autograder.engine.judge.mistakes import Mistake, apply, read_mistakes
-from autograder.engine.probes import Observed, Probe, probes_of
+from autograder.engine.probes import Case, Observed, Probe, probes_of
 
 SAMPLE = 64  # elements of an array that are kept of what a mistake yields
 OTHER_SEED = PUBLIC_SEED + 1
@@ -218,8 +221,10 @@ def digest(path: Path | None) -> str:
     return hashlib.sha256(content).hexdigest()[:16]
 
 
-def record_key(assignment: Assignment, mistakes: Path, made_from: dict[str, str]) -> Tree:
-    """Observe the reference and every mistake; the key as a JSON tree.
+def record_key(
+    assignment: Assignment, mistakes: Path, made_from: dict[str, str], tell: Callable[[str], object] = str
+) -> Tree:
+    """Observe the reference and every mistake; the key as a JSON tree. `tell` hears what is about to be observed.
 
     Raises AnswerKeyError for a grader that could give points it should not: an exercise without probes, a probe without
     observations, a part none of whose observations varies with the seed, or a call that `needs` does not declare.
@@ -233,7 +238,12 @@ def record_key(assignment: Assignment, mistakes: Path, made_from: dict[str, str]
             raise AnswerKeyError(f"{path.name} has {kind} for {unknown}, which {assignment.slug} lacks.")
     cases: list[Tree] = []
     public: dict[CaseId, tuple[ExpectedCase, Record]] = {}
-    for seen, again in zip(*(observe(probes, names, seed, loaded) for seed in (PUBLIC_SEED, OTHER_SEED)), strict=True):
+
+    def begin(probe: Probe, case: Case) -> None:
+        tell(f"the probe {probe.name} of {probe.exercise}")
+
+    twice = (observe(probes, names, seed, loaded, before=begin) for seed in (PUBLIC_SEED, OTHER_SEED))
+    for seen, again in zip(*twice, strict=True):
         expected, record, other = _expected_case(seen), seen.record, again.record
         public[record.id] = expected, record
         _check_values(seen.probe, expected, grader)
@@ -245,8 +255,14 @@ def record_key(assignment: Assignment, mistakes: Path, made_from: dict[str, str]
     return {
         "made_from": made_from,
         "cases": cases,
-        "mistakes": [_trace(m, probes, loaded, public, assignment) for m in known],
+        "mistakes": [_trace(m, probes, loaded, public, assignment) for m in _told(known, tell)],
     }
+
+
+def _told(mistakes: Iterable[Mistake], tell: Callable[[str], object]) -> Iterator[Mistake]:
+    for mistake in mistakes:
+        tell(f"the mistake {mistake.name!r} of {mistake.exercise}")
+        yield mistake
 
 
 def _case_tree(expected: ExpectedCase, record: Record, other: Record) -> Tree:
@@ -383,19 +399,63 @@ def _sample(value: Any) -> Any:
 # Files --------------------------------------------------------------------------------------------------------------
 
 
+_MADE_FROM = "made_from.npy"
+
+
 def write_key(tree: Tree, path: Path) -> None:
-    """Write a key as a compressed .npz with one entry, JSON text as bytes: no pickle, the same bytes every time."""
+    """Write a key."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(packed(tree))
+
+
+def packed(tree: Tree) -> bytes:
+    """A key as an .npz, each of its parts as JSON text in bytes: no pickle, and the same bytes every time.
+
+    What it was made from is not compressed, so that little of the file changes with it.
+    """
+    return zipped({f"{name}.npy": _npy(part) for name, part in tree.items()}, stored=_MADE_FROM)
+
+
+def _npy(tree: Any) -> bytes:
     text = json.dumps(tree, separators=(",", ":"))
-    np.savez_compressed(path, json=np.frombuffer(text.encode(), dtype=np.uint8))
+    written = io.BytesIO()
+    np.lib.format.write_array(written, np.frombuffer(text.encode(), dtype=np.uint8), allow_pickle=False)
+    return written.getvalue()
+
+
+def zipped(files: Mapping[str, bytes], *, stored: str = "") -> bytes:
+    """A zip of files, by name. The same content gives the same bytes.
+
+    Args:
+        files: name → content.
+        stored: the name of one that is not compressed.
+    """
+    written = io.BytesIO()
+    with zipfile.ZipFile(written, "w") as archive:
+        for name, content in files.items():
+            entry = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
+            entry.compress_type = zipfile.ZIP_STORED if name == stored else zipfile.ZIP_DEFLATED
+            entry.external_attr = 0o644 << 16
+            entry.create_system = 3  # as on Unix, wherever it is written
+            archive.writestr(entry, content)
+    return written.getvalue()
+
+
+def key_digest(path: Path) -> str:
+    """A digest of what a key says, whatever it was made from; of the file, if it is no key."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            says = b"".join(archive.read(name) for name in archive.namelist() if name != _MADE_FROM)
+        return hashlib.sha256(says).hexdigest()[:16]
+    except (OSError, zipfile.BadZipFile, zlib.error):
+        return digest(path)
 
 
 def read_tree(path: Path) -> Tree:
     """The JSON tree of a key file. Raises AnswerKeyError if it is missing or damaged."""
     try:
         with np.load(path, allow_pickle=False) as stored:
-            tree: Tree = json.loads(stored["json"].tobytes())
-            return tree
+            return {name: json.loads(stored[name].tobytes()) for name in stored.files}
     except FileNotFoundError:
         raise AnswerKeyError(
             f"{path} is missing. `s30 build` makes it from the master; a learner's copy comes with it."

@@ -6,7 +6,6 @@ they depend on, and shown.
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import json
 import os
@@ -22,16 +21,14 @@ from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 
-import autograder.engine
+from autograder.engine.border.runner import child_environment
 from autograder.engine.inside.errors import UserError
-from autograder.engine.judge.keys import digest
 from course.base.files import as_json, write_whole
+from course.base.fingerprints import fingerprint
 from course.base.project import Project
 
 OK = "ok"
 NOT_APPLICABLE = "n/a"
-
-_ENGINE = ("compare", "grade", "keys", "load", "mistakes", "observe", "probes", "wire")  # what decides a verdict
 
 
 class AuditError(UserError):
@@ -89,17 +86,6 @@ class Audit:
     faults: list[str]
 
 
-def fingerprint(project: Project, slug: str) -> dict[str, str]:
-    """Digests of what an audit depends on."""
-    parts = {"master": project.source(slug), "grader": project.grader(slug), "mistakes": project.mistakes(slug)}
-    parts |= {"alternatives": project.alternatives(slug), "oracle": project.oracle(slug)}
-    engine = Path(autograder.engine.__file__).parent
-    tried = sorted(path for path in Path(__file__).parent.glob("*.py") if path != Path(__file__))
-    code = [*(engine / f"{name}.py" for name in _ENGINE), *tried]
-    everything = hashlib.sha256(b"".join(path.read_bytes() for path in code))
-    return {name: digest(path) for name, path in parts.items()} | {"code": everything.hexdigest()[:16]}
-
-
 def read(project: Project, slug: str) -> Audit | None:
     """The audit that is kept of an assignment, if there is one that can be read."""
     try:
@@ -112,7 +98,7 @@ def read(project: Project, slug: str) -> Audit | None:
 def is_current(project: Project, slug: str) -> bool:
     """Whether the audit that is kept is of the master, grader, mistakes, … as they are now."""
     kept = read(project, slug)
-    return kept is not None and kept.fingerprint == fingerprint(project, slug)
+    return kept is not None and kept.fingerprint == fingerprint(project, slug, "audit")
 
 
 def audit(project: Project, slug: str) -> Audit:
@@ -127,7 +113,7 @@ def audit(project: Project, slug: str) -> Audit:
         raise AuditError(f"{project.source(slug)} does not exist; without the master its grader can't be audited.")
     if not build.is_current(project, slug):
         raise AuditError(f"{slug} has changed since it was compiled: run `s30 build {slug.split('_')[0]}` first.")
-    made_from = fingerprint(project, slug)
+    made_from = fingerprint(project, slug, "audit")
     found = _measure(project, slug)
     exercises = [Measured(**e) for e in found["exercises"]]
     result = Audit(slug, made_from, exercises, [*_faults(project, slug, exercises), *found["faults"]])
@@ -137,9 +123,7 @@ def audit(project: Project, slug: str) -> Audit:
 
 def _measure(project: Project, slug: str) -> dict[str, Any]:
     """Run course.make.audit.measure in a process of its own, on one core per trial."""
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST", "COV_", "JUPYTER", "NBGRADER"))}
-    environment |= {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONHASHSEED": "0"}
-    environment["CUDA_VISIBLE_DEVICES"] = ""  # its threads don't survive a fork
+    environment = child_environment(CUDA_VISIBLE_DEVICES="")  # CUDA's threads don't survive a fork
     with tempfile.TemporaryDirectory(prefix="s30-audit-") as folder:
         out = Path(folder) / "measured.json"
         command = [sys.executable, "-P", "-m", "course.make.audit.measure", str(project.root.resolve()), slug, str(out)]

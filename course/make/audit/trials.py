@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
-import os
 import time
 import warnings
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cache
-from multiprocessing.connection import Connection, wait
-from multiprocessing.context import ForkProcess
-from typing import TypeVar
+from functools import cache, partial
 
 from autograder.engine.assignment import Assignment
 from autograder.engine.border.rounds import Ending, Observations
@@ -26,12 +21,12 @@ from autograder.engine.judge.keys import AnswerKeyError, ExpectedCase, expect, l
 from autograder.engine.judge.verdict import Verdict
 from autograder.engine.probes import Case, Probe, probes_of
 from course.make.audit.changes import Change
+from course.make.processes import Label, in_processes
 
 SECOND_SEED = 101
 SEEDS = (PUBLIC_SEED, *range(SECOND_SEED, SECOND_SEED + 19))
 LATE = frozenset(SEEDS[3:])  # at these, cases that take the reference longer than SLOW seconds are left out
 SLOW = 0.25
-Label = TypeVar("Label")
 
 
 @dataclass(frozen=True)
@@ -108,36 +103,12 @@ class Bench:
 
     def run(self, trials: Mapping[Label, Trial]) -> Iterator[tuple[Label, Trial, Outcome]]:
         """Run trials in processes of their own, as many at a time as there are cores; each is given as it ends."""
-        context = multiprocessing.get_context("fork")
-        waiting = list(trials)[::-1]
-        running: dict[Connection, tuple[Label, ForkProcess, float]] = {}
-        while waiting or running:
-            while waiting and len(running) < (os.cpu_count() or 1):
-                label = waiting.pop()
-                ours, theirs = context.Pipe(duplex=False)
-                process = context.Process(target=self._observe, args=(trials[label], theirs), daemon=True)
-                process.start()
-                theirs.close()
-                running[ours] = label, process, time.monotonic() + trials[label].seconds
-            first = min(deadline for *_, deadline in running.values())
-            ready = wait(list(running), timeout=max(0.0, first - time.monotonic()))
-            now = time.monotonic()
-            for ours in [c for c, (*_, deadline) in running.items() if c in ready or deadline <= now]:
-                label, process, _ = running.pop(ours)
-                trial = trials[label]
-                seen = Outcome(ended=Ending("timeout", f"It ran longer than {trial.seconds:g} seconds."))
-                if ours in ready:
-                    try:
-                        seen = ours.recv()
-                    except EOFError:
-                        seen = Outcome(ended=Ending("crashed", "It took the Python process down."))
-                process.kill()
-                process.join()
-                ours.close()
-                yield label, trial, seen
+        work = {label: partial(self._observe, trial) for label, trial in trials.items()}
+        for label, seen in in_processes(work, {label: trial.seconds for label, trial in trials.items()}):
+            yield label, trials[label], Outcome(ended=seen) if isinstance(seen, Ending) else seen
 
-    def _observe(self, trial: Trial, out: Connection) -> None:
-        """In the forked process: define, run the probes, send what was seen."""
+    def _observe(self, trial: Trial) -> Outcome:
+        """In the forked process: define, run the probes."""
         limit_memory(Limits().memory_mb)
         seen = Outcome()
         with contextlib.suppress(_Stop):
@@ -148,7 +119,7 @@ class Bench:
                 for seed in trial.seeds:
                     self._run_probes(trial, name, seed, seen)
         seen.used = bool(trial.change and trial.change.used)
-        out.send(seen)
+        return seen
 
     def _define(self, trial: Trial, seen: Outcome) -> None:
         for name, source in trial.sources.items():

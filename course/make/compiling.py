@@ -1,0 +1,134 @@
+"""Compiling in a process of its own: the stub, the solution before it is executed, and the key.
+
+It is started as `python -m course.make.compiling ROOT FOLDER SECONDS SLUG...`, under the plainest kernels, so that a
+key's bytes don't depend on the processor that recorded it. It forks another process for every assignment, which
+compiles into a folder named after it. A line of JSON on standard output says of each how it ended.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from autograder.engine.border.rounds import Ending
+from autograder.engine.inside.errors import UserError
+from autograder.engine.judge.keys import record_key, write_key
+from course.base.fingerprints import fingerprint
+from course.base.nbgrader import convert, nbgrader_config
+from course.base.project import Project
+from course.make.processes import in_processes
+
+# What most assignments import, the optimizers of torch too. It is imported once, before the forks.
+SHARED = ("nbgrader.converters", "torch._dynamo", "matplotlib.pyplot")
+NOW = "now"  # in the folder of an assignment: what is being done, for the case that it never ends
+_EXECUTE = "nbgrader.preprocessors.Execute"
+
+
+def plain_kernels() -> dict[str, str]:
+    """The variables under which NumPy, torch and the C library compute as on the oldest processor that runs them.
+
+    Each of these has code for several generations of processors, which round differently in the last digit.
+    """
+    newer = np.show_config(mode="dicts")["SIMD Extensions"].get("found", [])
+    variables = {"NPY_DISABLE_CPU_FEATURES": " ".join(newer), "ATEN_CPU_CAPABILITY": "default"}
+    if platform.machine() in ("x86_64", "AMD64"):
+        variables |= {
+            "OPENBLAS_CORETYPE": "Nehalem",  # the oldest whose blocks don't depend on the size of a cache
+            "MKL_CBWR": "COMPATIBLE",
+            "ONEDNN_MAX_CPU_ISA": "SSE41",
+            "GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX,-AVX2,-FMA,-FMA4",  # for exp, log, sin, …
+        }
+    return variables
+
+
+def compile_into(project: Project, slug: str, staged: Project) -> str:
+    """Compile one master into `staged`. Returns why it does not compile; nothing if it does."""
+
+    def tell(what: str) -> None:
+        (staged.root / NOW).write_text(what, encoding="utf-8")
+
+    try:
+        staged.root.mkdir(parents=True)
+        tell("the master")
+        _copy(project, slug, staged)
+        os.environ["S30_ROOT"] = str(staged.root)  # where a notebook's check looks
+        config = nbgrader_config(staged, staged.root)
+        _make_gradebook(config.CourseDirectory.db_url)
+        convert("assignment", slug, config)
+        steps = config.GenerateSolution.preprocessors
+        convert("solution", slug, config, preprocessors=[step for step in steps if step != _EXECUTE])
+        made_from = fingerprint(project, slug, "build")
+        write_key(record_key(staged.assignment(slug), staged.mistakes(slug), made_from, tell), staged.key(slug))
+    except Exception as problem:
+        return str(problem) if isinstance(problem, UserError) else f"{type(problem).__name__}: {problem}"
+    return ""
+
+
+def _copy(project: Project, slug: str, staged: Project) -> None:
+    """Copy what a master is compiled from."""
+    for needed, told in ((project.source(slug), ""), (project.grader(slug), ": write its probes")):
+        if not needed.is_file():
+            raise UserError(f"{needed} does not exist{told}.")
+    strays = [p.name for p in project.source(slug).parent.iterdir() if p != project.source(slug) and p.name[0] != "."]
+    if strays:
+        raise UserError(f"{project.source(slug).parent} holds {', '.join(strays)}, which nbgrader would release.")
+    for path, copy in (
+        (project.source(slug), staged.source(slug)),
+        (project.grader(slug), staged.grader(slug)),
+        (project.mistakes(slug), staged.mistakes(slug)),
+        (project.root / "nbgrader_config.py", staged.root / "nbgrader_config.py"),
+    ):
+        if path.is_file():
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, copy)
+
+
+def _make_gradebook(db_url: str) -> None:
+    """The tables of a gradebook that is thrown away.
+
+    Where nbgrader makes them, it starts another program for some seconds, to note which version of them they are.
+    """
+    from nbgrader.api import Base
+    from sqlalchemy import create_engine
+
+    engine = create_engine(db_url)
+    Base.metadata.create_all(engine)
+    engine.dispose()
+
+
+def compile_each(root: Path, folder: Path, seconds: float, slugs: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Compile assignments into `folder`, each in a process of its own. Yields each with why it does not compile."""
+    work = {slug: partial(compile_into, Project(root), slug, Project(folder / slug)) for slug in slugs}
+    for slug, problem in in_processes(work, dict.fromkeys(slugs, seconds)):
+        if isinstance(problem, Ending):
+            now = (folder / slug / NOW).read_text(encoding="utf-8")
+            yield slug, f"{problem.sentence} It was at {now}."
+        else:
+            yield slug, problem
+
+
+def main() -> None:
+    """Compile, and say how each assignment ended."""
+    root, folder, seconds, *slugs = sys.argv[1:]
+    told = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # what a grader prints is not for whoever listens
+    if len(slugs) > 1:
+        for module in SHARED:
+            with contextlib.suppress(ImportError):
+                importlib.import_module(module)
+    for slug, problem in compile_each(Path(root), Path(folder), float(seconds), slugs):
+        print(json.dumps([slug, problem]), file=told, flush=True)
+
+
+if __name__ == "__main__":
+    main()
