@@ -28,7 +28,7 @@ from autograder.engine.judge.keys import digest
 from autograder.engine.judge.verdict import Verdict
 from autograder.engine.judge.words.report import as_html, as_text
 from course.base.project import Project
-from course.teach.evaluation import Conditions, graded_by, worth
+from course.teach.evaluation import Conditions, class_runner, graded_by, worth
 from course.teach.gradebook import GradebookError, other_cells
 from course.teach.reading import GRADER, RECORDED, SUBMITTED, UNGRADED, read_submission, repair
 
@@ -149,7 +149,7 @@ class GradeSubmission(NbGraderPreprocessor):
     def conditions(self, project: Project, slug: str, db_url: str) -> Conditions:
         """The conditions under which a class is graded, as this step is configured."""
         limits = Limits(self.seconds, self.total_seconds, self.memory_mb)
-        return Conditions(project, slug, db_url, limits, self.allow_unsandboxed)
+        return Conditions(project, slug, db_url, limits, class_runner(self.allow_unsandboxed))
 
 
 class SaveVerdicts(NbGraderPreprocessor):

@@ -7,6 +7,7 @@ verdicts and hints.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -241,7 +242,9 @@ def record_key(assignment: Assignment, mistakes: Path, made_from: dict[str, str]
         _check_values(seen.probe, expected, grader)
         _check_needs(assignment, seen.probe, record)
         _check_draws(seen.probe, record, other)
-        cases.append(_case_tree(expected, record, other))
+        cases.append(
+            _case_tree(expected, record, {n: _varies(v, other.seen.get(n)) for n, v in expected.values.items()})
+        )
     for exercise in assignment.exercises:
         _check_earning(exercise.name, [c for c in cases if c["exercise"] == exercise.name])
     return {
@@ -251,7 +254,15 @@ def record_key(assignment: Assignment, mistakes: Path, made_from: dict[str, str]
     }
 
 
-def _case_tree(expected: ExpectedCase, record: Record, other: Record) -> Tree:
+def record_reference(assignment: Assignment, seed: int, made_from: dict[str, str]) -> Tree:
+    """Observe the reference alone, at any seed; as a key without mistakes, in which all values are said to vary."""
+    loaded, probes = load_reference(assignment), probes_of(_grader(assignment.grader))
+    names = [e.name for e in assignment.exercises]
+    cases = [_case_tree(_expected_case(seen), seen.record) for seen in observe(probes, names, seed, loaded)]
+    return {"made_from": made_from, "cases": cases, "mistakes": []}
+
+
+def _case_tree(expected: ExpectedCase, record: Record, varies: Mapping[str, bool] | None = None) -> Tree:
     return {
         "exercise": record.exercise,
         "probe": record.probe,
@@ -269,7 +280,7 @@ def _case_tree(expected: ExpectedCase, record: Record, other: Record) -> Tree:
                 "atol": value.atol,
                 "judge": value.judge.__name__ if value.judge else None,
                 "given": encode(dict(value.given)),
-                "varies": _varies(value, other.seen.get(name)),
+                "varies": varies is None or varies[name],
                 "consistency": value.consistency,
             }
             for name, value in expected.values.items()
@@ -386,10 +397,17 @@ def _sample(value: Any) -> Any:
 
 
 def write_key(tree: Tree, path: Path) -> None:
-    """Write a key as a compressed .npz with one entry, JSON text as bytes: no pickle, the same bytes every time."""
+    """Write a key file."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(key_bytes(tree))
+
+
+def key_bytes(tree: Tree) -> bytes:
+    """A key as a compressed .npz with one entry, JSON text as bytes: no pickle, the same bytes every time."""
     text = json.dumps(tree, separators=(",", ":"))
-    np.savez_compressed(path, json=np.frombuffer(text.encode(), dtype=np.uint8))
+    packed = io.BytesIO()
+    np.savez_compressed(packed, json=np.frombuffer(text.encode(), dtype=np.uint8))
+    return packed.getvalue()
 
 
 def read_tree(path: Path) -> Tree:
