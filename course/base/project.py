@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
-from autograder.engine.assignment import Assignment, read_exercises
+from autograder.engine.assignment import Assignment, Exercise, read_exercises
 from autograder.engine.inside.errors import UserError
 from course.base.catalog import catalog
 
@@ -113,5 +113,5 @@ class Project:
 
 
 @lru_cache(maxsize=64)
-def _exercises(slug: str, released: Path, stamp: int) -> tuple:
+def _exercises(slug: str, released: Path, stamp: int) -> tuple[Exercise, ...]:
     return read_exercises(slug, released)

@@ -65,7 +65,7 @@ def _tested(project: Project) -> dict[str, str]:
     return {name.lower(): version for line in lines for name, _, version in [line.partition("==")] if version}
 
 
-_TRIALS: dict[str, Callable] = {
+_TRIALS: dict[str, Callable[..., bool]] = {
     "numpy": lambda m: float((m.ones((2, 3)) @ m.ones((3, 2))).sum()) == 12.0,
     "torch": lambda m: m.ones(3, requires_grad=True).sum().backward() is None,
     "matplotlib": lambda m: importlib.import_module("matplotlib.figure").Figure() is not None,

@@ -198,7 +198,7 @@ def _verdict_of(report: Any) -> dict[str, Any] | None:
     return dict(report.user_properties).get(PROPERTY) if hasattr(report, "user_properties") else None
 
 
-def pytest_report_teststatus(report: Any, config: pytest.Config) -> tuple[str, str, tuple[str, dict]] | None:
+def pytest_report_teststatus(report: Any, config: pytest.Config) -> tuple[str, str, tuple[str, dict[str, bool]]] | None:
     verdict = _verdict_of(report)
     if verdict is None or report.when != "call":
         return None

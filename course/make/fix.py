@@ -93,7 +93,8 @@ def _names(cells: Sequence[Cell], ids: Sequence[str]) -> list[str]:
 def _asked(cell: Cell) -> str:
     """The function or class that a stub asks for: the one its solution stands in. Nothing for any other cell."""
     before = cell.source.partition(BEGIN)[0] if has_solution(cell) else ""
-    return ["", *re.findall(r"^(?:def|class) (\w+)", before, re.M)][-1]
+    asked: list[str] = re.findall(r"^(?:def|class) (\w+)", before, re.M)
+    return asked[-1] if asked else ""
 
 
 def has_solution(cell: Cell) -> bool:
@@ -101,7 +102,7 @@ def has_solution(cell: Cell) -> bool:
     return cell.type == "code" and BEGIN in cell.source
 
 
-def _metadata(cell: Cell, name: str, cards: Mapping[str, tuple[str, re.Match]]) -> dict[str, Any]:
+def _metadata(cell: Cell, name: str, cards: Mapping[str, tuple[str, re.Match[str]]]) -> dict[str, Any]:
     """What nbgrader and the engine must know about a cell. A card that is missing is the linter's to name."""
     role = {"schema_version": 3, "grade_id": name, "grade": False, "solution": False, "locked": False}
     text, card = cards.get(name.removesuffix("-check"), ("", None))

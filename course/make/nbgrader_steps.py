@@ -11,6 +11,7 @@ import hashlib
 import html
 import json
 import re
+from typing import Any
 
 from nbformat.notebooknode import NotebookNode
 from nbgrader.preprocessors import NbGraderPreprocessor
@@ -22,7 +23,7 @@ from course.make.fix import BEGIN, END
 class StampRelease(NbGraderPreprocessor):
     """Write a digest of the stub into it, by which `s30 start` sees that a learner's copy is of another version."""
 
-    def preprocess(self, nb: NotebookNode, resources: dict) -> tuple[NotebookNode, dict]:
+    def preprocess(self, nb: NotebookNode, resources: dict[str, Any]) -> tuple[NotebookNode, dict[str, Any]]:
         """Stamp the stub in place."""
         text = json.dumps(nb.cells, sort_keys=True)
         nb.metadata["s30"] = {"release": hashlib.sha256(text.encode()).hexdigest()[:12]}
@@ -35,7 +36,7 @@ class CleanSolution(NbGraderPreprocessor):
     Fails if a cell raised, and if a check did not give its full points: then master and grader do not agree.
     """
 
-    def preprocess(self, nb: NotebookNode, resources: dict) -> tuple[NotebookNode, dict]:
+    def preprocess(self, nb: NotebookNode, resources: dict[str, Any]) -> tuple[NotebookNode, dict[str, Any]]:
         """Clean the executed master in place."""
         nb.metadata.language_info = {"name": "python"}
         for cell in nb.cells:

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import dataclasses
 import hashlib
 import json
-import secrets
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from autograder.engine.border.runner import Runner
 from autograder.engine.border.sandbox import runner_for_others
+from autograder.engine.inside.errors import UserError
 from autograder.engine.inside.notebook import MAX_NOTEBOOK_BYTES, Cell, NotebookError
 from autograder.engine.inside.records import Limits
 from autograder.engine.judge.grade import grade
 from autograder.engine.judge.verdict import Verdict
-from course.base.files import write_whole
 from course.base.project import LESSONS, Project
 from course.base.results import Results, digest_of, grader_digest
+from course.teach.seed import class_folder, class_seed, expected
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,19 +31,14 @@ class Conditions:
         slug: the assignment.
         db_url: the class's gradebook; the secret seed and the verdicts that are kept lie beside it.
         limits: of time and memory.
-        allow_unsandboxed: grade without a sandbox where there is none.
+        runner: what runs submissions.
     """
 
     project: Project
     slug: str
     db_url: str
     limits: Limits
-    allow_unsandboxed: bool
-
-    @property
-    def runner(self) -> Runner:
-        """What runs submissions, for as long as this process lives. Raises SandboxError if there is no sandbox."""
-        return _runner(self.allow_unsandboxed)
+    runner: Runner
 
     @property
     def grader(self) -> str:
@@ -52,6 +47,12 @@ class Conditions:
 
     def _aside(self) -> str:
         return f"{class_seed(self.db_url, self.slug)} {self.limits} {self.runner.warning}"
+
+    def warm_up(self) -> None:
+        """Do once what every process that is started with these conditions would do for itself."""
+        self.runner.warm_up(self.project.assignment(self.slug))
+        with contextlib.suppress(UserError):  # it is told of each submission that needs it
+            expected(self.project, self.slug, self.db_url)
 
     def evaluate(self, notebook: dict[str, Any], student: str) -> list[Verdict]:
         """The verdicts on a submission that was read and repaired: those kept, if they are on this content.
@@ -68,14 +69,21 @@ class Conditions:
         if found is None:
             if sum(len(cell.source) for cell in cells) > MAX_NOTEBOOK_BYTES:
                 raise NotebookError(f"Its text is longer than {MAX_NOTEBOOK_BYTES // 2**20} MB and was not graded.")
-            seed = class_seed(self.db_url, self.slug)
-            found = grade(cells, assignment, seed=seed, runner=self.runner, limits=self.limits)
+            found = grade(
+                cells,
+                assignment,
+                seed=class_seed(self.db_url, self.slug),
+                runner=self.runner,
+                limits=self.limits,
+                expected=lambda: expected(self.project, self.slug, self.db_url),
+            )
             results.put(student, made_from, found)
         return found
 
 
 @lru_cache(maxsize=2)
-def _runner(allow_unsandboxed: bool) -> Runner:
+def class_runner(allow_unsandboxed: bool) -> Runner:
+    """What runs submissions, for as long as this process lives. Raises SandboxError if there is no sandbox."""
     runner = runner_for_others(LESSONS, allow_unsandboxed=allow_unsandboxed)
     atexit.register(runner.close)
     return runner
@@ -92,26 +100,3 @@ def worth(verdict: Verdict, max_points: float) -> Verdict:
     share = verdict.points / verdict.max_points if verdict.max_points else 0.0
     points = min(max(round(share * max_points, 6), 0.0), max_points)
     return dataclasses.replace(verdict, points=points, max_points=max_points)
-
-
-def class_folder(db_url: str) -> Path:
-    """The folder of a class: that of its SQLite gradebook, else the current one."""
-    return Path(db_url.removeprefix("sqlite:///")).parent if db_url.startswith("sqlite:///") else Path.cwd()
-
-
-def class_seed(db_url: str, slug: str, *, new: bool = False) -> int:
-    """The secret seed of an assignment for the class whose gradebook this is; drawn when first asked for.
-
-    It lies in the class's folder, readable by its owner only.
-
-    Args:
-        db_url: the gradebook.
-        slug: the assignment.
-        new: draw another one in its place.
-    """
-    path = class_folder(db_url) / "secret_seeds.json"
-    seeds = json.loads(path.read_text()) if path.is_file() else {}
-    if new or slug not in seeds:
-        seeds[slug] = secrets.randbelow(2**31) + 1000
-        write_whole(path, json.dumps(seeds, indent=1), private=True)
-    return int(seeds[slug])

@@ -30,10 +30,11 @@ from autograder.engine.judge.verdict import Verdict
 from course.base.nbgrader import nbgrader_config
 from course.base.project import Project
 from course.teach import worker
-from course.teach.evaluation import class_seed, graded_by, worth
+from course.teach.evaluation import graded_by, worth
 from course.teach.gradebook import GradebookError, class_points, other_cells, register
 from course.teach.nbgrader_steps import GradeSubmission
 from course.teach.reading import GRADER, RECORDED, SUBMITTED, UNGRADED
+from course.teach.seed import class_seed
 from course.teach.submissions import submitted
 
 _CHECK = "nbgrader.preprocessors.CheckCellMetadata"
@@ -146,6 +147,7 @@ class ClassRun:
         """Each submission with what came of it, as they come; None for those whose worker died."""
         if not crew:
             return
+        self.conditions.warm_up()
         context = multiprocessing.get_context("spawn")
         pool = ProcessPoolExecutor(min(jobs, len(crew)), context, worker.begin, (self.conditions,))
         try:

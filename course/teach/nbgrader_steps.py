@@ -28,7 +28,7 @@ from autograder.engine.judge.keys import digest
 from autograder.engine.judge.verdict import Verdict
 from autograder.engine.judge.words.report import as_html, as_text
 from course.base.project import Project
-from course.teach.evaluation import Conditions, graded_by, worth
+from course.teach.evaluation import Conditions, class_runner, graded_by, worth
 from course.teach.gradebook import GradebookError, other_cells
 from course.teach.reading import GRADER, RECORDED, SUBMITTED, UNGRADED, read_submission, repair
 
@@ -48,7 +48,7 @@ class SubmissionReader(NotebookExporter):
 
     optimistic_validation = True  # after the last step, not after each: it takes a third of the time of a notebook
 
-    def from_filename(self, filename: str, resources: Any = None, **kw: Any) -> tuple[NotebookNode, dict]:
+    def from_filename(self, filename: str, resources: Any = None, **kw: Any) -> tuple[NotebookNode, dict[str, Any]]:
         """Read a file, as nbgrader asks for it."""
         path, about = Path(filename), (resources or {})["nbgrader"]
         course = self.parent.coursedir
@@ -68,7 +68,8 @@ class SubmissionReader(NotebookExporter):
             told = str(problem).replace(str(path), path.name)  # students are not told of the grader's folders
             notebook.metadata[RECORDED] = {SUBMITTED: digest(path), UNGRADED: told}
         resources["metadata"] = {"name": path.stem, "path": str(path.parent)}
-        return self.from_notebook_node(notebook, resources, **kw)
+        read: tuple[NotebookNode, dict[str, Any]] = self.from_notebook_node(notebook, resources, **kw)
+        return read
 
 
 class RepairSubmission(NbGraderPreprocessor):
@@ -79,9 +80,9 @@ class RepairSubmission(NbGraderPreprocessor):
 
     def __init__(self, **kw: Any) -> None:
         super().__init__(**kw)
-        self._fitting: set[tuple] = set()  # what is known to fit a gradebook
+        self._fitting: set[tuple[object, ...]] = set()  # what is known to fit a gradebook
 
-    def preprocess(self, nb: NotebookNode, resources: dict) -> tuple[NotebookNode, dict]:
+    def preprocess(self, nb: NotebookNode, resources: dict[str, Any]) -> tuple[NotebookNode, dict[str, Any]]:
         """Repair the submission in place."""
         project = Project()
         slug = resources["nbgrader"]["assignment"]
@@ -112,7 +113,7 @@ class GradeSubmission(NbGraderPreprocessor):
     total_seconds = Float(Limits.total_seconds, help="Wall time of a submission, in seconds.").tag(config=True)
     memory_mb = Integer(Limits.memory_mb, help="Memory beyond that of NumPy and torch, in MB.").tag(config=True)
 
-    def preprocess(self, nb: NotebookNode, resources: dict) -> tuple[NotebookNode, dict]:
+    def preprocess(self, nb: NotebookNode, resources: dict[str, Any]) -> tuple[NotebookNode, dict[str, Any]]:
         """Grade the repaired submission in place. Whatever happens, no cell is left without a verdict."""
         checks = {}
         for cell in nb.cells:
@@ -149,7 +150,7 @@ class GradeSubmission(NbGraderPreprocessor):
     def conditions(self, project: Project, slug: str, db_url: str) -> Conditions:
         """The conditions under which a class is graded, as this step is configured."""
         limits = Limits(self.seconds, self.total_seconds, self.memory_mb)
-        return Conditions(project, slug, db_url, limits, self.allow_unsandboxed)
+        return Conditions(project, slug, db_url, limits, class_runner(self.allow_unsandboxed))
 
 
 class SaveVerdicts(NbGraderPreprocessor):
@@ -158,7 +159,7 @@ class SaveVerdicts(NbGraderPreprocessor):
     Scores are saved all or none, and with a few queries for a notebook instead of two for each cell.
     """
 
-    def preprocess(self, nb: NotebookNode, resources: dict) -> tuple[NotebookNode, dict]:
+    def preprocess(self, nb: NotebookNode, resources: dict[str, Any]) -> tuple[NotebookNode, dict[str, Any]]:
         """Save the scores of a notebook."""
         about = resources["nbgrader"]
         waits = UNGRADED in nb.metadata[RECORDED]
@@ -190,7 +191,7 @@ class SaveVerdicts(NbGraderPreprocessor):
 class StyleFeedback(NbGraderPreprocessor):
     """Give folded hints on the feedback page back the triangle that Bootstrap takes from them."""
 
-    def preprocess(self, nb: NotebookNode, resources: dict) -> tuple[NotebookNode, dict]:
+    def preprocess(self, nb: NotebookNode, resources: dict[str, Any]) -> tuple[NotebookNode, dict[str, Any]]:
         """Add to the styles of the page."""
         resources["inlining"]["css"].append("summary { display: list-item; cursor: pointer; }")
         return nb, resources

@@ -70,6 +70,9 @@ class Runner(Protocol):
     def start(self, assignment: Assignment, request: Request) -> Child:
         """A process that has a first request to serve; to be closed."""
 
+    def warm_up(self, assignment: Assignment) -> None:
+        """Get ready for the requests of processes that are started with this runner."""
+
     def close(self) -> None:
         """Give back what it holds."""
 
@@ -291,6 +294,9 @@ class Subprocess:
     def start(self, assignment: Assignment, request: Request) -> Child:
         """See :class:`Runner`."""
         return _Process(request)
+
+    def warm_up(self, assignment: Assignment) -> None:
+        """There is nothing to share."""
 
     def close(self) -> None:
         """Nothing is held."""

@@ -1,8 +1,8 @@
 """Running other people's code: in bubblewrap, from an allow-list, each request in a process of its own.
 
-For every assignment and kind of track one process is started in the sandbox that has NumPy (and torch) imported and the
-grader loaded; it forks a child for each request (:mod:`autograder.engine.inside.warm`). Nothing of the project is there
-but the folder engine/inside and probes.py, the lessons that submissions may import, and the one grader. Linux only.
+For every assignment one sandbox is started, in which processes that have NumPy (and torch) imported and the grader
+loaded fork a child for each request (:mod:`autograder.engine.inside.warm`). Nothing of the project is there but the
+folder engine/inside and probes.py, the lessons that submissions may import, and the one grader. Linux only.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from autograder.engine.inside.isolate import TMP_MB
 from autograder.engine.inside.records import More, Request, as_tree
 
 UNSANDBOXED = "Graded without a sandbox: the code could read and change files of the grader."
-MAX_PARENTS = 4
+MAX_PARENTS = 2  # each may have a room for NumPy and one for torch
 _HOME = "/s30"  # in the sandbox
 _SYSTEM = ("/lib", "/lib32", "/lib64", "/usr/lib", "/usr/lib32", "/usr/lib64", "/usr/local/lib", "/nix/store")
 _DEVICES = ("null", "zero", "full", "random", "urandom")
@@ -146,6 +146,8 @@ def runner_for_others(lessons: Collection[str], *, allow_unsandboxed: bool = Fal
 class Sandbox:
     """Runs every request in bubblewrap. To be closed after use; may be used from several threads.
 
+    A process that gets it when it is started shares what is warm then; what it starts itself is its own.
+
     Args:
         lessons: the modules besides NumPy and torch that submissions may import, such as `course.plots`.
 
@@ -160,10 +162,28 @@ class Sandbox:
             raise SandboxError(f"There is no sandbox here. {offered.problem} What to do: {offered.fix}")
         self._warm = offered.warm
         self._lessons = {name: _source(name) for name in lessons}
-        self._parents: dict[tuple[Path, int, bool], _Parent] = {}
+        self._parents: dict[tuple[Path, int], _Parent] = {}
+        self._get_ready()
+
+    def _get_ready(self) -> None:
         self._lock = threading.Lock()
         # A parent dies with the thread that started it (--die-with-parent), so all are started from one that stays
         self._starter = ThreadPoolExecutor(max_workers=1)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a process that is started gets of it."""
+        return {"_warm": self._warm, "_lessons": self._lessons, "_parents": self._parents}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Be what it is in the process that started this one."""
+        self.__dict__ |= state
+        self._get_ready()
+
+    def warm_up(self, assignment: Assignment) -> None:
+        """See :class:`autograder.engine.border.runner.Runner`."""
+        if self._warm:
+            with self._lock:
+                self._parent(assignment)
 
     def start(self, assignment: Assignment, request: Request) -> Child:
         """See :class:`autograder.engine.border.runner.Runner`."""
@@ -184,28 +204,35 @@ class Sandbox:
 
     def _send(self, assignment: Assignment, torch: bool, descriptors: list[int]) -> _Parent:
         """Hand a request over to the process that is to serve it, which is started if need be."""
+        kind = b"torch" if torch else b"numpy"
         if not self._warm:
             parent = self._started(assignment, torch)
-            socket.send_fds(parent.socket, [b"r"], descriptors)
+            socket.send_fds(parent.socket, [kind], descriptors)
             return parent
-        key = assignment.grader.resolve(), assignment.grader.stat().st_mtime_ns, torch
         with self._lock:
             while True:
-                fresh = key not in self._parents
-                if fresh:
-                    while len(self._parents) >= MAX_PARENTS:
-                        self._parents.pop(next(iter(self._parents))).close()
-                    self._parents[key] = self._starter.submit(self._started, assignment, torch).result()
-                parent = self._parents[key]
+                parent, fresh = self._parent(assignment)
                 try:
-                    socket.send_fds(parent.socket, [b"r"], descriptors)
+                    socket.send_fds(parent.socket, [kind], descriptors)
                     return parent
                 except OSError:  # it is gone, whatever ended it; or was closed because of that
-                    self._parents.pop(key).close()
+                    self._parents = {key: other for key, other in self._parents.items() if other is not parent}
+                    parent.close()
                     if fresh:
                         raise
 
-    def _started(self, assignment: Assignment, torch: bool) -> _Parent:
+    def _parent(self, assignment: Assignment) -> tuple[_Parent, bool]:
+        """The process that serves an assignment's requests, and whether it was just started."""
+        key = assignment.grader.resolve(), assignment.grader.stat().st_mtime_ns
+        fresh = key not in self._parents
+        if fresh:
+            while len(self._parents) >= MAX_PARENTS:
+                self._parents.pop(next(iter(self._parents))).close()
+            self._parents[key] = self._starter.submit(self._started, assignment).result()
+        return self._parents[key], fresh
+
+    def _started(self, assignment: Assignment, torch: bool | None = None) -> _Parent:
+        """A process in a new sandbox: for one request, if it is said of which kind, or for all."""
         grader = f"{_HOME}/graders/{assignment.grader.name}"
         files = {grader: assignment.grader, **{place: source for place, source in self._lessons.values()}}
         private = [assignment.grader, assignment.key, *([assignment.reference] if assignment.reference else [])]
@@ -213,9 +240,8 @@ class Sandbox:
             "torch": torch,
             "grader": grader,
             "lessons": list(self._lessons),
-            "forks": self._warm,
+            "forbids": [[e.forbids for e in assignment.exercises if e.torch == kind] for kind in (False, True)],
         }
-        settings["forbids"] = [e.forbids for e in assignment.exercises if e.torch == torch]
         return _Parent(files, [path.resolve().parent for path in private], settings)
 
     def close(self) -> None:
@@ -233,16 +259,16 @@ class Sandbox:
 
 
 class _Parent:
-    """The process in the sandbox that serves requests, and our end of its socket."""
+    """The first process in a sandbox, and our end of its socket."""
 
     def __init__(self, files: dict[str, Path], hidden: Sequence[Path], settings: dict[str, Any]) -> None:
         self.socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         settings |= {"socket": theirs.fileno(), "packages": [_places(folder)[-1] for folder in _packages()]}
         bwrap = shutil.which("bwrap") or "bwrap"
         with theirs:
-            self._process = subprocess.Popen(
+            self._process: subprocess.Popen[bytes] | None = subprocess.Popen(
                 [
-                    *_bwrap(bwrap, hidden, sized=not settings["forks"], files=files),
+                    *_bwrap(bwrap, hidden, sized=settings["torch"] is not None, files=files),
                     *_python("autograder.engine.inside.warm", json.dumps(settings)),
                 ],
                 stdin=subprocess.DEVNULL,
@@ -265,20 +291,26 @@ class _Parent:
             raise SandboxError(f"The grader did not start in the sandbox: {' '.join(said) or 'it took too long'}.")
         self._process.stderr.close()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What another process may have of it: a way to send requests."""
+        return {"socket": self.socket, "_process": None}
+
     def wait(self, seconds: float) -> int | None:
         """Its exit status; None if it still runs after so many seconds."""
+        assert self._process is not None  # only who started it waits for it
         with contextlib.suppress(subprocess.TimeoutExpired):
             code = self._process.wait(seconds)
             return 128 - code if code > 128 else code  # bubblewrap adds 128 to the number of a signal
         return None
 
     def close(self) -> None:
-        """End it, and every process that it has forked."""
+        """End it, and every process that it has forked; or only let go of it, if it is another process's."""
         self.socket.close()
-        self._process.kill()
-        self._process.wait()
-        if self._process.stderr:
-            self._process.stderr.close()
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            if self._process.stderr:
+                self._process.stderr.close()
 
 
 class _Child:
@@ -310,9 +342,9 @@ class _Child:
         ready, _, _ = select.select([self._control], [], [], seconds)
         if not ready:
             return None
-        status = self._control.recv(200)
+        status = self._control.recv(1000)
         if status.startswith(b"!"):
-            raise SandboxError(f"A process could not be shut off: {status[1:].decode(errors='replace')}.")
+            raise SandboxError(status[1:].decode(errors="replace"))
         if not status:  # whoever should say it was ended as well, and so probably was everything in the sandbox
             self._parent.close()
         return int(status or b"-9")

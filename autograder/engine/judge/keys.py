@@ -249,7 +249,9 @@ def record_key(
         _check_values(seen.probe, expected, grader)
         _check_needs(assignment, seen.probe, record)
         _check_draws(seen.probe, record, other)
-        cases.append(_case_tree(expected, record, other))
+        cases.append(
+            _case_tree(expected, record, {n: _varies(v, other.seen.get(n)) for n, v in expected.values.items()})
+        )
     for exercise in assignment.exercises:
         _check_earning(exercise.name, [c for c in cases if c["exercise"] == exercise.name])
     return {
@@ -265,7 +267,15 @@ def _told(mistakes: Iterable[Mistake], tell: Callable[[str], object]) -> Iterato
         yield mistake
 
 
-def _case_tree(expected: ExpectedCase, record: Record, other: Record) -> Tree:
+def record_reference(assignment: Assignment, seed: int, made_from: dict[str, str]) -> Tree:
+    """Observe the reference alone, at any seed; as a key without mistakes, in which all values are said to vary."""
+    loaded, probes = load_reference(assignment), probes_of(_grader(assignment.grader))
+    names = [e.name for e in assignment.exercises]
+    cases = [_case_tree(_expected_case(seen), seen.record) for seen in observe(probes, names, seed, loaded)]
+    return {"made_from": made_from, "cases": cases, "mistakes": []}
+
+
+def _case_tree(expected: ExpectedCase, record: Record, varies: Mapping[str, bool] | None = None) -> Tree:
     return {
         "exercise": record.exercise,
         "probe": record.probe,
@@ -283,7 +293,7 @@ def _case_tree(expected: ExpectedCase, record: Record, other: Record) -> Tree:
                 "atol": value.atol,
                 "judge": value.judge.__name__ if value.judge else None,
                 "given": encode(dict(value.given)),
-                "varies": _varies(value, other.seen.get(name)),
+                "varies": varies is None or varies[name],
                 "consistency": value.consistency,
             }
             for name, value in expected.values.items()

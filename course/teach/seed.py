@@ -1,0 +1,109 @@
+"""A class's secrets: the seed of each assignment, and what the reference yields at it.
+
+Both lie in the class's folder, readable by their owner only. The reference is observed once for a seed, in a process
+that ends: so whoever grades needs no torch. Run as a program, this is that process.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import subprocess
+import sys
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+
+from autograder.engine.border.runner import child_environment
+from autograder.engine.inside.errors import UserError
+from autograder.engine.inside.records import CaseId
+from autograder.engine.judge.keys import AnswerKeyError, ExpectedCase, digest, packed, read_key, record_reference
+from course.base.files import write_whole
+from course.base.project import Project
+from course.base.results import grader_digest
+
+
+def class_folder(db_url: str) -> Path:
+    """The folder of a class: that of its SQLite gradebook, else the current one."""
+    return Path(db_url.removeprefix("sqlite:///")).parent if db_url.startswith("sqlite:///") else Path.cwd()
+
+
+def class_seed(db_url: str, slug: str, *, new: bool = False) -> int:
+    """The secret seed of an assignment for the class whose gradebook this is; drawn when first asked for.
+
+    Args:
+        db_url: the gradebook.
+        slug: the assignment.
+        new: draw another one in its place.
+    """
+    path = class_folder(db_url) / "secret_seeds.json"
+    seeds = json.loads(path.read_text()) if path.is_file() else {}
+    if new or slug not in seeds:
+        seeds[slug] = secrets.randbelow(2**31) + 1000
+        write_whole(path, json.dumps(seeds, indent=1), private=True)
+        _place(db_url, slug).unlink(missing_ok=True)
+    return int(seeds[slug])
+
+
+def expected(project: Project, slug: str, db_url: str) -> Mapping[CaseId, ExpectedCase]:
+    """What the reference yields at a class's seed: as it was kept, if that is whole and of this very grader.
+
+    Else the reference is observed, and that is kept. Raises AnswerKeyError if it can't be.
+    """
+    found = _kept(project, slug, db_url)
+    if found is None:
+        observer = subprocess.run(
+            [sys.executable, "-m", "course.teach.seed", str(project.root), slug, db_url],
+            cwd=Path(__file__).resolve().parents[2],
+            env=child_environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+        found = _kept(project, slug, db_url)
+        if found is None:
+            said = observer.stderr.decode(errors="replace").strip().splitlines()[-1:]
+            raise AnswerKeyError(said[0] if said else f"The reference of {slug} can't be observed.")
+    return found
+
+
+def _place(db_url: str, slug: str) -> Path:
+    return class_folder(db_url) / "secret_expected" / f"{slug}.npz"
+
+
+def _made_from(project: Project, slug: str, db_url: str) -> dict[str, str]:
+    assignment = project.assignment(slug)
+    whole = grader_digest(project, assignment, f"the reference at {class_seed(db_url, slug)}")
+    return {"grader": digest(assignment.grader), "whole": whole}
+
+
+def _kept(project: Project, slug: str, db_url: str) -> Mapping[CaseId, ExpectedCase] | None:
+    """What is kept, if it was made from all that there is now."""
+    path = _place(db_url, slug)
+    try:
+        made_from, cases = _read(path, path.stat().st_mtime_ns, project.grader(slug))
+    except (OSError, AnswerKeyError):  # nothing, or nothing that can be used
+        return None
+    return cases if made_from == _made_from(project, slug, db_url) else None
+
+
+@lru_cache(maxsize=4)
+def _read(path: Path, stamp: int, grader: Path) -> tuple[dict[str, str], Mapping[CaseId, ExpectedCase]]:
+    key = read_key(path, grader)
+    return key.made_from, key.cases
+
+
+def main() -> None:
+    """Observe the reference at the seed of a class, and keep what it yields."""
+    root, slug, db_url = sys.argv[1:]
+    project = Project(Path(root))
+    made_from = _made_from(project, slug, db_url)
+    try:
+        tree = record_reference(project.assignment(slug), class_seed(db_url, slug), made_from)
+    except UserError as problem:
+        raise SystemExit(str(problem)) from None
+    write_whole(_place(db_url, slug), packed(tree), private=True)
+
+
+if __name__ == "__main__":
+    main()
