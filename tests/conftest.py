@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -34,6 +35,18 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[1]
 SOLVED = "03"  # the assignment whose worked solution most notebooks here are made from
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Files go to the workers in the order of collection, not those with the most tests first."""
+    if hasattr(config.option, "loadscopereorder"):
+        config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests first: the last file that a worker begins must not be one that the others wait for."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
 
 
 def make_notebook(cells: Iterable[str], path: Path) -> Path:
@@ -136,11 +149,20 @@ ANSWERS = (
 )  # what a learner's copy lacks
 
 
+COPIED = ("00", "03")  # the entrance, and the one that is solved: all that the tests of copies look at
+
+
+def _not_copied(folder: str, names: list[str]) -> set[str]:
+    """What belongs to other assignments; a copy of all would cost each test as much as the course has grown."""
+    numbers = {name: re.match(r"(?:test_)?(\d\d)_", name) for name in names}
+    return {"__pycache__"} | {name for name, number in numbers.items() if number and number[1] not in COPIED}
+
+
 def _copy(root: Path, names: Iterable[str]) -> Project:
     for name in names:
         source = ROOT / name
         if source.is_dir():
-            shutil.copytree(source, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(source, root / name, ignore=_not_copied)
         else:
             shutil.copy(source, root / name)
     return Project(root)
@@ -148,7 +170,7 @@ def _copy(root: Path, names: Iterable[str]) -> Project:
 
 @pytest.fixture
 def copied(tmp_path: Path) -> Project:
-    """A copy of the project to change: as a clone gives it, with release/ and without a gradebook."""
+    """A copy of the project to change: as a clone gives it, with two assignments and without a gradebook."""
     return _copy(tmp_path / "copy", ["course", "source", "release", "solutions", "autograder", "nbgrader_config.py"])
 
 
