@@ -24,6 +24,7 @@ EXERCISES = (5, 12)
 NOTEBOOK_WORDS = (1800, 3500)
 TEXT_WORDS = (60, 200)
 FIGURES = 4
+KEY_BYTES = 400_000
 HINTS = 3
 _A_CARD = f"**3 points · 20 minutes · difficulty 2 of 5 · NumPy forward** (or {' or '.join(list(TRACK)[1:])})"
 
@@ -42,8 +43,16 @@ def lint(master: Path) -> list[str]:
         told = f"`s30 lint --fix {master.stem[:2]}` puts them right"
         found.append(f"notebook: ids, metadata, outputs or form are not what its text implies; {told}.")
     found += [*_cells(notebook["cells"], ids), *_exercises(cells, ids), *_figures(cells, ids)]
-    found += [*_whole(cells), *_catalogued(cells, master.stem)]
-    return found
+    return found + [*_whole(cells), *_catalogued(cells, master.stem)]
+
+
+def lint_key(key: Path) -> list[str]:
+    """What is wrong with the size of a key, which every learner's copy holds and every build writes anew."""
+    size = key.stat().st_size if key.is_file() else 0
+    if size <= KEY_BYTES:
+        return []
+    told = f"{size // 1000} kB, {KEY_BYTES // 1000} at most: in large cases, yield few of the results."
+    return [f"key: {told}"]
 
 
 def _cells(cells: list[dict[str, Any]], ids: list[str]) -> Iterator[str]:

@@ -7,7 +7,7 @@ reference. Everything else can only take points away; zero is the default. What 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -20,7 +20,7 @@ from autograder.engine.inside.observe import PUBLIC_SEED
 from autograder.engine.inside.records import CaseId, Limits, Raised, Record
 from autograder.engine.inside.shortcuts import banned, shortcut
 from autograder.engine.inside.wire import WireError, decode
-from autograder.engine.judge.compare import Difference, compare
+from autograder.engine.judge.compare import Difference, compare, rounding
 from autograder.engine.judge.keys import (
     AnswerKeyError,
     ExpectedCase,
@@ -318,7 +318,7 @@ def _sum_up(
         told = explain.wrong_on_others(exercise, case.call, case.described)
     else:
         case, status = shown[0].case, shown[1].status
-        known = recognise(exercise.name, key.mistakes, seen)
+        known = recognise(exercise.name, key, seen)
         told = explain.wrong(
             exercise,
             Shown(
@@ -372,18 +372,21 @@ def _diagnosis(public: list[_CaseResult]) -> str | None:
     return None
 
 
-def recognise(exercise: str, mistakes: Iterable[KnownMistake], seen: Observations) -> KnownMistake | None:
+def recognise(exercise: str, key: Key, seen: Observations) -> KnownMistake | None:
     """The known mistake whose every trace the observations at the public seed show."""
-    for mistake in mistakes:
-        if mistake.exercise == exercise and all(
-            _shows(seen.records.get(((exercise, trace.probe, trace.case), PUBLIC_SEED)), trace)
-            for trace in mistake.traces
-        ):
+    for mistake in key.mistakes:
+        if mistake.exercise == exercise and all(_shows(trace, exercise, key, seen) for trace in mistake.traces):
             return mistake
     return None
 
 
-def _shows(record: Record | None, trace: Trace) -> bool:
+def _shows(trace: Trace, exercise: str, key: Key, seen: Observations) -> bool:
+    """Whether a case was seen as a trace says, up to what would make no difference to what is right in its place.
+
+    A mistake may yield what should cancel, and what is left of it differs from processor to processor.
+    """
+    case_id = exercise, trace.probe, trace.case
+    record = seen.records.get((case_id, PUBLIC_SEED))
     if record is None:
         return False
     if trace.raised and (record.raised is None or exception_digest(record.raised) != trace.raised):
@@ -392,11 +395,16 @@ def _shows(record: Record | None, trace: Trace) -> bool:
         return False
     try:
         return all(
-            name in record.seen and compare(decode(sketch(record.seen[name])), decode(tree)) is None
+            name in record.seen and _alike(record.seen[name], tree, key.cases[case_id].values[name])
             for name, tree in trace.seen.items()
         )
-    except (WireError, TypeError, ValueError):
+    except (WireError, TypeError, ValueError, KeyError):
         return False
+
+
+def _alike(got: object, trace: object, right: Expected) -> bool:
+    slack = right.atol + rounding(right.value)
+    return compare(decode(sketch(got)), decode(trace), rtol=right.rtol, atol=slack) is None
 
 
 def unreadable(assignment: Assignment, sentence: str, names: Collection[str]) -> list[Verdict]:
