@@ -125,7 +125,7 @@ def logits(impl, rng, N, features, hidden, classes):
 def cubic(weights, coupling):
     """A function with a third derivative, and with mixed second ones.
 
-    It has no powers, which processors round differently in float32: what drowns there drowns in the same noise anywhere.
+    It has no powers, which processors round differently: what drowns in single precision does so in the same noise.
     """
     return lambda x: float(np.sum(weights * (x * x * x)) + coupling * np.square(np.sum(x)))
 

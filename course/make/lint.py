@@ -43,7 +43,7 @@ def lint(master: Path) -> list[str]:
         told = f"`s30 lint --fix {master.stem[:2]}` puts them right"
         found.append(f"notebook: ids, metadata, outputs or form are not what its text implies; {told}.")
     found += [*_cells(notebook["cells"], ids), *_exercises(cells, ids), *_figures(cells, ids)]
-    return found + [*_whole(cells), *_catalogued(cells, master.stem)]
+    return [*found, *_whole(cells), *_catalogued(cells, master.stem)]
 
 
 def lint_key(key: Path) -> list[str]:

@@ -23,6 +23,7 @@ from autograder.engine.inside.wire import WireError, decode
 from autograder.engine.judge.compare import Difference, compare, rounding
 from autograder.engine.judge.keys import (
     AnswerKeyError,
+    Expected,
     ExpectedCase,
     Key,
     KnownMistake,
