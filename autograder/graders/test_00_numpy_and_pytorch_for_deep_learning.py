@@ -123,8 +123,11 @@ def logits(impl, rng, N, features, hidden, classes):
 
 
 def cubic(weights, coupling):
-    """A function with a third derivative, and with mixed second ones."""
-    return lambda x: float(np.sum(weights * x**3) + coupling * np.sum(x) ** 2)
+    """A function with a third derivative, and with mixed second ones.
+
+    It only adds and multiplies, which rounds in the same way on every processor, also in single precision.
+    """
+    return lambda x: float(np.sum(weights * (x * x * x)) + coupling * (np.sum(x) * np.sum(x)))
 
 
 @probe("numerical_grad")

@@ -95,7 +95,9 @@ def gradients(impl, rng, batch, inputs, hidden):
     h_prev, c_prev = draw_states(rng, batch, hidden)
     dh, dc = rng.standard_normal((2, batch, hidden))
     *_, cache = impl.lstm_cell_forward(params, x, h_prev, c_prev)
-    yield from named("dx dh_prev dc_prev dW db", impl.lstm_cell_backward(dh, dc, cache))
+    for name, gradient in named("dx dh_prev dc_prev dW db", impl.lstm_cell_backward(dh, dc, cache)):
+        if batch < 300 or name not in ("dh_prev", "dc_prev"):  # a key would hold 15,000 numbers of each
+            yield name, gradient
 
 
 @probe("lstm_cell_backward", cases=[(3, 2, 4)])

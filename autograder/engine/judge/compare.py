@@ -81,6 +81,20 @@ def compare(
     return None if got == expected else _wrong_value(got, expected, path)
 
 
+def rounding(value: Any) -> float:
+    """How far apart two computations of a value may be by rounding alone: the tolerance, on the value's scale."""
+    if isinstance(value, dict | list | tuple):
+        return max(map(rounding, value.values() if isinstance(value, dict) else value), default=0.0)
+    array = value.array if isinstance(value, Tensor) else value
+    if not isinstance(array, float | complex | np.ndarray | np.generic):
+        return 0.0
+    array = np.asarray(array)
+    if array.dtype.kind not in "fc":
+        return 0.0
+    dtype = value.dtype if isinstance(value, Tensor) else str(array.dtype)
+    return RTOL[dtype] * float(np.max(np.abs(array[np.isfinite(array)]), initial=0.0))
+
+
 def type_name(value: Any) -> str:
     """A value's type in words, with shape and dtype where it has them."""
     if isinstance(value, Tensor):

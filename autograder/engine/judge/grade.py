@@ -18,7 +18,7 @@ from autograder.engine.border.runner import Limits, Observations, Observer, Runn
 from autograder.engine.inside.notebook import Cell, Code, read_notebook
 from autograder.engine.inside.observe import PUBLIC_SEED, Record
 from autograder.engine.inside.wire import WireError, decode
-from autograder.engine.judge.compare import Difference, compare
+from autograder.engine.judge.compare import Difference, compare, rounding
 from autograder.engine.judge.keys import (
     AnswerKeyError,
     CaseId,
@@ -488,7 +488,7 @@ def _public_lines(
     if first.case.call or first.case.described:
         lines.append(f"Called: {first.case.call or 'with ' + first.case.described}")
     lines += [line for line in failure.lines[1:] if not line.startswith("Likely cause")]
-    known = recognise(exercise.name, key.mistakes, seen)
+    known = recognise(exercise.name, key, seen)
     causes = (
         [known.hint] if known else [line.split(": ", 1)[1] for line in failure.lines if line.startswith("Likely cause")]
     )
@@ -525,31 +525,41 @@ def _only_small(public: Iterable[_CaseResult]) -> str | None:
     return None
 
 
-def recognise(exercise: str, mistakes: Iterable[KnownMistake], seen: Observations) -> KnownMistake | None:
+def recognise(exercise: str, key: Key, seen: Observations) -> KnownMistake | None:
     """The known mistake whose every trace the observations at the public seed show."""
-    for mistake in mistakes:
+    for mistake in key.mistakes:
         if mistake.exercise == exercise and all(
-            _shows(seen.records.get((exercise, probe, case, PUBLIC_SEED)), trace)
+            _shows(
+                seen.records.get((exercise, probe, case, PUBLIC_SEED)), trace, key.cases.get((exercise, probe, case))
+            )
             for (probe, case), trace in mistake.traces.items()
         ):
             return mistake
     return None
 
 
-def _shows(record: Record | None, trace: Record) -> bool:
-    if record is None:
+def _shows(record: Record | None, trace: Record, case: ExpectedCase | None) -> bool:
+    """Whether a record is as a trace says, up to what would make no difference to what is right in its place.
+
+    A mistake may yield what should cancel, and what is left of it differs from processor to processor.
+    """
+    if record is None or case is None:
         return False
     if "raised" in trace and ("raised" not in record or exception_digest(record["raised"]) != trace["raised"]):
         return False
     if "touched" in trace and record["touched"] != trace["touched"]:
         return False
     try:
-        return all(
-            name in record["seen"] and compare(decode(sketch(record["seen"][name])), decode(tree)) is None
-            for name, tree in trace.get("seen", {}).items()
-        )
-    except (WireError, TypeError, ValueError):
+        for name, tree in trace.get("seen", {}).items():
+            right = case.values[name]
+            slack = right.atol + rounding(right.value)
+            if name not in record["seen"] or compare(
+                decode(sketch(record["seen"][name])), decode(tree), rtol=right.rtol, atol=slack
+            ):
+                return False
+    except (WireError, TypeError, ValueError, KeyError):
         return False
+    return True
 
 
 def unreadable(assignment: Assignment, sentence: str, names: Collection[str]) -> list[Verdict]:
