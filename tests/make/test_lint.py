@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from course.base.project import Project
 from course.cli import app
 from course.make.fix import fixed
-from course.make.lint import lint, words
+from course.make.lint import KEY_BYTES, lint, lint_key, words
 
 SLUG = "03_lstm_understanding"
 
@@ -211,3 +211,18 @@ def test_words_are_words_of_prose():
         "Three *plain* words, $x^2 + y$ and `code` too. <b>No</b> [link](https://example.org/a)\n\n$$ z = w \\tag{1} $$"
     )
     assert words(text) == 8
+
+
+def test_a_key_that_is_too_large_for_every_learners_copy_is_named(tmp_path):
+    key = tmp_path / "03.npz"
+    assert lint_key(key) == []  # there is none yet
+    key.write_bytes(bytes(KEY_BYTES))
+    assert lint_key(key) == []
+    key.write_bytes(bytes(KEY_BYTES + 1))
+    [told] = lint_key(key)
+    assert "400 kB, 400 at most" in told
+
+
+def test_every_key_is_small_enough():
+    project = Project()
+    assert [line for slug in project.slugs() for line in lint_key(project.key(slug))] == []

@@ -85,6 +85,9 @@ def _mistakes(bench: Bench, mistakes: list[Mistake], found: dict[str, Measured],
         elif verdict.mistake != mistaken:
             shown = f"the hint of `{verdict.mistake}`" if verdict.mistake else f"no hint ({verdict.status.value})"
             word = f"shows {shown}"
+            if not verdict.mistake and verdict.status == Status.FAILED:
+                # a key is recorded under other kernels than these
+                word += "; is what it yields rounding noise, which no other processor repeats?"
         found[name].mistakes[mistaken] = word
         keep(name, f"the mistake `{mistaken}`", seen, False)
 
