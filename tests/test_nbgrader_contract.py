@@ -19,7 +19,7 @@ from nbgrader.coursedir import CourseDirectory
 from nbgrader.nbgraderformat import SCHEMA_VERSION, MetadataValidator
 from traitlets.config import Config
 
-from course.base.nbgrader import nbgrader_config
+from course.base.nbgrader import begin_gradebook, nbgrader_config
 from course.base.project import Project
 from course.teach.grading import Recorder
 
@@ -137,6 +137,15 @@ def test_the_gradebook_has_the_columns_that_are_set():
         "update_or_create_submission",
     ):
         assert callable(getattr(api.Gradebook, method))
+
+
+def test_a_gradebook_that_notes_the_version_of_its_tables_is_taken_as_it_is(tmp_path, monkeypatch):
+    db_url = f"sqlite:///{tmp_path / 'gradebook.db'}"
+    begin_gradebook(db_url)
+    monkeypatch.setattr(api, "get_alembic_version", None)  # which would start alembic
+    with api.Gradebook(db_url) as gradebook:
+        gradebook.update_or_create_student("ada")
+        assert [student.id for student in gradebook.students] == ["ada"]
 
 
 # Where things lie, and what steps are told --------------------------------------------------------------------------

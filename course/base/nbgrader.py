@@ -24,6 +24,22 @@ def nbgrader_config(project: Project, course_dir: Path) -> Config:
     return config
 
 
+def begin_gradebook(db_url: str) -> None:
+    """Note in a new gradebook the version of its tables, which nbgrader makes.
+
+    It would start alembic to do this: another Python, which imports all of nbgrader once more.
+    """
+    from alembic.migration import MigrationContext
+    from alembic.script import ScriptDirectory
+    from nbgrader.dbutil import ALEMBIC_DIR
+    from sqlalchemy import create_engine
+
+    engine = create_engine(db_url)
+    with engine.begin() as connection:
+        MigrationContext.configure(connection).stamp(ScriptDirectory(ALEMBIC_DIR), "head")
+    engine.dispose()
+
+
 def convert(kind: str, slug: str, config: Config, *, preprocessors: list[Any] | None = None) -> None:
     """Run one of nbgrader's converters on one assignment. Raises UserError with what it logged."""
     from nbgrader.converters import GenerateAssignment, GenerateSolution

@@ -24,7 +24,7 @@ from autograder.engine.border.rounds import Ending
 from autograder.engine.inside.errors import UserError
 from autograder.engine.judge.keys import record_key, write_key
 from course.base.fingerprints import fingerprint
-from course.base.nbgrader import convert, nbgrader_config
+from course.base.nbgrader import begin_gradebook, convert, nbgrader_config
 from course.base.project import Project
 from course.make.processes import in_processes
 
@@ -63,7 +63,7 @@ def compile_into(project: Project, slug: str, staged: Project) -> str:
         _copy(project, slug, staged)
         os.environ["S30_ROOT"] = str(staged.root)  # where a notebook's check looks
         config = nbgrader_config(staged, staged.root)
-        _make_gradebook(config.CourseDirectory.db_url)
+        begin_gradebook(config.CourseDirectory.db_url)  # which is thrown away
         convert("assignment", slug, config)
         steps = config.GenerateSolution.preprocessors
         convert("solution", slug, config, preprocessors=[step for step in steps if step != _EXECUTE])
@@ -91,19 +91,6 @@ def _copy(project: Project, slug: str, staged: Project) -> None:
         if path.is_file():
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(path, copy)
-
-
-def _make_gradebook(db_url: str) -> None:
-    """The tables of a gradebook that is thrown away.
-
-    Where nbgrader makes them, it starts another program for some seconds, to note which version of them they are.
-    """
-    from nbgrader.api import Base
-    from sqlalchemy import create_engine
-
-    engine = create_engine(db_url)
-    Base.metadata.create_all(engine)
-    engine.dispose()
 
 
 def compile_each(root: Path, folder: Path, seconds: float, slugs: Sequence[str]) -> Iterator[tuple[str, str]]:

@@ -13,7 +13,7 @@ from nbgrader.api import Gradebook, MissingEntry
 
 from autograder.engine.inside.errors import UserError
 from autograder.engine.inside.notebook import read_notebook
-from course.base.nbgrader import convert, nbgrader_config
+from course.base.nbgrader import begin_gradebook, convert, nbgrader_config
 from course.base.project import Project
 
 POINTS = "points.toml"  # in the class's folder: what exercises are worth where that is not what the course says
@@ -31,10 +31,13 @@ def register(project: Project, slug: str, course_dir: Path) -> None:
 
     What the class's points.toml says of points goes before what the release says.
     """
-    problem = other_cells(project, slug, f"sqlite:///{course_dir / 'gradebook.db'}")
+    db_url = f"sqlite:///{course_dir / 'gradebook.db'}"
+    problem = other_cells(project, slug, db_url)
     if problem:
         raise GradebookError(problem)
     wanted = class_points(project, slug, course_dir)
+    if not (course_dir / "gradebook.db").is_file():
+        begin_gradebook(db_url)
     config = copy.deepcopy(nbgrader_config(project, course_dir))
     with tempfile.TemporaryDirectory(prefix="s30-register-") as folder:
         notebook = json.loads(project.release(slug).read_bytes())
