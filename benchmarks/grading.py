@@ -8,6 +8,8 @@ Parts:
   evaluation alone, in the sandbox; `s30 grade` end to end; nbgrader's own `autograde`, which executes a notebook with
   the same solutions and plain asserts; and `autograde` with a step in place of Execute that gives everybody full
   points, the floor of what recording through nbgrader costs.
+- `single`: the same where there is one submission, so that what is done once is nearly all of it: for a class of which
+  nothing is known yet, and again; and what formgrader's button costs, in a server that has started already.
 - `growth`: the same of `s30 grade` for larger and larger classes, with the memory of the whole run.
 - `jobs`: evaluation on one core against two.
 
@@ -30,6 +32,7 @@ import contextlib
 import copy
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -57,6 +60,7 @@ SLUG = "03_lstm_understanding"
 PLAIN = "plain"
 Notebook = dict[str, Any]
 GOALS = {"evaluation": 20, "s30 grade": 8}
+ONCE = 4  # CPU seconds before the first submission of a class whose seed is known
 KINDS = (  # of submissions, again and again
     *("full", "one", "full", "half", "one", "two", "full", "damaged"),
     *("one", "blank", "full", "two", "half", "one", "damaged-half"),
@@ -425,6 +429,7 @@ def plain_class(project: Project, folder: Path, count: int, *, figures: bool = F
 EVALUATE = f"""
 import sys, time
 from pathlib import Path
+sys.modules.setdefault("rfc3987_syntax", None)  # as `s30` does
 from course.teach.grading import ClassRun
 from course.base.project import Project
 if __name__ == "__main__":
@@ -436,6 +441,22 @@ if __name__ == "__main__":
     ungraded = [s.reason for s in run.submissions if s.reason]
     if stopped or ungraded:
         raise SystemExit(f"not all were graded to the end: {{stopped}} {{ungraded}}")
+"""
+CLICK = f"""
+import shutil, sys
+from pathlib import Path
+from nbgrader.apps import NbGraderAPI
+from nbgrader.coursedir import CourseDirectory
+from course.base.nbgrader import nbgrader_config
+from course.base.project import Project
+folder = Path(sys.argv[1])
+config = nbgrader_config(Project(), folder)
+server = NbGraderAPI(CourseDirectory(config=config), config=config)
+for _ in range(int(sys.argv[2])):
+    shutil.rmtree(folder / "results", ignore_errors=True)
+    said = server.autograde({SLUG!r}, "one_full")
+    if not said["success"]:
+        raise SystemExit(said)
 """
 BURN = """    import time
     began = time.process_time()
@@ -514,6 +535,39 @@ class Bench:
             _assert_recorded(folder, SLUG, size)
             return cost
 
+    def single(self) -> dict[str, tuple[float, float]]:
+        """CPU seconds of grading one submission of a new class, and of grading it once more."""
+        found = {}
+        for name, words in {
+            "evaluation": [sys.executable, "-c", EVALUATE],
+            "s30 grade": [sys.executable, "-m", "course.cli", "grade", SLUG[:2], "--course-dir"],
+        }.items():
+            with self._class_of_one() as folder:
+                last = ["1"] if name == "evaluation" else []
+                cold = self.meter.run(1, [*words, str(folder), *last], ROOT).cpu
+                for kept in ("results", "autograded"):
+                    shutil.rmtree(folder / kept, ignore_errors=True)
+                found[name] = cold, self.meter.run(1, [*words, str(folder), *last], ROOT).cpu
+        return found
+
+    def clicks(self, more: int = 20) -> tuple[float, float]:
+        """CPU seconds of the first click on formgrader's button, and of each more, where the class's seed is known."""
+        with self._class_of_one() as folder:
+            register(self.project, SLUG, folder)
+
+            def server(clicks: int) -> float:
+                return self.meter.run(clicks, [sys.executable, "-c", CLICK, str(folder), str(clicks)], ROOT).cpu
+
+            server(1)
+            none, one, many = server(0), server(1), server(1 + more)
+        return one - none, (many - one) / more
+
+    @contextlib.contextmanager
+    def _class_of_one(self) -> Iterator[Path]:
+        with _folder() as folder:
+            _hand_in(folder, "one_full", SLUG, written(_run_stub(self.project), solutions(self.project)))
+            yield folder
+
     def stock(self, size: int) -> Cost:
         """Nbgrader's own autograde, which executes notebooks."""
         with _folder() as folder:
@@ -583,6 +637,19 @@ def costs(bench: Bench, small: int, large: int, console: Console) -> dict[str, A
     }
 
 
+def single(bench: Bench, console: Console) -> dict[str, Any]:
+    """What is done once, as the cost of a class of one."""
+    console.print("one submission …", style="dim")
+    found = bench.single()
+    table = Table("CPU s", "of a new class", "once more", "goal", title="One submission: what is done once, and it")
+    for name, (cold, warm) in found.items():
+        table.add_row(name, f"{cold:.2f}", f"{warm:.2f}", f"{ONCE} and one evaluation" if name == "evaluation" else "")
+    console.print(table)
+    first, each = bench.clicks()
+    console.print(f"Formgrader's button: {first:.2f} CPU s for the first click, {each:.2f} for each more")
+    return {"cold and warm": found, "first click": first, "each more": each}
+
+
 def growth(bench: Bench, sizes: list[int], console: Console) -> list[dict[str, Any]]:
     """Cost of `s30 grade` for larger and larger classes."""
     table = Table("submissions", "CPU s", "wall s", "CPU s each", "CPU s each more", "wall s each more", "peak MB",
@@ -621,7 +688,7 @@ def jobs(bench: Bench, small: int, large: int, console: Console) -> dict[str, An
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parts = ("cost", "growth", "jobs")
+    parts = ("cost", "single", "growth", "jobs")
     parser.add_argument("--only", nargs="*", choices=parts, default=list(parts), help="parts to run")
     parser.add_argument("--quick", action="store_true", help="5 and 15 submissions for costs, 15 and 60 for growth")
     parser.add_argument("--sizes", nargs=2, type=int, help="the two class sizes of costs; default 15 60")
@@ -643,6 +710,8 @@ def main() -> None:
         console.print(f"{numbers['cores']} cores, load {numbers['load'][0]:.1f} before the first measurement.")
         if "cost" in chosen.only:
             numbers["cost"] = costs(bench, small, large, console)
+        if "single" in chosen.only:
+            numbers["single"] = single(bench, console)
         if "jobs" in chosen.only:
             numbers["jobs"] = jobs(bench, small, large, console)
         if "growth" in chosen.only:

@@ -22,8 +22,8 @@ for _wing in WINGS:
 
 def main() -> None:
     """Run the command; what went wrong is one sentence and a non-zero exit."""
-    # jsonschema, which comes with nbgrader, compiles a grammar of web addresses when it is imported, and does without it
-    # where it is missing. Nothing here has a web address to check, and it takes longer than all of nbgrader.
+    # jsonschema, which comes with nbgrader, compiles a grammar of web addresses when it is imported, and does without
+    # where there is none. Nothing here has a web address to check, and it takes longer than all of nbgrader.
     sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
     for stream in (sys.stdout, sys.stderr):  # a terminal without these signs shows another one
         if isinstance(stream, io.TextIOWrapper):

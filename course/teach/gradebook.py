@@ -31,10 +31,13 @@ def register(project: Project, slug: str, course_dir: Path) -> None:
 
     What the class's points.toml says of points goes before what the release says.
     """
-    problem = other_cells(project, slug, f"sqlite:///{course_dir / 'gradebook.db'}")
+    db_url = f"sqlite:///{course_dir / 'gradebook.db'}"
+    problem = other_cells(project, slug, db_url)
     if problem:
         raise GradebookError(problem)
     wanted = class_points(project, slug, course_dir)
+    if not (course_dir / "gradebook.db").is_file():
+        _begin(db_url)
     config = copy.deepcopy(nbgrader_config(project, course_dir))
     with tempfile.TemporaryDirectory(prefix="s30-register-") as folder:
         notebook = json.loads(project.release(slug).read_bytes())
@@ -57,6 +60,22 @@ def register(project: Project, slug: str, course_dir: Path) -> None:
                 "nbgrader.preprocessors.SaveCells",
             ],
         )
+
+
+def _begin(db_url: str) -> None:
+    """Give a new gradebook the version of its tables; nbgrader, which makes them, would start alembic to ask for it.
+
+    That is another Python, which imports all of nbgrader once more.
+    """
+    from alembic.migration import MigrationContext
+    from alembic.script import ScriptDirectory
+    from nbgrader.dbutil import ALEMBIC_DIR
+    from sqlalchemy import create_engine
+
+    engine = create_engine(db_url)
+    with engine.begin() as connection:
+        MigrationContext.configure(connection).stamp(ScriptDirectory(ALEMBIC_DIR), "head")
+    engine.dispose()
 
 
 def enter_roster(roster: Path, course_dir: Path) -> int:

@@ -460,7 +460,7 @@ def test_nothing_of_a_submission_outlives_it_and_the_parent_outlives_all(tmp_pat
         deadline = time.monotonic() + 5
         while len(processes_below(parent._process.pid)) > 3 and time.monotonic() < deadline:
             time.sleep(0.05)
-        assert len(processes_below(parent._process.pid)) == 3  # bubblewrap's own in the sandbox, the first process, a room
+        assert len(processes_below(parent._process.pid)) == 3  # bubblewrap's own, the first, the room
         assert list(made._parents.values()) == [parent]
         pid = parent._process.pid
     assert processes_below(pid) == []
