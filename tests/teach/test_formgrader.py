@@ -73,7 +73,8 @@ class Classroom:
     def secrets(self) -> list[str]:
         """Files that no submission may see."""
         handed_in = Path("submitted") / FULL / SLUG / f"{SLUG}.ipynb"
-        return [str(self.folder / name) for name in ("gradebook.db", "secret_seeds.json", handed_in)]
+        kept = f"secret_expected/{SLUG}.npz"
+        return [str(self.folder / name) for name in ("gradebook.db", "secret_seeds.json", kept, handed_in)]
 
     def open(self, page: Page, path: str) -> None:
         """Log in and open a page of formgrader."""
@@ -215,7 +216,7 @@ def test_the_autograde_button_uses_the_sandbox(page, classroom):
 
     namespace: dict = {}
     exec(CURIOSITY.format(paths=classroom.secrets()), namespace)
-    with pytest.raises(RuntimeError, match=r"gradebook.db .*secret_seeds.json .*\.ipynb"):  # without a sandbox
+    with pytest.raises(RuntimeError, match=r"gradebook.db .*secret_seeds.json .*\.npz .*\.ipynb"):  # without a sandbox
         namespace["sigmoid"](0)
     classroom.submission_page(page, CURIOUS)
     sync_api.expect(explanation(page, "sigmoid")).to_contain_text("found nothing")

@@ -140,6 +140,21 @@ def test_a_killed_run_goes_on_where_it_was(folder):
     assert len(untouched) >= len(complete) - 1  # at most the one it was at
 
 
+def test_a_worker_that_is_killed_loses_nothing(folder):
+    report = folder / "report.json"
+    command = [sys.executable, "-m", "course.cli", "grade", "03", "--course-dir", str(folder), "--report", str(report)]
+    run = subprocess.Popen([*command, "--jobs", "2"], cwd=Project().root, stdout=subprocess.DEVNULL)
+    while not list((folder / "results").rglob("*.json")):
+        assert run.poll() is None
+        time.sleep(0.01)
+    listed = Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()
+    workers = [pid for pid in listed if "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text()]
+    assert len(workers) == 2
+    os.kill(int(workers[0]), signal.SIGKILL)
+    assert run.wait() == 0
+    assert points(json.loads(report.read_text(encoding="utf-8"))) == POINTS
+
+
 def test_nothing_is_left_running_after_a_kill(folder):
     hand_in(folder, "jo_endless", (folder / "submitted" / "ada_complete" / SLUG / f"{SLUG}.ipynb").read_text().replace(
         '"def sigmoid(', '"while True: pass\\n", "def sigmoid('))  # fmt: skip

@@ -16,6 +16,8 @@ import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -460,7 +462,7 @@ def test_nothing_of_a_submission_outlives_it_and_the_parent_outlives_all(tmp_pat
         deadline = time.monotonic() + 5
         while len(processes_below(parent._process.pid)) > 3 and time.monotonic() < deadline:
             time.sleep(0.05)
-        assert len(processes_below(parent._process.pid)) == 3  # bubblewrap's own, the first process, a room
+        assert len(processes_below(parent._process.pid)) == 3  # bubblewrap's own, the first, the room
         assert list(made._parents.values()) == [parent]
         pid = parent._process.pid
     assert processes_below(pid) == []
@@ -527,6 +529,49 @@ def test_if_the_parent_dies_only_the_request_it_served_is_lost(tmp_path):
         assert grade(slow, assignment, limits=Limits(seconds=30), runner=made)[0].status == "crashed"
         assert time.monotonic() - started < 20
         assert grade(quick, assignment, runner=made)[0].status == "passed"
+
+
+def _take(box: Sandbox) -> None:
+    global _taken
+    _taken = box
+
+
+def _grade_there(notebook: Path, assignment: Assignment) -> tuple[str, bool]:
+    (verdict,) = grade(notebook, assignment, runner=_taken)
+    (parent,) = _taken._parents.values()
+    return verdict.status, parent._process is None
+
+
+@warm_only
+def test_a_process_that_is_started_shares_what_is_warm_and_has_its_own_once_that_is_gone(tmp_path):
+    assignment = tiny_assignment(tmp_path, ["f"])
+    notebook = make_notebook(functions({"f": "return 2 * x"}), tmp_path / "notebook.ipynb")
+    with Sandbox() as made:
+        made.warm_up(assignment)
+        (parent,) = made._parents.values()
+        with ProcessPoolExecutor(1, get_context("spawn"), _take, (made,)) as pool:
+            assert pool.submit(_grade_there, notebook, assignment).result() == ("passed", True)
+            assert len(processes_below(parent._process.pid)) >= 3  # there is a room
+            for pid in processes_below(parent._process.pid):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, 9)
+            parent._process.wait()
+            assert pool.submit(_grade_there, notebook, assignment).result() == ("passed", False)
+
+
+@warm_only
+def test_if_a_room_dies_the_next_request_gets_another(tmp_path):
+    assignment = tiny_assignment(tmp_path, ["f"])
+    notebook = make_notebook(functions({"f": "return 2 * x"}), tmp_path / "notebook.ipynb")
+    with Sandbox() as made:
+        for _ in range(2):
+            assert grade(notebook, assignment, runner=made)[0].status == "passed"
+            (parent,) = made._parents.values()
+            *_, room = processes_below(parent._process.pid)
+            os.kill(room, 9)
+            while room in processes_below(parent._process.pid):
+                time.sleep(0.01)
+        assert list(made._parents.values()) == [parent]
 
 
 @warm_only
