@@ -13,11 +13,11 @@ import pytest
 from conftest import ROOT, s30
 
 from autograder.engine.judge.keys import record_key, write_key
+from course.base.fingerprints import fingerprint
 from course.base.project import Project
 from course.make.audit import Audit, AuditError, Measured, audit, details, is_current, read
 from course.make.audit.alternatives import AlternativesError, read_alternatives
 from course.make.audit.mutants import mutants
-from course.make.build import made_from
 
 SLUG = "42_tiny"
 
@@ -66,7 +66,7 @@ def tiny_project(root: Path, exercises: Mapping[str, Exercise], **files: str) ->
     ):
         path.parent.mkdir(parents=True)
         path.write_text(json.dumps(notebook(exercises, sources)), encoding="utf-8")
-    key = record_key(project.assignment(SLUG), project.mistakes(SLUG), made_from(project, SLUG))
+    key = record_key(project.assignment(SLUG), project.mistakes(SLUG), fingerprint(project, SLUG, "build"))
     write_key(key, project.key(SLUG))
     return project
 

@@ -3,17 +3,36 @@
 import itertools
 import json
 import os
+import platform
+import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import s30
+from typer.testing import CliRunner
 
 from autograder.engine.inside.notebook import read_notebook
+from autograder.engine.inside.wire import decode, encode
 from autograder.engine.judge.grade import grade
+from autograder.engine.judge.keys import packed, write_key
 from course.base.project import Project
-from course.make.build import BuildError, compile_assignment, install, is_current, stale
+from course.cli import app
+from course.make import build
+from course.make.build import (
+    BuildError,
+    compile_all,
+    compile_assignment,
+    differences,
+    install,
+    is_current,
+    needs_execution,
+    stale,
+)
+from course.make.compiling import plain_kernels
 
 SLUG = "03_lstm_understanding"
 QUICK = "00_numpy_and_pytorch_for_deep_learning"  # executed in a few seconds
@@ -26,6 +45,13 @@ def edit(path: Path, old: str, new: str) -> None:
     path.write_text(text.replace(old, new), encoding="utf-8")
 
 
+def only(project: Project, slug: str) -> None:
+    """Take the masters of all other assignments away."""
+    for path in (project.root / "source").iterdir():
+        if path.name != slug:
+            shutil.rmtree(path)
+
+
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
     """The same master compiled twice, executed."""
@@ -34,6 +60,15 @@ def built(tmp_path_factory):
 
 def test_compiling_is_deterministic(built):
     assert built[0] == built[1]
+    assert packed(built[0].key) == packed(built[1].key)
+
+
+def test_a_key_is_the_same_bytes_whenever_it_is_written(built, tmp_path):
+    write_key(built[0].key, tmp_path / "key.npz")
+    with zipfile.ZipFile(tmp_path / "key.npz") as archive:
+        assert {entry.date_time for entry in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+    with np.load(tmp_path / "key.npz", allow_pickle=False) as stored:
+        assert {name: json.loads(stored[name].tobytes()) for name in stored.files} == built[0].key
 
 
 def test_release_has_no_solution_no_output_and_a_stub_per_exercise(built):
@@ -88,6 +123,32 @@ def test_check_notices_another_grader(copied):
     assert any("keys" in line for line in stale(copied, SLUG))
 
 
+@pytest.mark.parametrize(("factor", "found"), [(1 + 1e-13, "rounded"), (1 + 1e-4, "stale")])
+def test_check_tells_rounding_from_a_difference(copied, factor, found):
+    built = compile_assignment(copied, SLUG, execute=False)
+    tree = json.loads(json.dumps(built.key))
+    value = next(c for c in tree["cases"] if c["probe"] == "states" and c["case"] == 1)["values"]["c"]
+    value["value"] = encode(decode(value["value"]) * factor)
+    write_key(tree, copied.key(SLUG))
+    stale, rounded = differences(copied, built)
+    assert len(rounded) == (found == "rounded")
+    assert len(stale) == (found == "stale")
+    assert SLUG in (stale + rounded)[0]
+
+
+def test_check_passes_where_last_digits_are_rounded_otherwise_and_says_so(copied, monkeypatch):
+    only(copied, SLUG)
+    tree = compile_assignment(copied, SLUG, execute=False).key
+    value = next(c for c in tree["cases"] if c["probe"] == "states" and c["case"] == 1)["values"]["c"]
+    value["value"] = encode(decode(value["value"]) * (1 + 1e-13))
+    write_key(tree, copied.key(SLUG))
+    monkeypatch.setenv("S30_ROOT", str(copied.root))
+    monkeypatch.setattr("course.make.catalog_page.new_page", lambda project: None)
+    ran = CliRunner().invoke(app, ["build", "--check"])
+    assert ran.exit_code == 0, ran.output
+    assert "was recorded where the last digits are rounded otherwise" in ran.output
+
+
 def test_check_ignores_outputs_of_solutions(copied):
     path = copied.solution(SLUG)
     notebook = json.loads(path.read_text())
@@ -130,6 +191,68 @@ def test_build_compiles_what_changed_and_only_that(copied):
     assert ran.returncode == 0, ran.stderr
     assert "compiled 00" in ran.stdout
     assert "compiled 03" not in ran.stdout
+
+
+def test_what_only_the_code_makes_out_of_date_is_not_executed(copied):
+    only(copied, SLUG)
+    solution = copied.solution(SLUG)
+    notebook = json.loads(solution.read_text(encoding="utf-8"))
+    shown = next(cell for cell in notebook["cells"] if cell.get("outputs"))
+    shown["outputs"] = [{"output_type": "stream", "name": "stdout", "text": "as it was"}]
+    solution.write_text(json.dumps(notebook), encoding="utf-8")
+    before = solution.read_bytes()
+    edit(copied.root / "course" / "make" / "fix.py", "_HINT = ", "_HINT  = ")
+    ran = s30("build", root=copied.root)
+    assert ran.returncode == 0, ran.stderr
+    assert f"compiled {SLUG}" in ran.stdout
+    assert solution.read_bytes() == before
+    assert f"compiled {SLUG}" not in s30("build", root=copied.root).stdout
+
+
+def test_a_solution_is_executed_when_its_outputs_may_be_others(copied):
+    built = compile_assignment(copied, SLUG, execute=False)
+    install(copied, built)
+    assert not needs_execution(copied, built)
+    path, change = copied.solution(SLUG), ("o * np.tanh(c)", "o * c")
+    edit(path, *change)
+    assert needs_execution(copied, built)
+    edit(path, *reversed(change))
+    assert not needs_execution(copied, built)
+    for path, expected in ((copied.mistakes(SLUG), False), (copied.grader(SLUG), True), (copied.source(SLUG), True)):
+        before = path.read_bytes()
+        path.write_bytes(before + b"\n")
+        assert needs_execution(copied, built) == expected, path
+        path.write_bytes(before)
+
+
+def test_a_mistake_that_ends_the_process_or_never_ends_is_named(copied, monkeypatch):
+    edit(copied.mistakes(SLUG), '"o * np.tanh(c)": "o * c"', '"o * np.tanh(c)": "__import__(\'os\')._exit(0)"')
+    edit(copied.mistakes(QUICK), '{"/ (2 * h)": "/ h"}', '{"/ (2 * h)": "/ __import__(\'time\').sleep(999)"}')
+    monkeypatch.setattr(build, "PATIENCE", 40.0)
+    problems = {str(found).split(":")[0]: str(found) for found in compile_all(copied, [SLUG, QUICK])}
+    assert "took the Python process down. It was at the mistake 'cell_state_not_squashed' of lstm_" in problems[SLUG]
+    assert "ran longer than 40 seconds. It was at the mistake 'divided_by_h' of numerical_grad" in problems[QUICK]
+
+
+def test_a_key_is_recorded_under_the_plainest_kernels_whatever_is_around(copied, monkeypatch):
+    right = compile_assignment(copied, SLUG, execute=False).key
+    for name, value in {"OPENBLAS_CORETYPE": "Haswell", "ATEN_CPU_CAPABILITY": "avx2", "MKL_CBWR": "AUTO"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("NPY_DISABLE_CPU_FEATURES", "")
+    assert compile_assignment(copied, SLUG, execute=False).key == right
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="only there it is said which kernels are the plainest")
+def test_the_plainest_kernels_are_in_force():
+    code = (
+        "import json, numpy as np, torch, threadpoolctl\n"
+        "blas = [b['architecture'] for b in threadpoolctl.threadpool_info() if b['internal_api'] == 'openblas']\n"
+        "found = np.show_config(mode='dicts')['SIMD Extensions'].get('found', [])\n"
+        "print(json.dumps([found, torch.backends.cpu.get_cpu_capability(), blas]))"
+    )
+    environment = {**os.environ, **plain_kernels()}
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert json.loads(ran.stdout) == [[], "DEFAULT", ["Nehalem"]]
 
 
 # A learner's copy: no source/, solutions/, mistakes/, alternatives/ --------------------------------------------------

@@ -2,10 +2,12 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -14,24 +16,42 @@ from nbgrader.api import Gradebook
 
 from course.base.project import Project
 from course.base.results import Results
+from course.cli import main
 from course.teach.demo import class_of
 
 SLUG = "03_lstm_understanding"
-pytestmark = needs_sandbox
+pytestmark = [needs_sandbox, pytest.mark.slow]
 POINTS = {"ada_complete": 22, "ben_two_mistakes": 8, "cleo_gate_order": 8, "dan_half_done": 6, "eve_blank": 0,
           "finn_damaged_file": 22}  # fmt: skip
 QUESTION = "why_additive"
 
 
-@pytest.fixture
-def folder(tmp_path) -> Path:
+def handed_in(folder: Path) -> Path:
     """A class's folder, with nothing but what was handed in: six notebooks and three that can't be graded."""
     for student, notebook in class_of(Project()).items():
-        hand_in(tmp_path, student, json.dumps(notebook))
-    hand_in(tmp_path, "gil_broken", "{")
-    hand_in(tmp_path, "hal_renamed", "{}", "homework.ipynb")
-    (tmp_path / "submitted" / "ida_nothing" / SLUG).mkdir(parents=True)
-    return tmp_path
+        hand_in(folder, student, json.dumps(notebook))
+    hand_in(folder, "gil_broken", "{")
+    hand_in(folder, "hal_renamed", "{}", "homework.ipynb")
+    (folder / "submitted" / "ida_nothing" / SLUG).mkdir(parents=True)
+    return folder
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    return handed_in(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def first_run(tmp_path_factory) -> tuple[Path, dict]:
+    """The class after one run, and its report. Tests change copies of it."""
+    folder = handed_in(tmp_path_factory.mktemp("class"))
+    return folder, grade(folder)
+
+
+@pytest.fixture
+def graded(first_run, tmp_path) -> Path:
+    """A class's folder that was graded once."""
+    return shutil.copytree(first_run[0], tmp_path / "graded")
 
 
 def hand_in(folder: Path, student: str, text: str, name: str = f"{SLUG}.ipynb") -> None:
@@ -68,8 +88,8 @@ def autograded(folder: Path) -> dict[str, int]:
     return {student: when for student, when in found.items() if student in POINTS}
 
 
-def test_a_class_is_graded_with_reasons_and_recorded(folder):
-    report = grade(folder)
+def test_a_class_is_graded_with_reasons_and_recorded(first_run, graded):
+    folder, (_, report) = graded, first_run
     assert points(report) == POINTS
     assert report["assignment"] == SLUG
     ungraded = {s["student"]: s["reason"] for s in report["submissions"] if s["status"] == "ungraded"}
@@ -98,17 +118,34 @@ def test_a_class_is_graded_with_reasons_and_recorded(folder):
     assert autograded(folder) == before  # nothing is done twice
 
 
-def test_a_zip_from_a_learning_management_system(folder, tmp_path):
-    import zipfile
+@pytest.fixture(scope="module")
+def from_a_zip(tmp_path_factory) -> tuple[Path, dict]:
+    """The folder and the report of a class whose submissions came in a zip, one of them with very large outputs."""
+    notebooks = class_of(Project())
+    large = json.loads(json.dumps(notebooks["ada_complete"]))
+    figure = {"output_type": "stream", "name": "stdout", "text": "x" * 21 * 2**20}
+    next(c for c in large["cells"] if c["cell_type"] == "code")["outputs"] = [figure]
+    home = tmp_path_factory.mktemp("zip")
+    archive = home / "all.zip"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as out:
+        for student, notebook in (*notebooks.items(), ("lou_large", large)):
+            if student in ("ada_complete", "dan_half_done", "lou_large"):
+                out.writestr(f"{student.split('_')[0]}_123_456_lstm.ipynb", json.dumps(notebook))
+    folder = home / "class"
+    folder.mkdir()
+    return folder, grade(folder, "--submissions", str(archive))
 
-    archive = tmp_path / "all.zip"
-    with zipfile.ZipFile(archive, "w") as out:
-        for student in ("ada_complete", "dan_half_done"):
-            text = (folder / "submitted" / student / SLUG / f"{SLUG}.ipynb").read_text()
-            out.writestr(f"{student.split('_')[0]}_123_456_lstm.ipynb", text)
-    home = tmp_path / "class"
-    home.mkdir()
-    assert points(grade(home, "--submissions", str(archive))) == {"ada_123": 22, "dan_123": 6}
+
+def test_a_zip_from_a_learning_management_system(from_a_zip):
+    _, report = from_a_zip
+    assert points(report) == {"ada_123": 22, "dan_123": 6, "lou_123": 22}
+
+
+def test_large_outputs_cost_no_points(from_a_zip):
+    """They decide nothing, and nbgrader grades without them: so the report must say the same."""
+    folder, report = from_a_zip
+    assert points(report)["lou_123"] == 22
+    assert in_gradebook(folder)["lou_123"] == 22
 
 
 def test_a_killed_run_goes_on_where_it_was(folder):
@@ -183,15 +220,16 @@ def _session(leader: int) -> list[str]:
     return [line for line in found if line]
 
 
-def test_a_regrade_shows_what_changes_and_asks_and_manual_scores_survive(folder, copied):
-    grade(folder, root=copied.root)
+def test_a_regrade_shows_what_changes_and_asks_and_manual_scores_survive(graded, copied):
+    folder = graded
     with Gradebook(f"sqlite:///{folder / 'gradebook.db'}") as gradebook:
         by_hand = gradebook.find_grade(QUESTION, SLUG, SLUG, "ada_complete")
         by_hand.manual_score, by_hand.needs_manual_grade = 1.5, False
         gradebook.db.commit()
+    before = autograded(folder)
+    assert "older grader" not in grade(folder, root=copied.root)["said"]
     engine = copied.root / "autograder" / "engine" / "judge" / "compare.py"
     engine.write_text(engine.read_text() + "\n# another grader\n")
-    before = autograded(folder)
     report = grade(folder, root=copied.root)
     assert "6 were recorded by an older grader" in report["said"]
     assert points(report) == POINTS
@@ -222,24 +260,14 @@ def test_a_regrade_shows_what_changes_and_asks_and_manual_scores_survive(folder,
     assert in_gradebook(folder)["ada_complete"] == 22
 
 
-def test_a_resubmission_is_recorded_and_the_rest_is_left_alone(folder):
-    grade(folder)
+def test_a_resubmission_is_recorded_and_the_rest_is_left_alone(graded):
+    folder = graded
     before = autograded(folder)
     hand_in(folder, "eve_blank", (folder / "submitted" / "ada_complete" / SLUG / f"{SLUG}.ipynb").read_text())
     report = grade(folder)
     assert points(report) == {**POINTS, "eve_blank": 22}
     assert in_gradebook(folder)["eve_blank"] == 22
     assert {s for s, when in autograded(folder).items() if when != before[s]} == {"eve_blank"}
-
-
-def test_large_outputs_cost_no_points(tmp_path):
-    """They decide nothing, and nbgrader grades without them: so the report must say the same."""
-    notebook = class_of(Project())["ada_complete"]
-    figure = {"output_type": "stream", "name": "stdout", "text": "x" * 21 * 2**20}
-    next(c for c in notebook["cells"] if c["cell_type"] == "code")["outputs"] = [figure]
-    hand_in(tmp_path, "ada", json.dumps(notebook))
-    assert points(grade(tmp_path)) == {"ada": 22}
-    assert in_gradebook(tmp_path) == {"ada": 22}
 
 
 def test_two_runs_do_not_work_on_one_class(folder):
@@ -252,7 +280,7 @@ def test_two_runs_do_not_work_on_one_class(folder):
     assert "Another run is grading" in ran.stderr
 
 
-def test_bad_input_is_one_sentence(tmp_path):
+def test_bad_input_is_one_sentence(tmp_path, monkeypatch, capsys):
     for words, sentence in (
         (("03", "--course-dir", str(tmp_path)), "Nobody has handed in"),
         (("03", "--course-dir", str(tmp_path / "no")), "there is no such folder"),
@@ -260,10 +288,13 @@ def test_bad_input_is_one_sentence(tmp_path):
         (("99", "--course-dir", str(tmp_path)), "There is no assignment"),
         (("03", "--course-dir", str(tmp_path), "--report", "/nowhere/x.json"), "its folder does not exist"),
     ):
-        ran = s30("grade", *words, root=Project().root)
-        assert ran.returncode != 0
-        assert sentence in ran.stderr, ran.stderr
-        assert "Traceback" not in ran.stderr
+        monkeypatch.setattr(sys, "argv", ["s30", "grade", *words])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        said = capsys.readouterr().err
+        assert ended.value.code != 0
+        assert sentence in said
+        assert "Traceback" not in said
 
 
 def test_kept_results_are_used_only_for_what_they_are_of(tmp_path):
