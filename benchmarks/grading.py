@@ -429,7 +429,6 @@ def plain_class(project: Project, folder: Path, count: int, *, figures: bool = F
 EVALUATE = f"""
 import sys, time
 from pathlib import Path
-sys.modules.setdefault("rfc3987_syntax", None)  # as `s30` does
 from course.teach.grading import ClassRun
 from course.base.project import Project
 if __name__ == "__main__":

@@ -13,10 +13,6 @@ TRACKS = ("forward", "backward", "torch")
 _CHECK = re.compile(r"""^\s*check\(\s*["'](\w+)["']\s*\)\s*$""", re.M)
 
 
-class AssignmentError(UserError):
-    """A released notebook whose metadata can't be understood; for the author, not the learner."""
-
-
 @dataclass(frozen=True)
 class Exercise:
     """One function or class with one check cell.
@@ -97,10 +93,10 @@ def read_exercises(slug: str, notebook: Path) -> tuple[Exercise, ...]:
             continue
         definition = code.definition(name)
         if definition is None:
-            raise AssignmentError(f"{notebook}: no cell defines `{name}`, which cell {cell.number} checks.")
+            raise UserError(f"{notebook}: no cell defines `{name}`, which cell {cell.number} checks.")
         card = metadata[definition.cell.number].get("s30", {})
         if card.get("track") not in TRACKS:
-            raise AssignmentError(f"{notebook}: the cell of `{name}` needs metadata s30.track, one of {TRACKS}.")
+            raise UserError(f"{notebook}: the cell of `{name}` needs metadata s30.track, one of {TRACKS}.")
         found.append(
             Exercise(
                 id=f"{number}/{name}",
@@ -115,11 +111,11 @@ def read_exercises(slug: str, notebook: Path) -> tuple[Exercise, ...]:
             )
         )
     if not found:
-        raise AssignmentError(f"{notebook} has no check cells.")
+        raise UserError(f"{notebook} has no check cells.")
     known = {exercise.name for exercise in found}
     for exercise in found:
         for need in set(exercise.needs) - known:
-            raise AssignmentError(f"{notebook}: `{exercise.name}` needs `{need}`, which is no exercise here.")
+            raise UserError(f"{notebook}: `{exercise.name}` needs `{need}`, which is no exercise here.")
     return tuple(found)
 
 

@@ -21,10 +21,6 @@ LESSONS = (
 )  # what notebooks import; nothing else of the course is shown them
 
 
-class UnknownAssignment(UserError):
-    """No such assignment; the message lists those that there are."""
-
-
 def default_root() -> Path:
     """The folder that holds course/, or the one that the environment variable S30_ROOT names."""
     return Path(os.environ.get("S30_ROOT") or Path(__file__).resolve().parents[2])
@@ -94,9 +90,9 @@ class Project:
                 return slug
         for slug, paper in catalog().items():
             if wanted == slug or wanted.zfill(2) == paper.number:
-                raise UnknownAssignment(f"{slug} is not written yet. `s30 list` shows what there is.")
+                raise UserError(f"{slug} is not written yet. `s30 list` shows what there is.")
         known = ", ".join(self.slugs()) or "none: is this the project's folder?"
-        raise UnknownAssignment(f"There is no assignment {name!r}. The assignments: {known}.")
+        raise UserError(f"There is no assignment {name!r}. The assignments: {known}.")
 
     def assignment(self, name: str) -> Assignment:
         """The assignment as the grader sees it, read from its released notebook."""

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from autograder.engine.assignment import Assignment, Exercise
+from autograder.engine.inside.errors import UserError
 from autograder.engine.inside.notebook import NotebookError
 from autograder.engine.inside.observe import PUBLIC_SEED
 from autograder.engine.judge.grade import grade, unreadable
@@ -16,7 +17,7 @@ from autograder.engine.judge.keys import AnswerKeyError
 from autograder.engine.judge.verdict import Status, Verdict
 from autograder.engine.judge.words.report import LOOKS, as_report, number, title
 from course.base.files import as_json, write_whole
-from course.base.project import Project, UnknownAssignment
+from course.base.project import Project
 
 GRADER = "pytest autograder/"
 PROPERTY = "s30_verdict"
@@ -39,7 +40,7 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(f"--work {work}: there is no such folder or file.")
     try:
         chosen = [project.slug(name) for name in config.getoption("--assignment") or []]
-    except UnknownAssignment as problem:
+    except UserError as problem:
         raise pytest.UsageError(str(problem)) from None
     if work.is_file() and not chosen:
         chosen = [slug for slug in project.slugs() if slug in work.stem or work.stem.startswith(slug[:2])]

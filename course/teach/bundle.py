@@ -38,10 +38,6 @@ WITHHELD = ("course/learn/reveal.py",)
 FOLDER = "sutskever30"
 
 
-class BundleError(UserError):
-    """A bundle that would be incomplete, or overwrite something; the message says what to do."""
-
-
 def contents(project: Project) -> Iterator[Path]:
     """The files of a student's copy, relative to the project, in order."""
     found = {path for pattern in ALLOWED for path in project.root.glob(pattern) if path.is_file()}
@@ -51,13 +47,13 @@ def contents(project: Project) -> Iterator[Path]:
 def bundle(project: Project, out: Path) -> int:
     """Write the zip. Returns the number of files in it."""
     if out.exists():
-        raise BundleError(f"{out} exists already and stays as it is. Remove it first, or give another name.")
+        raise UserError(f"{out} exists already and stays as it is. Remove it first, or give another name.")
     if not out.resolve().parent.is_dir():
-        raise BundleError(f"{out}: its folder does not exist.")
+        raise UserError(f"{out}: its folder does not exist.")
     for slug in project.slugs():
         for needed in (project.release(slug), project.grader(slug), project.key(slug)):
             if not needed.is_file():
-                raise BundleError(f"{needed} is missing: run `s30 build {slug[:2]}` first.")
+                raise UserError(f"{needed} is missing: run `s30 build {slug[:2]}` first.")
     files = list(contents(project))
     write_whole(out, zipped({f"{FOLDER}/{path.as_posix()}": (project.root / path).read_bytes() for path in files}))
     return len(files)

@@ -13,11 +13,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from autograder.engine.inside.errors import UserError
 from autograder.engine.judge.words.report import number
 from course.base.files import as_json, write_whole
 from course.base.project import Project
 from course.teach.grading import ClassRun, Submission
-from course.teach.submissions import SubmissionsError, collect
+from course.teach.submissions import collect
 
 
 @dataclass(frozen=True)
@@ -40,19 +41,19 @@ def run(console: Console, project: Project, slug: str, course_dir: Path, wishes:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise SubmissionsError(f"Another run is grading in {course_dir}: wait for its end, or stop it.") from None
+            raise UserError(f"Another run is grading in {course_dir}: wait for its end, or stop it.") from None
         return _run(console, project, slug, course_dir, wishes)
 
 
 def _run(console: Console, project: Project, slug: str, course_dir: Path, wishes: Wishes) -> ClassRun:
     if wishes.report is not None and not wishes.report.resolve().parent.is_dir():
-        raise SubmissionsError(f"--report {wishes.report}: its folder does not exist.")
+        raise UserError(f"--report {wishes.report}: its folder does not exist.")
     source = wishes.submissions
     in_place = source is None or source.resolve() in (course_dir, course_dir / "submitted")
     problems = {} if in_place or source is None else collect(source, slug, course_dir)
     going = ClassRun(project, slug, course_dir, problems, new_seed=wishes.new_seed)
     if not going.submissions:
-        raise SubmissionsError(f"Nobody has handed in {slug}: {course_dir / 'submitted'} has no folder */{slug}.")
+        raise UserError(f"Nobody has handed in {slug}: {course_dir / 'submitted'} has no folder */{slug}.")
     new = [s for s in going.submissions if not s.reason and s.by in ("", "earlier file")]
     older = [s for s in going.submissions if not s.reason and s.by == "older grader"]
     same = [s for s in going.submissions if not s.reason and s.by == "this"]

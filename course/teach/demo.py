@@ -29,10 +29,6 @@ SLUG = "03_lstm_understanding"
 Notebook = dict[str, Any]
 
 
-class DemoFailed(UserError):
-    """One of the commands failed; the message holds what it printed."""
-
-
 def _cell(notebook: Notebook, grade_id: str) -> dict[str, Any]:
     return next(c for c in notebook["cells"] if c["metadata"].get("nbgrader", {}).get("grade_id") == grade_id)
 
@@ -93,13 +89,13 @@ def _run(say: Callable[[str], None], root: Path, *words: str) -> None:
     command = [sys.executable, "-m", "nbgrader", *words]
     ended = subprocess.run(command, cwd=root, capture_output=True, text=True, env={**os.environ, "NO_COLOR": "1"})
     if ended.returncode:
-        raise DemoFailed(f"nbgrader {' '.join(words)} failed:\n{(ended.stdout + ended.stderr)[-3000:]}")
+        raise UserError(f"nbgrader {' '.join(words)} failed:\n{(ended.stdout + ended.stderr)[-3000:]}")
 
 
 def run(project: Project, console: Console) -> Path:
     """Make the class, grade it and print its gradebook. Returns the class's folder."""
     if not project.solution(SLUG).is_file():
-        raise DemoFailed("The demo makes its class from solutions/, which this copy of the course does not have.")
+        raise UserError("The demo makes its class from solutions/, which this copy of the course does not have.")
     folder = Path(tempfile.mkdtemp(prefix="s30-demo-"))
     for student, notebook in class_of(project).items():
         path = folder / "submitted" / student / SLUG / f"{SLUG}.ipynb"

@@ -83,7 +83,7 @@ class Conditions:
 
 @lru_cache(maxsize=2)
 def class_runner(allow_unsandboxed: bool) -> Runner:
-    """What runs submissions, for as long as this process lives. Raises SandboxError if there is no sandbox."""
+    """What runs submissions, for as long as this process lives. Raises UserError if there is no sandbox."""
     runner = runner_for_others(LESSONS, allow_unsandboxed=allow_unsandboxed)
     atexit.register(runner.close)
     return runner

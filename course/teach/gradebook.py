@@ -22,10 +22,6 @@ POINTS = "points.toml"  # in the class's folder: what exercises are worth where 
 _STUDENT = ("first_name", "last_name", "email", "lms_user_id")
 
 
-class GradebookError(UserError):
-    """A gradebook or a points file that does not fit the course; the message says what to do."""
-
-
 def register(project: Project, slug: str, course_dir: Path) -> None:
     """Enter an assignment into the class's gradebook as its released notebook has it; release/ is only read.
 
@@ -34,7 +30,7 @@ def register(project: Project, slug: str, course_dir: Path) -> None:
     db_url = f"sqlite:///{course_dir / 'gradebook.db'}"
     problem = other_cells(project, slug, db_url)
     if problem:
-        raise GradebookError(problem)
+        raise UserError(problem)
     wanted = class_points(project, slug, course_dir)
     if not (course_dir / "gradebook.db").is_file():
         begin_gradebook(db_url)
@@ -77,13 +73,13 @@ def enter_roster(roster: Path, course_dir: Path) -> int:
         with roster.open(encoding="utf-8-sig", newline="") as file:
             rows = list(csv.DictReader(file))
     except (OSError, UnicodeDecodeError, csv.Error) as problem:
-        raise GradebookError(f"--roster {roster} can't be read as CSV: {problem}.") from None
+        raise UserError(f"--roster {roster} can't be read as CSV: {problem}.") from None
     students: dict[str, dict[str, str]] = {}
     for number, row in enumerate(rows, 2):
         name = (row.get("id") or "").strip()
         if not name or name in students:
             why = f"repeats {name!r}" if name else "has no id (the first line names the columns)"
-            raise GradebookError(f"--roster {roster}: line {number} {why}. Nothing was entered.")
+            raise UserError(f"--roster {roster}: line {number} {why}. Nothing was entered.")
         students[name] = {column: row[column].strip() for column in _STUDENT if row.get(column)}
     with Gradebook(f"sqlite:///{course_dir / 'gradebook.db'}") as gradebook:
         for name, known in students.items():
@@ -106,7 +102,7 @@ def class_points(project: Project, slug: str, course_dir: Path) -> dict[str, flo
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8")).get(slug, {})
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
-        raise GradebookError(f"{path} can't be read as TOML: {problem}") from None
+        raise UserError(f"{path} can't be read as TOML: {problem}") from None
     graded = {
         str(cell.nbgrader["grade_id"]).removesuffix("-check"): str(cell.nbgrader["grade_id"])
         for cell in read_notebook(project.release(slug))
@@ -115,9 +111,9 @@ def class_points(project: Project, slug: str, course_dir: Path) -> dict[str, flo
     found = {}
     for name, points in table.items():
         if name not in graded:
-            raise GradebookError(f"{path}: {slug} has no {name!r}. It has: {', '.join(graded)}.")
+            raise UserError(f"{path}: {slug} has no {name!r}. It has: {', '.join(graded)}.")
         if isinstance(points, bool) or not isinstance(points, int | float) or not 0 <= points < 1000:
-            raise GradebookError(f"{path}: {name} = {points!r}: points are a number from 0 up; 0 leaves it out.")
+            raise UserError(f"{path}: {name} = {points!r}: points are a number from 0 up; 0 leaves it out.")
         found[graded[name]] = float(points)
     return found
 

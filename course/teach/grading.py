@@ -25,13 +25,14 @@ from nbgrader.converters import Autograde
 from nbgrader.converters.base import BaseConverter, NbGraderException
 from nbgrader.coursedir import CourseDirectory
 
+from autograder.engine.inside.errors import UserError
 from autograder.engine.judge.keys import digest
 from autograder.engine.judge.verdict import Verdict
 from course.base.nbgrader import nbgrader_config
 from course.base.project import Project
 from course.teach import worker
 from course.teach.evaluation import graded_by, worth
-from course.teach.gradebook import GradebookError, class_points, other_cells, register
+from course.teach.gradebook import class_points, other_cells, register
 from course.teach.nbgrader_steps import GradeSubmission
 from course.teach.reading import GRADER, RECORDED, SUBMITTED, UNGRADED
 from course.teach.seed import class_seed
@@ -132,7 +133,7 @@ class ClassRun:
     # Evaluating -----------------------------------------------------------------------------------------------------
 
     def evaluate(self, wanted: Collection[Submission], jobs: int, tell: Callable[[Submission], None]) -> None:
-        """Evaluate submissions on `jobs` cores; `tell` is called after each. Raises SandboxError if there is none."""
+        """Evaluate submissions on `jobs` cores; `tell` is called after each. Raises UserError if there is none."""
         waiting = [s for s in wanted if s.path is not None]
         lost: list[Submission] = []
         for crew, workers in ((waiting, jobs), (lost, 1)):  # those that a worker died over get one more, by themselves
@@ -256,7 +257,7 @@ def _registered(project: Project, slug: str, course_dir: Path, db_url: str, poin
     """Enter the assignment into the gradebook, unless it is there with these points."""
     problem = other_cells(project, slug, db_url)
     if problem:
-        raise GradebookError(problem)
+        raise UserError(problem)
     if (course_dir / "gradebook.db").is_file():
         with Gradebook(db_url) as gradebook:
             try:

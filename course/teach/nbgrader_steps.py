@@ -22,6 +22,7 @@ from nbgrader.preprocessors import NbGraderPreprocessor
 from nbgrader.utils import compute_checksum, determine_grade, is_grade, is_solution
 from traitlets import Bool, Float, Integer
 
+from autograder.engine.inside.errors import UserError
 from autograder.engine.inside.notebook import NotebookError
 from autograder.engine.inside.records import Limits
 from autograder.engine.judge.keys import digest
@@ -29,7 +30,7 @@ from autograder.engine.judge.verdict import Verdict
 from autograder.engine.judge.words.report import as_html, as_text
 from course.base.project import Project
 from course.teach.evaluation import Conditions, class_runner, graded_by, worth
-from course.teach.gradebook import GradebookError, other_cells
+from course.teach.gradebook import other_cells
 from course.teach.reading import GRADER, RECORDED, SUBMITTED, UNGRADED, read_submission, repair
 
 NOT_GRADED = "NotGraded"
@@ -91,7 +92,7 @@ class RepairSubmission(NbGraderPreprocessor):
         if fits not in self._fitting:
             problem = other_cells(project, slug, db_url)
             if problem:
-                raise GradebookError(problem)
+                raise UserError(problem)
             self._fitting.add(fits)
         for repaired in repair(nb, release):
             self.log.warning("Cell %r is missing from the submission; it comes back from the release", repaired)

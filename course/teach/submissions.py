@@ -24,10 +24,6 @@ _SYSTEMS = (
 _PASSED_OVER = {"__MACOSX", ".ipynb_checkpoints"}
 
 
-class SubmissionsError(UserError):
-    """Submissions that can't be found; the message says what was looked for, and where."""
-
-
 @dataclass(frozen=True)
 class Found:
     """One file that was handed in.
@@ -61,12 +57,12 @@ def collect(source: Path, slug: str, course_dir: Path) -> dict[str, str]:
         Student → why no notebook of theirs could be taken.
     """
     if not source.exists():
-        raise SubmissionsError(f"--submissions {source}: there is no such folder or file.")
+        raise UserError(f"--submissions {source}: there is no such folder or file.")
     by_student: dict[str, list[Found]] = {}
     for found in _from_zip(source, slug) if source.is_file() else _from_folder(source, slug):
         by_student.setdefault(found.student, []).append(found)
     if not by_student:
-        raise SubmissionsError(f"--submissions {source}: there is no notebook (*.ipynb) in it.")
+        raise UserError(f"--submissions {source}: there is no notebook (*.ipynb) in it.")
     problems = {}
     for student, files in sorted(by_student.items()):
         chosen = _chosen(files, slug)
@@ -113,7 +109,7 @@ def _from_zip(source: Path, slug: str) -> Iterator[Found]:
     try:
         archive = zipfile.ZipFile(source)
     except (zipfile.BadZipFile, OSError) as problem:
-        raise SubmissionsError(f"--submissions {source} can't be read as a zip: {problem}.") from None
+        raise UserError(f"--submissions {source} can't be read as a zip: {problem}.") from None
     with archive:
         entries = {e: PurePosixPath(e.filename.replace("\\", "/")).parts for e in archive.infolist()}
         entries = {e: p for e, p in entries.items() if e.filename.endswith(".ipynb") and not _PASSED_OVER & set(p)}

@@ -12,11 +12,12 @@ from textwrap import dedent, indent
 import pytest
 from conftest import ROOT, s30
 
+from autograder.engine.inside.errors import UserError
 from autograder.engine.judge.keys import record_key, write_key
 from course.base.fingerprints import fingerprint
 from course.base.project import Project
-from course.make.audit import Audit, AuditError, Measured, audit, details, is_current, read
-from course.make.audit.alternatives import AlternativesError, read_alternatives
+from course.make.audit import Audit, Measured, audit, details, is_current, read
+from course.make.audit.alternatives import read_alternatives
 from course.make.audit.mutants import mutants
 
 SLUG = "42_tiny"
@@ -294,7 +295,7 @@ def test_what_was_not_compiled_is_not_audited(sound, sound_run):
     before = path.read_bytes()
     path.write_bytes(before + b"\n")
     try:
-        with pytest.raises(AuditError, match="run `s30 build 42` first"):
+        with pytest.raises(UserError, match="run `s30 build 42` first"):
             audit(sound, SLUG)
     finally:
         path.write_bytes(before)
@@ -500,7 +501,7 @@ def test_mutants_are_of_code_that_a_grader_can_see():
 def test_alternatives_that_can_not_be_understood(tmp_path, text, words):
     path = tmp_path / "alternatives.py"
     path.write_text(text, encoding="utf-8")
-    with pytest.raises(AlternativesError, match=words):
+    with pytest.raises(UserError, match=words):
         read_alternatives(path, ["f"])
 
 

@@ -18,10 +18,11 @@ import pytest
 from conftest import ROOT, make_notebook, needs_sandbox, s30
 from nbclient import NotebookClient
 
+from autograder.engine.inside.errors import UserError
 from autograder.engine.judge.keys import read_tree
 from autograder.engine.judge.mistakes import read_mistakes
 from course.base.project import Project
-from course.teach.bundle import FOLDER, BundleError, bundle
+from course.teach.bundle import FOLDER, bundle
 from course.teach.gradebook import register
 
 LONG_ENOUGH = 24  # shorter lines, such as `return out`, say nothing
@@ -172,13 +173,13 @@ def test_a_bundle_is_the_same_every_time_and_never_overwrites(tmp_path):
     bundle(Project(), first)
     bundle(Project(), second)
     assert first.read_bytes() == second.read_bytes()
-    with pytest.raises(BundleError, match="stays as it is"):
+    with pytest.raises(UserError, match="stays as it is"):
         bundle(Project(), first)
 
 
 def test_a_bundle_without_keys_is_refused(copied, tmp_path):
     copied.key("03_lstm_understanding").unlink()
-    with pytest.raises(BundleError, match="s30 build"):
+    with pytest.raises(UserError, match="s30 build"):
         bundle(copied, tmp_path / "out.zip")
 
 

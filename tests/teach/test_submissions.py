@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from autograder.engine.inside.errors import UserError
 from course.teach.reading import MAX_SUBMITTED_BYTES
-from course.teach.submissions import EARLIER, SubmissionsError, collect, submitted
+from course.teach.submissions import EARLIER, collect, submitted
 
 SLUG = "03_lstm_understanding"
 
@@ -115,5 +116,5 @@ def test_what_cannot_be_read_is_named(tmp_path):
     for wrong, sentence in (("nowhere", "there is no such"), ("empty", "no notebook"), ("no.zip", "as a zip")):
         (tmp_path / "empty").mkdir(exist_ok=True)
         (tmp_path / "no.zip").write_text("no zip")
-        with pytest.raises(SubmissionsError, match=sentence):
+        with pytest.raises(UserError, match=sentence):
             collect(tmp_path / wrong, SLUG, tmp_path / "class")

@@ -11,9 +11,10 @@ from conftest import needs_sandbox, s30
 from course.start import is_outdated, start
 from nbgrader.api import Gradebook
 
+from autograder.engine.inside.errors import UserError
 from course.base.project import Project
 from course.learn.progress import progress
-from course.teach.gradebook import POINTS, GradebookError, class_points, enter_roster, register
+from course.teach.gradebook import POINTS, class_points, enter_roster, register
 
 SLUG = "03_lstm_understanding"
 QUESTION = "why_additive"
@@ -170,7 +171,7 @@ def test_other_exercises_are_refused_once_there_are_submissions_and_nothing_is_c
     assert ran.returncode == 0, ran.stderr
     before = scores(course_dir)
     copied.release(SLUG).write_bytes(released)
-    with pytest.raises(GradebookError, match=r"new: gru_cell, gru_cell-check.*begin a new gradebook"):
+    with pytest.raises(UserError, match=r"new: gru_cell, gru_cell-check.*begin a new gradebook"):
         register(copied, SLUG, course_dir)
     ran = autograde(copied, course_dir, "--force")
     assert ran.returncode != 0
@@ -203,7 +204,7 @@ def test_a_class_chooses_points_and_leaves_exercises_out(copied, course_dir):
 )
 def test_points_that_make_no_sense_are_refused(copied, tmp_path, text, sentence):
     (tmp_path / POINTS).write_text(text)
-    with pytest.raises(GradebookError) as problem:
+    with pytest.raises(UserError) as problem:
         class_points(copied, SLUG, tmp_path)
     assert sentence in str(problem.value)
     ran = s30("gradebook", "03", "--course-dir", str(tmp_path), root=copied.root)
@@ -222,7 +223,7 @@ def test_a_roster_is_entered_and_nothing_of_a_broken_one(copied, tmp_path):
         assert {s.id: s.email for s in gradebook.students} == {"ada": "ada@x.org", "ben": None}
     for text, sentence in (("name\nada\n", "has no id"), ("id\ncleo\ncleo\n", "line 3 repeats 'cleo'")):
         roster.write_text(text)
-        with pytest.raises(GradebookError, match=sentence):
+        with pytest.raises(UserError, match=sentence):
             enter_roster(roster, tmp_path)
     with Gradebook(f"sqlite:///{tmp_path / 'gradebook.db'}") as gradebook:
         assert len(gradebook.students) == 2

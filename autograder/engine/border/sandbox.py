@@ -46,10 +46,6 @@ _ENVIRONMENT = {
 }
 
 
-class SandboxError(UserError):
-    """No sandbox can be had here; the message says why, and what to do."""
-
-
 # What this machine offers -------------------------------------------------------------------------------------------
 
 
@@ -125,7 +121,7 @@ def _advice() -> str:
 def runner_for_others(lessons: Collection[str], *, allow_unsandboxed: bool = False) -> Runner:
     """What runs other people's code: a sandbox; or, if that is allowed and there is none, a process that says so.
 
-    Raises SandboxError if there is no sandbox.
+    Raises UserError if there is no sandbox.
     """
     offered = protection()
     if offered.sandboxed:
@@ -134,7 +130,7 @@ def runner_for_others(lessons: Collection[str], *, allow_unsandboxed: bool = Fal
         runner = Subprocess()
         runner.warning = UNSANDBOXED
         return runner
-    raise SandboxError(
+    raise UserError(
         f"Other people's code is graded in a sandbox only, and there is none here. {offered.problem} "
         f"What to do: {offered.fix}"
     )
@@ -151,7 +147,7 @@ class Sandbox:
     Args:
         lessons: the modules besides NumPy and torch that submissions may import, such as `course.plots`.
 
-    Raises SandboxError if this machine offers none.
+    Raises UserError if this machine offers none.
     """
 
     warning = ""
@@ -159,7 +155,7 @@ class Sandbox:
     def __init__(self, lessons: Collection[str] = ()) -> None:
         offered = protection()
         if not offered.sandboxed:
-            raise SandboxError(f"There is no sandbox here. {offered.problem} What to do: {offered.fix}")
+            raise UserError(f"There is no sandbox here. {offered.problem} What to do: {offered.fix}")
         self._warm = offered.warm
         self._lessons = {name: _source(name) for name in lessons}
         self._parents: dict[tuple[Path, int], _Parent] = {}
@@ -288,7 +284,7 @@ class _Parent:
             self._process.kill()
             said = self._process.stderr.read().decode(errors="replace").strip().splitlines()[-1:]
             self.close()
-            raise SandboxError(f"The grader did not start in the sandbox: {' '.join(said) or 'it took too long'}.")
+            raise UserError(f"The grader did not start in the sandbox: {' '.join(said) or 'it took too long'}.")
         self._process.stderr.close()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -344,7 +340,7 @@ class _Child:
             return None
         status = self._control.recv(1000)
         if status.startswith(b"!"):
-            raise SandboxError(status[1:].decode(errors="replace"))
+            raise UserError(status[1:].decode(errors="replace"))
         if not status:  # whoever should say it was ended as well, and so probably was everything in the sandbox
             self._parent.close()
         return int(status or b"-9")

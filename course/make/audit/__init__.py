@@ -31,10 +31,6 @@ OK = "ok"
 NOT_APPLICABLE = "n/a"
 
 
-class AuditError(UserError):
-    """A grader that can't be audited; the message says what to do."""
-
-
 @dataclass
 class Measured:
     """What was found about one exercise. A word is `ok`, `n/a`, or says what is wrong.
@@ -106,13 +102,13 @@ def audit(project: Project, slug: str) -> Audit:
     from course.make import build
 
     if not hasattr(os, "fork"):
-        raise AuditError("The audit forks a process for everything that it tries, which this system can't.")
+        raise UserError("The audit forks a process for everything that it tries, which this system can't.")
     if importlib.util.find_spec("cosmic_ray") is None:
-        raise AuditError('The audit makes mutants with cosmic-ray: pip install -c constraints.txt -e ".[dev]"')
+        raise UserError('The audit makes mutants with cosmic-ray: pip install -c constraints.txt -e ".[dev]"')
     if not project.source(slug).is_file():
-        raise AuditError(f"{project.source(slug)} does not exist; without the master its grader can't be audited.")
+        raise UserError(f"{project.source(slug)} does not exist; without the master its grader can't be audited.")
     if not build.is_current(project, slug):
-        raise AuditError(f"{slug} has changed since it was compiled: run `s30 build {slug.split('_')[0]}` first.")
+        raise UserError(f"{slug} has changed since it was compiled: run `s30 build {slug.split('_')[0]}` first.")
     made_from = fingerprint(project, slug, "audit")
     found = _measure(project, slug)
     exercises = [Measured(**e) for e in found["exercises"]]
@@ -129,7 +125,7 @@ def _measure(project: Project, slug: str) -> dict[str, Any]:
         command = [sys.executable, "-P", "-m", "course.make.audit.measure", str(project.root.resolve()), slug, str(out)]
         ran = subprocess.run(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         if ran.returncode:
-            raise AuditError(f"{slug} can't be audited: {ran.stderr.decode(errors='replace').strip()}")
+            raise UserError(f"{slug} can't be audited: {ran.stderr.decode(errors='replace').strip()}")
         found: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
         return found
 
@@ -158,10 +154,10 @@ def run(project: Project, slugs: Sequence[str] | None, console: Console, report:
         Whether all is well.
     """
     if report and not report.resolve().parent.is_dir():
-        raise AuditError(f"--report {report}: its folder does not exist.")
+        raise UserError(f"--report {report}: its folder does not exist.")
     chosen = slugs or [slug for slug in project.slugs() if project.source(slug).is_file()]
     if not chosen:
-        raise AuditError(f"{project.root / 'source'} holds no masters.")
+        raise UserError(f"{project.root / 'source'} holds no masters.")
     audits = []
     for slug in chosen:
         kept = None if slugs or not is_current(project, slug) else read(project, slug)

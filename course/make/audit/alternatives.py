@@ -12,10 +12,6 @@ from autograder.engine.inside.errors import UserError
 Definition = ast.FunctionDef | ast.ClassDef
 
 
-class AlternativesError(UserError):
-    """A file of alternatives that can't be understood; for the author."""
-
-
 @dataclass(frozen=True)
 class Alternatives:
     """The file of one assignment.
@@ -40,7 +36,7 @@ def read_alternatives(path: Path, exercises: Collection[str]) -> Alternatives:
     try:
         module = ast.parse(path.read_text(encoding="utf-8"))
     except SyntaxError as problem:
-        raise AlternativesError(f"{path}, line {problem.lineno}: {problem.msg}.") from None
+        raise UserError(f"{path}, line {problem.lineno}: {problem.msg}.") from None
     imports = [ast.unparse(node) for node in module.body if isinstance(node, ast.Import | ast.ImportFrom)]
     defined = [node for node in module.body if isinstance(node, Definition)]
     further = [node for node in defined if node.name not in exercises]
@@ -50,7 +46,7 @@ def read_alternatives(path: Path, exercises: Collection[str]) -> Alternatives:
         strangers = [child.name for child in held if child.name not in exercises]
         if not isinstance(node, ast.ClassDef) or not held or strangers:
             which = strangers[0] if isinstance(node, ast.ClassDef) and strangers else node.name
-            raise AlternativesError(f"{path}, line {node.lineno}: `{which}` is no exercise, and holds none.")
+            raise UserError(f"{path}, line {node.lineno}: `{which}` is no exercise, and holds none.")
         bodies[node.name] = held
     sets = {name: _sources(imports, nodes) for name, nodes in bodies.items() if nodes}
     return Alternatives(sets, _equivalent(path, module, exercises))
@@ -67,13 +63,13 @@ def _equivalent(path: Path, module: ast.Module, exercises: Collection[str]) -> d
                 found: dict[str, dict[str, str]] = ast.literal_eval(node.value)
                 listed = [(name, line, reason) for name, lines in found.items() for line, reason in lines.items()]
             except (ValueError, AttributeError):
-                raise AlternativesError(
+                raise UserError(
                     f"{path}, line {node.lineno}: EQUIVALENT is a dict from exercise to a dict from line to reason."
                 ) from None
             for name, line, reason in listed:
                 if name not in exercises:
-                    raise AlternativesError(f"{path}: EQUIVALENT names `{name}`, which is no exercise.")
+                    raise UserError(f"{path}: EQUIVALENT names `{name}`, which is no exercise.")
                 if not isinstance(reason, str) or not reason.strip():
-                    raise AlternativesError(f"{path}: EQUIVALENT gives no reason for {line!r} of `{name}`.")
+                    raise UserError(f"{path}: EQUIVALENT gives no reason for {line!r} of `{name}`.")
             return found
     return {}

@@ -27,7 +27,8 @@ from conftest import ROOT, explain, functions, make_notebook, needs_sandbox, s30
 from autograder.engine.assignment import Assignment
 from autograder.engine.border import sandbox as boxing
 from autograder.engine.border.runner import Observer, Runner, Subprocess
-from autograder.engine.border.sandbox import Protection, Sandbox, SandboxError, protection, runner_for_others
+from autograder.engine.border.sandbox import Protection, Sandbox, protection, runner_for_others
+from autograder.engine.inside.errors import UserError
 from autograder.engine.inside.isolate import DENIED, MAX_FILES, TMP_MB
 from autograder.engine.inside.notebook import Cell
 from autograder.engine.inside.observe import PUBLIC_SEED
@@ -748,7 +749,7 @@ def test_a_grader_that_cannot_be_imported_says_so(tmp_path, box):
     path = make_notebook(functions({"f": "return 2 * x"}), tmp_path / "notebook.ipynb")
     text = assignment.grader.read_text()
     assignment.grader.write_text(f"{text}\nimport absent_module")
-    with pytest.raises(SandboxError, match="absent_module"):
+    with pytest.raises(UserError, match="absent_module"):
         grade(path, assignment, runner=box)
 
 
@@ -765,9 +766,9 @@ def no_bubblewrap(monkeypatch):
 
 
 def test_without_bubblewrap_other_peoples_code_is_refused_with_the_fix(no_bubblewrap):
-    with pytest.raises(SandboxError, match="apt-get install bubblewrap"):
+    with pytest.raises(UserError, match="apt-get install bubblewrap"):
         runner_for_others(LESSONS)
-    with pytest.raises(SandboxError, match="apt-get install bubblewrap"):
+    with pytest.raises(UserError, match="apt-get install bubblewrap"):
         Sandbox()
     assert not protection().sandboxed
 
