@@ -16,7 +16,7 @@ from autograder.engine.assignment import with_needs
 from course.base.project import Project
 from course.teach.demo import SLUG, class_of
 
-pytestmark = needs_sandbox
+pytestmark = [needs_sandbox, pytest.mark.slow]
 
 
 def nbgrader(*words: str, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess:
@@ -221,21 +221,16 @@ def test_a_grader_that_cannot_work_gives_no_score_but_asks_for_a_human(graded, c
         assert gradebook.find_grade("LSTM-check", SLUG, SLUG, "finn_damaged_file").needs_manual_grade
 
 
-def test_stock_generate_commands_give_what_is_committed(copied):
-    before = {kind: (copied.root / kind / SLUG / f"{SLUG}.ipynb").read_text() for kind in ("release", "solutions")}
-    for command in ("generate_assignment", "generate_solution"):
-        ran = nbgrader(command, SLUG, "--force", cwd=copied.root, PYTHONPATH=str(copied.root))
-        assert ran.returncode == 0, ran.stderr
-    for kind, text in before.items():
-        assert (copied.root / kind / SLUG / f"{SLUG}.ipynb").read_text() == text
+QUICK = "00_numpy_and_pytorch_for_deep_learning"  # whose solution runs in a few seconds, that of 03 in a minute
 
 
 def test_stock_validate_explains(copied):
-    release = copied.root / "release" / SLUG / f"{SLUG}.ipynb"
+    release = copied.root / "release" / QUICK / f"{QUICK}.ipynb"
     ran = nbgrader("validate", str(release), cwd=copied.root)
-    assert f"VALIDATION FAILED ON {len(EXERCISES) + 1} CELL(S)" in ran.stdout  # and the written question
+    exercises = Project().assignment(QUICK).exercises
+    assert f"VALIDATION FAILED ON {len(exercises) + 1} CELL(S)" in ran.stdout  # and the written question
     assert "is still the stub" in ran.stdout
     assert "Traceback" not in ran.stdout
-    solved = copied.root / "solutions" / SLUG / f"{SLUG}.ipynb"
+    solved = copied.root / "solutions" / QUICK / f"{QUICK}.ipynb"
     ran = nbgrader("validate", str(solved), cwd=copied.root)
     assert "Success! Your notebook passes all the tests." in ran.stdout, ran.stdout + ran.stderr

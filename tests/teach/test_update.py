@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 from conftest import needs_sandbox, s30
-from course.start import is_outdated, start
 from nbgrader.api import Gradebook
 
 from autograder.engine.inside.errors import UserError
 from course.base.project import Project
 from course.learn.progress import progress
+from course.learn.start import is_outdated, start
 from course.teach.gradebook import POINTS, class_points, enter_roster, register
 
 SLUG = "03_lstm_understanding"
