@@ -246,12 +246,12 @@ def test_a_solution_is_executed_when_its_outputs_may_be_others(copied):
 
 
 def test_a_mistake_that_ends_the_process_or_never_ends_is_named(copied, monkeypatch):
-    edit(copied.mistakes(SLUG), '"o * np.tanh(c)": "o * c"', '"o * np.tanh(c)": "__import__(\'os\')._exit(0)"')
-    edit(copied.mistakes(QUICK), '{"/ (2 * h)": "/ h"}', '{"/ (2 * h)": "/ __import__(\'time\').sleep(999)"}')
-    monkeypatch.setattr(build, "PATIENCE", 40.0)
+    edit(copied.mistakes(SLUG), "'o * c']", """'__import__("os")._exit(0)']""")
+    edit(copied.mistakes(QUICK), "'/ h']", """'/ __import__("time").sleep(999)']""")
+    monkeypatch.setattr(build, "PATIENCE", 60.0)
     problems = {str(found).split(":")[0]: str(found) for found in compile_all(copied, [SLUG, QUICK])}
     assert "took the Python process down. It was at the mistake 'cell_state_not_squashed' of lstm_" in problems[SLUG]
-    assert "ran longer than 40 seconds. It was at the mistake 'divided_by_h' of numerical_grad" in problems[QUICK]
+    assert "ran longer than 60 seconds. It was at the mistake 'divided_by_h' of numerical_grad" in problems[QUICK]
 
 
 def test_a_key_is_recorded_under_the_plainest_kernels_whatever_is_around(copied, monkeypatch):
