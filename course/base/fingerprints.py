@@ -21,7 +21,7 @@ _DECIDES = ("autograder/engine", "autograder/engine/inside", "autograder/engine/
 What = Literal["build", "audit", "results"]
 # what → an assignment's own files, by the names that a Project has for them, and rooms
 DEPENDS_ON: dict[What, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "build": (("source", "grader", "mistakes"), (*_DECIDES, "course/make")),
+    "build": (("source", "grader", "mistakes"), (*_DECIDES, "course/make/build")),
     "audit": (("source", "grader", "mistakes", "alternatives", "oracle"), (*_DECIDES, "course/make/audit")),
     "results": (("release", "grader", "key", "solution"), (*_DECIDES, "autograder/engine/border")),
 }

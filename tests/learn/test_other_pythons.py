@@ -111,15 +111,15 @@ def bundled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def installed(libraries: Path, folder: Path, home: Path) -> Path:
-    """The Python of an environment in which the course in `folder` is installed, as `pip install -e` does it."""
+def beside(libraries: Path, home: Path) -> Path:
+    """The Python of an environment of its own with the same packages, in which the course is not installed."""
     subprocess.run([libraries, "-m", "venv", "--without-pip", home], check=True, env=environment())
     python, where = python_of(home), "import sysconfig; print(sysconfig.get_path('purelib'))"
     theirs, ours = (
         subprocess.run([one, "-c", where], capture_output=True, text=True, check=True, env=environment()).stdout.strip()
         for one in (libraries, python)
     )
-    Path(ours, "course.pth").write_text(f"{folder}\n{theirs}\n")
+    Path(ours, "libraries.pth").write_text(f"{theirs}\n")
     return python
 
 
@@ -127,7 +127,7 @@ def test_a_learner_can_begin_and_is_graded(libraries, bundled, tmp_path):
     with zipfile.ZipFile(bundled) as archive:
         archive.extractall(tmp_path)
     folder = tmp_path / FOLDER
-    python = installed(libraries, folder, tmp_path / "environment")
+    python = beside(libraries, tmp_path / "environment")
 
     def run(*words: str) -> str:
         command = [python, "-m", *words]

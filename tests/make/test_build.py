@@ -30,9 +30,9 @@ from course.make.build import (
     install,
     is_current,
     needs_execution,
+    plain_kernels,
     stale,
 )
-from course.make.compiling import plain_kernels
 
 SLUG = "03_lstm_understanding"
 QUICK = "00_numpy_and_pytorch_for_deep_learning"  # executed in a few seconds
@@ -252,6 +252,12 @@ def test_a_mistake_that_ends_the_process_or_never_ends_is_named(copied, monkeypa
     problems = {str(found).split(":")[0]: str(found) for found in compile_all(copied, [SLUG, QUICK])}
     assert "took the Python process down. It was at the mistake 'cell_state_not_squashed' of lstm_" in problems[SLUG]
     assert "ran longer than 60 seconds. It was at the mistake 'divided_by_h' of numerical_grad" in problems[QUICK]
+
+
+def test_compiling_that_something_else_ends_says_so(copied, monkeypatch):
+    monkeypatch.setattr(build.sys, "executable", shutil.which("false"))
+    with pytest.raises(BuildError, match="exit status 1: something else ended its process"):
+        compile_assignment(copied, SLUG)
 
 
 def test_a_key_is_recorded_under_the_plainest_kernels_whatever_is_around(copied, monkeypatch):

@@ -21,11 +21,13 @@ import tempfile
 import threading
 import time
 from collections.abc import Collection, Iterable, Iterator
+from pathlib import Path
 from typing import Protocol
 
 from autograder.engine.assignment import Assignment, with_needs
 from autograder.engine.border.rounds import Ending, Observations, Round
 from autograder.engine.inside.child import MAX_EVENT_BYTES
+from autograder.engine.inside.errors import UserError
 from autograder.engine.inside.notebook import Cell
 from autograder.engine.inside.observe import PUBLIC_SEED
 from autograder.engine.inside.records import (
@@ -198,6 +200,11 @@ class _Listener:
                     timeout=max(0.0, min(since + self._starting + limits.seconds, deadline) - since)
                 )
             except queue.Empty:
+                if self._starting and time.monotonic() < deadline:
+                    raise UserError(
+                        f"Python did not start within {STARTING + limits.seconds:g} seconds; nothing of the notebook "
+                        "has run yet. This machine is too busy, or its disk is slow: try again when it is quiet."
+                    ) from None
                 self.ending = _too_long(limits, deadline)
                 return
             if lines is None:
@@ -270,10 +277,18 @@ SINGLE = {  # one thread per process, and sets of strings in one order
 }
 
 
+_CODE = str(Path(__file__).resolve().parents[3])  # the folder that holds autograder/
+
+
 def child_environment(**more: str) -> dict[str, str]:
-    """The variables of a process of ours: no word of the tests, kernels and servers around this one, and SINGLE."""
+    """The variables of a process of ours: no word of the tests, kernels and servers around this one, and SINGLE.
+
+    It finds the code that runs here, installed or not.
+    """
     around = ("PYTEST", "COV_", "JUPYTER", "NBGRADER")
-    return {k: v for k, v in os.environ.items() if not k.startswith(around)} | SINGLE | more
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith(around)}
+    found = os.pathsep.join(filter(None, [_CODE, inherited.get("PYTHONPATH")]))
+    return inherited | SINGLE | {"PYTHONPATH": found} | more
 
 
 def end(process: subprocess.Popen[bytes]) -> None:

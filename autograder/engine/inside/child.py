@@ -91,7 +91,7 @@ def observe_and_exit(request: Request, more: BinaryIO, probes: list[Probe], send
             skip=set(request.skip),
             before=lambda statement: send(Running(*statement.place)),
         )
-        send(Defined(loaded.spoiled))
+        send(Defined({name: text for name, text in loaded.spoiled.items() if name in request.names}))
         asked: More = request
         while True:
             for seen in observe(

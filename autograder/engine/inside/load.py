@@ -109,8 +109,8 @@ def _run(statement: Statement, namespace: dict[str, Any], flags: int) -> str | N
     except KeyboardInterrupt:
         raise
     except BaseException as problem:
-        text = ""
+        kind, text = type(problem).__name__[:100], ""
         with contextlib.suppress(Exception):
             text = str(problem)[:500]
-        return f"cell {statement.cell.number}, line {statement.node.lineno} raised {type(problem).__name__}: {text}"
+        return f"cell {statement.cell.number}, line {statement.node.lineno} raised {kind}: {text}"
     return None

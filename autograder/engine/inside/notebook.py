@@ -93,7 +93,7 @@ class BrokenCell:
     def __str__(self) -> str:
         where = f"cell {self.cell.number}" + (f", line {self.line}" if self.line else "")
         lines = self.cell.source.splitlines()
-        source = f": `{lines[self.line - 1].strip()}`" if self.line and self.line <= len(lines) else ""
+        source = f": `{lines[self.line - 1].strip()[:200]}`" if self.line and self.line <= len(lines) else ""
         return f"{where} is not valid Python ({self.problem}){source}"
 
 

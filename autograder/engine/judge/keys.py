@@ -477,7 +477,8 @@ def read_tree(path: Path) -> Tree:
 def read_key(path: Path, grader: Path) -> Key:
     """Read a key; judges are found by name in the grader."""
     tree = read_tree(path)
-    if tree.get("made_from", {}).get("grader") != digest(grader):
+    made_from = tree.get("made_from")
+    if not isinstance(made_from, dict) or made_from.get("grader") != digest(grader):
         raise AnswerKeyError(f"{path} was not made from {grader.name} as it is now: run `s30 build`.")
     module = _grader(grader)
     cases = {}
@@ -499,7 +500,7 @@ def read_key(path: Path, grader: Path) -> Key:
         )
     except (KeyError, TypeError, AttributeError, WireError) as problem:
         raise AnswerKeyError(f"{path} does not fit {grader.name} ({problem!r}): run `s30 build`.") from None
-    return Key(cases, mistakes, tree["made_from"])
+    return Key(cases, mistakes, made_from)
 
 
 def _trace_of(t: Tree) -> Trace:

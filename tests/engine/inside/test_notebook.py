@@ -21,6 +21,7 @@ from conftest import (
 from autograder.engine.inside import notebook
 from autograder.engine.inside.load import Loaded, load
 from autograder.engine.inside.notebook import Cell, Code, NotebookError, fingerprint, parse, read_notebook
+from autograder.engine.inside.records import Defined, read_event, write_event
 from autograder.engine.inside.shortcuts import shortcut
 from autograder.engine.judge.verdict import Verdict
 from course.base.project import Project
@@ -237,6 +238,12 @@ def test_a_syntax_error_is_shown_with_cell_line_and_source():
     assert "cell 2, line 3" in str(broken)
     assert "`return (x`" in str(broken)
     assert str(broken) == load(cells, ["g"]).spoiled["g"]
+
+
+def test_a_syntax_error_in_a_line_of_any_length_can_cross_the_border():
+    broken = Code(code_cells("def g(x):\n    return [" + "0, " * 30_000 + "(")).breakage("g")
+    sent = write_event(Defined({"g": str(broken)}))
+    assert read_event(sent.encode()) == Defined({"g": str(broken)})
 
 
 def test_a_syntax_error_in_an_exercise_leaves_the_others_alone(tmp_path):

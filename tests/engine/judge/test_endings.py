@@ -25,7 +25,9 @@ from conftest import (
     with_first_line,
 )
 
+from autograder.engine.border import runner
 from autograder.engine.border.rounds import Observations
+from autograder.engine.inside.errors import UserError
 from autograder.engine.inside.load import load
 from autograder.engine.inside.notebook import Code, read_notebook
 from autograder.engine.inside.observe import PUBLIC_SEED, load_grader, observe
@@ -497,6 +499,13 @@ def test_an_endless_loop_is_stopped_when_its_time_is_up(limits, tmp_path):
     found = explain(notebook, exercises=NUMPY, limits=limits)
     assert time.monotonic() - started < 20
     assert statuses(found) == ["timeout", "blocked"]
+
+
+def test_a_machine_on_which_python_does_not_start_in_time_is_not_blamed_on_the_notebook(tmp_path, monkeypatch):
+    monkeypatch.setattr(runner, "STARTING", 0.001)
+    notebook = make_notebook(solution_cells(), tmp_path / "quick.ipynb")
+    with pytest.raises(UserError, match="nothing of the notebook has run yet"):
+        explain(notebook, exercises=NUMPY, limits=Limits(seconds=0.001))
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")

@@ -28,7 +28,7 @@ from autograder.engine.judge import compare as comparing
 from autograder.engine.judge import grade as grading
 from autograder.engine.judge.compare import Difference
 from autograder.engine.judge.grade import grade, public_key
-from autograder.engine.judge.keys import AnswerKeyError, Key, expect, read_tree, record_key, write_key
+from autograder.engine.judge.keys import AnswerKeyError, Key, expect, read_key, read_tree, record_key, write_key
 from autograder.engine.judge.verdict import Status, Verdict
 
 SECRET = 987654
@@ -290,6 +290,13 @@ def test_a_call_that_the_master_does_not_declare_is_refused(tmp_path):
     with pytest.raises(AnswerKeyError, match="needs"):
         record(tmp_path / "undeclared", both.replace("def p", "def q", 1), ("f", "g"))
     assert record(tmp_path / "declared", both.replace("def p", "def q", 1), ("f", "g"), needs={"f": ["g"]})
+
+
+@pytest.mark.parametrize("made_from", [[], "yesterday", None, {}, {"grader": "another"}], ids=repr)
+def test_a_key_that_does_not_say_what_it_was_made_from_is_refused(tmp_path, made_from):
+    write_key({"made_from": made_from, "cases": [], "mistakes": []}, tmp_path / "key.npz")
+    with pytest.raises(AnswerKeyError, match="run `s30 build`"):
+        read_key(tmp_path / "key.npz", tmp_path / "grader.py")
 
 
 def test_a_mistake_that_no_probe_sees_is_refused(tmp_path):

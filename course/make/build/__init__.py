@@ -1,12 +1,14 @@
 """Masters → release, solutions and keys, with nbgrader's own converters.
 
-Everything is made in a staging folder (:mod:`course.make.compiling`) and put in place only when all of it succeeded.
+Everything is made in a staging folder (:mod:`course.make.build.compiling`) and put in place only when all of it
+succeeded.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import platform
 import subprocess
 import sys
 import tempfile
@@ -14,6 +16,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from autograder.engine.border.runner import child_environment, end
 from autograder.engine.inside.errors import UserError
@@ -24,7 +28,6 @@ from course.base.files import write_whole
 from course.base.fingerprints import fingerprint
 from course.base.nbgrader import convert, nbgrader_config
 from course.base.project import Project
-from course.make.compiling import plain_kernels
 
 PATIENCE = 600.0  # seconds that compiling one assignment may take, without the execution of its solution
 
@@ -85,7 +88,7 @@ def compile_all(
 
 def _compiled(project: Project, slugs: Sequence[str], folder: Path) -> Iterator[tuple[str, str]]:
     """Have masters compiled into `folder`. Yields each as it is ready, with why it does not compile, if so."""
-    command = [sys.executable, "-P", "-m", "course.make.compiling", str(project.root.resolve()), str(folder)]
+    command = [sys.executable, "-P", "-m", "course.make.build.compiling", str(project.root.resolve()), str(folder)]
     with open(folder / "errors", "w+b") as errors:
         process = subprocess.Popen(
             [*command, str(PATIENCE), *slugs],
@@ -99,12 +102,30 @@ def _compiled(project: Project, slugs: Sequence[str], folder: Path) -> Iterator[
             assert process.stdout is not None
             with process.stdout as lines:
                 yield from map(json.loads, lines)
-            if process.wait():
+            if status := process.wait():
                 errors.seek(0)
-                raise BuildError(f"Compiling stopped: {errors.read().decode(errors='replace').strip()}")
+                told = errors.read().decode(errors="replace").strip() or "something else ended its process"
+                raise BuildError(f"Compiling stopped, with exit status {status}: {told}")
         finally:
             if process.poll() is None:
                 end(process)
+
+
+def plain_kernels() -> dict[str, str]:
+    """The variables under which NumPy, torch and the C library compute as on the oldest processor that runs them.
+
+    Each of these has code for several generations of processors, which round differently in the last digit.
+    """
+    newer = np.show_config(mode="dicts")["SIMD Extensions"].get("found", [])
+    variables = {"NPY_DISABLE_CPU_FEATURES": " ".join(newer), "ATEN_CPU_CAPABILITY": "default"}
+    if platform.machine() in ("x86_64", "AMD64"):
+        variables |= {
+            "OPENBLAS_CORETYPE": "Nehalem",  # the oldest whose blocks don't depend on the size of a cache
+            "MKL_CBWR": "COMPATIBLE",
+            "ONEDNN_MAX_CPU_ISA": "SSE41",
+            "GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX,-AVX2,-FMA,-FMA4",  # for exp, log, sin, …
+        }
+    return variables
 
 
 def _read(staged: Project, slug: str) -> Built:

@@ -1,7 +1,7 @@
 """Compiling in a process of its own: the stub, the solution before it is executed, and the key.
 
-It is started as `python -m course.make.compiling ROOT FOLDER SECONDS SLUG...`, under the plainest kernels, so that a
-key's bytes don't depend on the processor that recorded it. It forks another process for every assignment, which
+It is started as `python -m course.make.build.compiling ROOT FOLDER SECONDS SLUG...`, under the plainest kernels, so
+that a key's bytes don't depend on the processor that recorded it. It forks another process for every assignment, which
 compiles into a folder named after it. A line of JSON on standard output says of each how it ended.
 """
 
@@ -11,14 +11,11 @@ import contextlib
 import importlib
 import json
 import os
-import platform
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-
-import numpy as np
 
 from autograder.engine.border.rounds import Ending
 from autograder.engine.inside.errors import UserError
@@ -32,23 +29,6 @@ from course.make.processes import in_processes
 SHARED = ("nbgrader.converters", "torch._dynamo", "matplotlib.pyplot")
 NOW = "now"  # in the folder of an assignment: what is being done, for the case that it never ends
 _EXECUTE = "nbgrader.preprocessors.Execute"
-
-
-def plain_kernels() -> dict[str, str]:
-    """The variables under which NumPy, torch and the C library compute as on the oldest processor that runs them.
-
-    Each of these has code for several generations of processors, which round differently in the last digit.
-    """
-    newer = np.show_config(mode="dicts")["SIMD Extensions"].get("found", [])
-    variables = {"NPY_DISABLE_CPU_FEATURES": " ".join(newer), "ATEN_CPU_CAPABILITY": "default"}
-    if platform.machine() in ("x86_64", "AMD64"):
-        variables |= {
-            "OPENBLAS_CORETYPE": "Nehalem",  # the oldest whose blocks don't depend on the size of a cache
-            "MKL_CBWR": "COMPATIBLE",
-            "ONEDNN_MAX_CPU_ISA": "SSE41",
-            "GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX,-AVX2,-FMA,-FMA4",  # for exp, log, sin, …
-        }
-    return variables
 
 
 def compile_into(project: Project, slug: str, staged: Project) -> str:
