@@ -49,6 +49,7 @@ from autograder.engine.inside.observe import PUBLIC_SEED, load_grader, observe
 from autograder.engine.probes import probes_of
 from course.base.project import Project
 from course.teach.gradebook import register
+from course.teach.seed import expected as expected_at_seed
 
 ROOT = Path(__file__).resolve().parents[2]
 HONEST = ("aa_honest", "mm_honest", "zz_honest")  # the first, one in the middle, the last but for the victim
@@ -180,8 +181,13 @@ def ours() -> Grader:
     )
     masters = (project.key(OURS), project.source(OURS), project.solution(OURS))
 
+    kept = tempfile.TemporaryDirectory(prefix="s30-prepared-")  # a class that nobody has handed in to, for all to copy
+    gradebook = f"sqlite:///{kept.name}/gradebook.db"
+    register(project, OURS, Path(kept.name))
+    expected_at_seed(project, OURS, gradebook)
+
     def prepare(folder: Path) -> None:
-        register(project, OURS, folder)
+        shutil.copytree(kept.name, folder, dirs_exist_ok=True)
 
     def feedback(folder: Path) -> None:
         run([sys.executable, "-m", "nbgrader", "generate_feedback", OURS, "--course-dir", str(folder)], ROOT, 900)
