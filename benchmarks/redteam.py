@@ -123,7 +123,7 @@ def stock() -> Grader:
         (kept,),
         _prepare,
         lambda folder, seconds: _nbgrader(folder, seconds, "autograde", SLUG),
-        lambda folder: _nbgrader(folder, 900, "generate_feedback", SLUG) and None,
+        lambda folder, students: _nbgrader(folder, 900, "generate_feedback", SLUG) and None,
     )
 
 

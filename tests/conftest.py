@@ -155,7 +155,7 @@ COPIED = ("00", "03")  # the entrance, and the one that is solved: all that the 
 def _not_copied(folder: str, names: list[str]) -> set[str]:
     """What belongs to other assignments; a copy of all would cost each test as much as the course has grown."""
     numbers = {name: re.match(r"(?:test_)?(\d\d)_", name) for name in names}
-    return {"__pycache__"} | {name for name, number in numbers.items() if number and number[1] not in COPIED}
+    return {name for name, number in numbers.items() if number and number[1] not in COPIED}
 
 
 def _copy(root: Path, names: Iterable[str]) -> Project:

@@ -52,6 +52,7 @@ from course.teach.gradebook import register
 from course.teach.seed import expected as expected_at_seed
 
 ROOT = Path(__file__).resolve().parents[2]
+READ = {UNTOLD, SEED_UNTOLD, UNCOPIED}  # what is looked for in the pages that students get
 HONEST = ("aa_honest", "mm_honest", "zz_honest")  # the first, one in the middle, the last but for the victim
 
 
@@ -110,13 +111,21 @@ class Aftermath:
 
 @dataclass(frozen=True)
 class Grader:
-    """A way to grade a class: how its folder is prepared, and the command that grades what was handed in."""
+    """A way to grade a class.
+
+    Attributes:
+        target: the assignment.
+        masters: worked solutions and answer keys.
+        prepare: makes the folder of a class.
+        autograde: the command that grades what was handed in, in so many seconds.
+        feedback: the command that makes the pages of some students.
+    """
 
     target: Target
     masters: tuple[Path, ...]
     prepare: Callable[[Path], None]
     autograde: Callable[[Path, float], Run]
-    feedback: Callable[[Path], None]
+    feedback: Callable[[Path, Collection[str]], None]
 
 
 # Ours ---------------------------------------------------------------------------------------------------------------
@@ -189,8 +198,11 @@ def ours() -> Grader:
     def prepare(folder: Path) -> None:
         shutil.copytree(kept.name, folder, dirs_exist_ok=True)
 
-    def feedback(folder: Path) -> None:
-        run([sys.executable, "-m", "nbgrader", "generate_feedback", OURS, "--course-dir", str(folder)], ROOT, 900)
+    def feedback(folder: Path, students: Collection[str]) -> None:
+        others = sorted(path.name for path in (folder / "autograded").glob("*") if path.name not in students)
+        words = ["generate_feedback", OURS, "--course-dir", str(folder)]
+        words += [f"--CourseDirectory.student_id_exclude={','.join(others)}"] if others else []
+        run([sys.executable, "-m", "nbgrader", *words], ROOT, 900)
 
     return Grader(target, masters, prepare, grade_class, feedback)
 
@@ -306,7 +318,7 @@ def grade_corpus(
         for pid in survivors:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        grader.feedback(around.folder)
+        grader.feedback(around.folder, {item.name for item in attacks if item.says or READ & {*item.canaries}})
         looked = _Look(around, grader, ran, survivors, callers, dead, victim.read_bytes() != before)
         seen = {name: looked.at(name, draft) for name, draft in drafts.items()}
         for path in _fillings(around):
