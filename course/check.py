@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import builtins
+import contextlib
 import dataclasses
 import importlib.util
 import os
+import signal
 import sys
-from collections.abc import Collection, Iterable, Mapping
+import threading
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from autograder.engine.assignment import Assignment, Exercise, with_needs
-from autograder.engine.border.rounds import Observations
+from autograder.engine.border.rounds import Observations, Round, too_long
 from autograder.engine.inside.errors import UserError
+from autograder.engine.inside.isolate import address_space
 from autograder.engine.inside.load import Loaded
 from autograder.engine.inside.notebook import (
     Cell,
@@ -22,13 +26,15 @@ from autograder.engine.inside.notebook import (
     Statement,
     keep_last,
     read_notebook,
+    runs_in_grading,
     set_elsewhere,
 )
 from autograder.engine.inside.observe import PUBLIC_SEED, load_grader, observe
+from autograder.engine.inside.records import Begun, Event, Limits, Waiting
 from autograder.engine.judge.grade import static_verdicts, verdicts
 from autograder.engine.judge.verdict import Status, Verdict
 from autograder.engine.judge.words.report import as_html, as_text, number
-from autograder.engine.probes import probes_of
+from autograder.engine.probes import Case, Probe, probes_of
 
 
 class CheckFailed(Exception):
@@ -36,6 +42,10 @@ class CheckFailed(Exception):
 
     def _render_traceback_(self) -> list[str]:
         return [str(self)]
+
+
+class TimeUp(KeyboardInterrupt):
+    """Raised in code under test whose time is up; who catches every Exception does not catch it."""
 
 
 class Points(float):
@@ -62,11 +72,15 @@ class Checker:
     Args:
         assignment: what is checked.
         namespace: the names to check; by default those of the running notebook, or of the calling module.
+        limits: of the time of one case, and of memory, where the system can keep them.
     """
 
-    def __init__(self, assignment: Assignment, namespace: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, assignment: Assignment, namespace: Mapping[str, Any] | None = None, limits: Limits | None = None
+    ) -> None:
         self.assignment = assignment
         self._namespace = namespace
+        self._limits = limits or Limits()
 
     def __call__(self, name: str) -> Points:
         """Check one exercise, show what is right or wrong and why, and return its points.
@@ -108,9 +122,30 @@ class Checker:
         chosen = [e for e in self.assignment.exercises if e.name in names and (seen.torch or not e.torch)]
         probes = probes_of(load_grader(self.assignment.grader))
         forbids = {e.name: e.forbids for e in chosen}
-        for one in observe(probes, [e.name for e in chosen], PUBLIC_SEED, loaded, forbids=forbids):
-            seen.records[one.record.id, PUBLIC_SEED] = one.record
+        track = Round([e.name for e in chosen], PUBLIC_SEED, self._needing, seen)
+        while track.remaining:
+            last: Event | None = None
+            try:
+                with _memory(self._limits.memory_mb), _clock(self._limits.seconds) as wind_up:
+
+                    def begin(probe: Probe, case: Case) -> None:
+                        nonlocal last
+                        last = Begun(probe.exercise, probe.name, case.index)
+                        track.take(last)
+                        wind_up()
+
+                    for one in observe(
+                        probes, list(track.remaining), PUBLIC_SEED, loaded, forbids=forbids, before=begin
+                    ):
+                        track.take(one.record)
+                track.take(Waiting())
+            except TimeUp:
+                track.stopped(last, too_long(self._limits.seconds), late=False)
         return seen
+
+    def _needing(self, name: str) -> set[str]:
+        exercises = self.assignment.exercises
+        return {e.name for e in exercises if name in with_needs(exercises, {e.name})}
 
     def _notes(self, exercise: Exercise, code: Code, verdict: Verdict) -> Iterable[str]:
         """Where the saved file would be judged otherwise than this kernel."""
@@ -122,6 +157,11 @@ class Checker:
                     f"`{name}` is set by a cell that is not run in grading (In [{cell}]): move it into the function, "
                     "or make it an argument. As it is, grading fails."
                 )
+        for name, cell in _set_again(exercise.name, self.assignment).items():
+            yield (
+                f"`{name}` is set again further down (cell {cell}), and grading sees what it is at the end of the "
+                "notebook: give one of the two another name."
+            )
         mine = code.definition(exercise.name)
         if verdict.status == Status.PASSED and mine:
             theirs = _in_file(exercise)
@@ -132,6 +172,42 @@ class Checker:
         total = number(self.assignment.max_points)
         names = ", ".join(e.name for e in self.assignment.exercises)
         return f'check("exercise") for {self.assignment.slug}, {total} points: {names}'
+
+
+@contextlib.contextmanager
+def _clock(seconds: float) -> Iterator[Callable[[], None]]:
+    """Yields what winds it up: after so many seconds it raises TimeUp, and again until somebody lets it pass."""
+    if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
+        yield lambda: None
+        return
+
+    def ring(*_: object) -> None:
+        raise TimeUp
+
+    before = signal.signal(signal.SIGALRM, ring)
+    try:
+        yield lambda: signal.setitimer(signal.ITIMER_REAL, seconds, 1.0) and None
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@contextlib.contextmanager
+def _memory(megabytes: int) -> Iterator[None]:
+    """Within the block this process can't take more than so much beyond what it has, where its size can be known."""
+    used = address_space()
+    if not used:
+        yield
+        return
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    most = [limit for limit in (used + megabytes * 2**20, soft, hard) if limit != resource.RLIM_INFINITY]
+    resource.setrlimit(resource.RLIMIT_AS, (min(most), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
 def _shell() -> Any:
@@ -163,10 +239,40 @@ def _saved_notebook() -> Path | None:
     return path if name.endswith(".ipynb") and path.is_file() else None
 
 
-def _in_file(exercise: Exercise) -> Statement | None:
-    """What defines an exercise in the file of the running notebook, if there is one that can be read."""
+def _file() -> Code | None:
+    """The code of the file of the running notebook, if there is one that can be read."""
     saved = _saved_notebook()
     try:
-        return Code(read_notebook(saved)).definition(exercise.name, exercise.stub) if saved else None
+        return Code(read_notebook(saved)) if saved else None
     except NotebookError:
         return None
+
+
+def _in_file(exercise: Exercise) -> Statement | None:
+    """What defines an exercise in the file of the running notebook."""
+    code = _file()
+    return code.definition(exercise.name, exercise.stub) if code else None
+
+
+def _set_again(name: str, assignment: Assignment) -> dict[str, int]:
+    """Globals that `name` uses and that the file sets to something else below it, in grading too: name → cell."""
+    code = _file()
+    if code is None:
+        return {}
+    stubs = {e.name: e.stub for e in assignment.exercises}
+    graded = {s.cell.number for s in code.statements if s.names & set(stubs)}
+    mine = code.definition(name, stubs.get(name))
+    found: dict[str, int] = {}
+    seen, queue = {name}, [mine] if mine else []
+    while queue:
+        for used in queue.pop().free - seen:
+            seen.add(used)
+            kept = [s for s in code.definitions(used) if runs_in_grading(s, graded, code.aliases())]
+            if not kept or used in stubs or mine is None:
+                continue
+            last, above = kept[-1], [s.fingerprint for s in kept if s.place < mine.place]
+            differs = last.fingerprint != above[-1] if above else hasattr(builtins, used)
+            if last.place > mine.place and differs:
+                found[used] = last.cell.number
+            queue.append(last)
+    return found

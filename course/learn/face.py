@@ -49,6 +49,11 @@ def pytest_configure(config: pytest.Config) -> None:
     seed = config.getoption("--seed")
     if seed < 0:
         raise pytest.UsageError(f"--seed {seed}: a seed is a number from 0 up.")
+    if seed != PUBLIC_SEED and not any(project.solution(slug).is_file() for slug in chosen or project.slugs()):
+        raise pytest.UsageError(
+            f"--seed {seed}: what is right at another seed is worked out from solutions/, which this copy lacks. "
+            "Without --seed it grades at the public one."
+        )
     report = config.getoption("--report")
     if report and not Path(report).resolve().parent.is_dir():
         raise pytest.UsageError(f"--report {report}: its folder does not exist.")
@@ -235,11 +240,16 @@ def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pyte
         first = next(iter(graded))
         write(f"\nNothing is started in {session.work}. Begin with:  s30 start {first.split('_')[0]}")
         return
-    open_ones = [v for verdicts in graded.values() for v in verdicts if v.status not in (Status.PASSED, Status.BLOCKED)]
+    unsolved = [v for verdicts in graded.values() for v in verdicts if v.status != Status.PASSED]
+    open_ones = [v for v in unsolved if v.status != Status.BLOCKED]
     started = [v for v in open_ones if any(v in graded[s] for s in graded if session.notebook(s))]
     if started:
         write(f"\nNext: {started[0].id}   ({title(started[0])})")
     elif open_ones:
         write(f"\nAll that is started is solved. Next:  s30 start {open_ones[0].id.split('/')[0]}")
+    elif unsolved:
+        write(f"\nAll that could be checked is solved; {unsolved[0].id} was not, see above.")
+    elif len(found) < sum(len(session.project.assignment(slug).exercises) for slug in session.project.slugs()):
+        write("\nAll that was checked is solved.")
     else:
         write("\nEverything is solved.")

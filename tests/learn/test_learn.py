@@ -1,6 +1,8 @@
 """The learner's commands, on a learner's own copy: what they say, and that no work is ever lost."""
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 import time
@@ -272,6 +274,37 @@ def test_doctor_tries_everything_and_this_machine_works(started):
     for what in ("Python", "numpy", "torch", "matplotlib", "JupyterLab", "assignments", "work/", "nbgrader"):
         assert any(row.startswith(f"✓ {what}") for row in text.splitlines()), what
     assert "sandbox" in text
+
+
+def test_another_seed_is_refused_at_once_where_there_are_no_solutions(learners_copy):
+    words = [sys.executable, "-m", "pytest", "autograder/", "--seed", "5"]
+    environment = {**os.environ, "PYTHONPATH": str(learners_copy.root)}
+    done = subprocess.run(words, cwd=learners_copy.root, capture_output=True, text=True, env=environment)
+    assert done.returncode == 4
+    assert "worked out from solutions/, which this copy lacks" in done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_everything_is_solved_is_said_only_when_it_is(copied):
+    for slug in copied.slugs():
+        copied.work(slug).parent.mkdir(parents=True)
+        shutil.copy(copied.solution(slug), copied.work(slug))
+    assert done_of(copied, "--assignment", "00").endswith("All that was checked is solved.")
+    assert done_of(copied).endswith("Everything is solved.")
+    without_torch = copied.root / "hidden" / "torch"
+    without_torch.mkdir(parents=True)
+    (without_torch / "__init__.py").write_text("raise ImportError('No module named torch')")
+    told = done_of(copied, "--assignment", "03", PYTHONPATH=os.pathsep.join([str(without_torch.parent)]))
+    assert told.endswith("All that could be checked is solved; 03/LSTM was not, see above.")
+
+
+def done_of(project: Project, *words: str, **environment: str) -> str:
+    """What `pytest autograder/` ends with, but for its own last line."""
+    path = os.pathsep.join([str(project.root), *filter(None, [environment.pop("PYTHONPATH", "")])])
+    command = [sys.executable, "-m", "pytest", "autograder/", *words]
+    variables = {**os.environ, "PYTHONPATH": path, **environment}
+    done = subprocess.run(command, cwd=project.root, capture_output=True, text=True, env=variables)
+    return done.stdout.strip().rsplit("\n", 1)[0].strip()
 
 
 def test_doctor_names_what_is_broken_and_what_to_do(started, tmp_path):

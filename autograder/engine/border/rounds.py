@@ -24,6 +24,11 @@ class Ending:
     sentence: str
 
 
+def too_long(seconds: float) -> Ending:
+    """How a case ends whose time is up."""
+    return Ending("timeout", f"It ran longer than {seconds:g} seconds and was stopped. Is a loop endless?")
+
+
 @dataclass
 class Observations:
     """What a notebook's code yielded.

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Protocol
 
 from autograder.engine.assignment import Assignment, with_needs
-from autograder.engine.border.rounds import Ending, Observations, Round
+from autograder.engine.border.rounds import Ending, Observations, Round, too_long
 from autograder.engine.inside.child import MAX_EVENT_BYTES
 from autograder.engine.inside.errors import UserError
 from autograder.engine.inside.notebook import Cell
@@ -246,7 +246,7 @@ _GONE = Ending("crashed", "It ended the Python process (os._exit or the like).")
 
 def _too_long(limits: Limits, deadline: float) -> Ending:
     if time.monotonic() < deadline:
-        return Ending("timeout", f"It ran longer than {limits.seconds:g} seconds and was stopped. Is a loop endless?")
+        return too_long(limits.seconds)
     return Ending("timeout", f"All checks together ran longer than {limits.total_seconds:g} seconds.")
 
 
