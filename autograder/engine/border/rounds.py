@@ -36,7 +36,8 @@ class Observations:
     Attributes:
         records: (exercise, probe, case index), seed → what the case has seen.
         ended: exercise → how it took time, memory or the process with it.
-        spoiled: name → sentence, for names that could not be defined.
+        spoiled: name → sentence, for names that could not be defined; and :func:`place_name` of a statement that took
+            time, memory or the process with it.
         torch: False if torch exercises were skipped because torch is not installed.
     """
 
@@ -44,6 +45,11 @@ class Observations:
     ended: dict[str, Ending] = field(default_factory=dict)
     spoiled: dict[str, str] = field(default_factory=dict)
     torch: bool = True
+
+
+def place_name(place: tuple[int, int]) -> str:
+    """A statement's place in words."""
+    return f"cell {place[0]}, line {place[1]}"
 
 
 class Round:
@@ -94,9 +100,10 @@ class Round:
         place = None
         if isinstance(last, Running):
             place = last.cell, last.line
-            ending = Ending(ending.status, f"Cell {last.cell}, line {last.line}: {ending.sentence}")
-            if ending.status != "timeout" or not late:  # the cell itself, and no call of ours
-                self._found.spoiled[f"cell {last.cell}"] = ending.sentence
+            where = place_name(place)
+            ending = Ending(ending.status, f"{where.capitalize()}: {ending.sentence}")
+            if ending.status != "timeout" or not late:  # the statement itself, and no call of ours
+                self._found.spoiled[where] = ending.sentence
                 return place
         guilty = last.exercise if isinstance(last, Begun | Record) else ""
         if late or guilty not in self.remaining:

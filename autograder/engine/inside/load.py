@@ -66,6 +66,7 @@ def load(
     code = Code(cells)
     wanted = set(exercises)
     module = types.ModuleType("__main__")
+    module.__dict__.update(dict.fromkeys(_IPYTHON, _nothing))
     loaded = Loaded(module.__dict__, module=module)
     flags = 0  # of the future imports so far, which hold for all cells below as in a kernel
     aliases = code.aliases()
@@ -73,6 +74,9 @@ def load(
     with as_main(module):
         for statement in code.statements:
             if statement.place in skip:
+                where = f"cell {statement.cell.number}, line {statement.node.lineno}"
+                left_out = f"{where} took too long, took too much memory, or ended the process"
+                loaded.spoiled.update(dict.fromkeys(statement.names, left_out))
                 continue
             if not runs_in_grading(statement, exercise_cells, aliases):
                 loaded.skipped.update(dict.fromkeys(statement.names, statement.cell.number))
@@ -89,6 +93,16 @@ def load(
     loaded.skipped = {n: c for n, c in loaded.skipped.items() if n not in loaded.namespace}
     loaded.spoiled = {n: p for n, p in loaded.spoiled.items() if n not in loaded.namespace}
     return loaded
+
+
+_IPYTHON = (
+    "display",
+    "get_ipython",
+)  # what a kernel has beside Python's own names; where there is none, they do nothing
+
+
+def _nothing(*_: object, **__: object) -> None:
+    """Show nothing: where this runs there is nobody to see it."""
 
 
 def _future_flags(node: ast.stmt) -> int:

@@ -19,6 +19,7 @@ import traceback
 import types
 import warnings
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -35,6 +36,8 @@ from autograder.engine.probes import Case, Observed, Probe, WrongReturn, only
 
 PUBLIC_SEED = 30
 MAX_OBSERVATIONS = 1000
+MAX_DECOYS = 3  # calls of one function in one case that are preceded or followed by one with other inputs
+MAX_DEPTH = 8  # of arguments that are copied
 
 
 def load_grader(path: Path) -> types.ModuleType:
@@ -81,6 +84,7 @@ class _Implementation:
         self.drawn_before = ""  # hash of what had been drawn when the implementation was first called
         self.call = ""
         self.called: set[str] = set()
+        self._decoys: Counter[str] = Counter()
         self.touched: set[str] = set()
 
     def __getattr__(self, name: str) -> Any:
@@ -99,11 +103,55 @@ class _Implementation:
             if name == self._exercise and not self.call:
                 self.call = f"{name}({', '.join(f'{n}: {summary(v)}' for n, v in arguments.items())})"
             before = {n: _checksum(v) for n, v in arguments.items()}
+            decoy = self._decoy(name, args, kwargs)
+            if name == self._exercise:  # what it keeps of one call must not become the answer to the next
+                decoy(value)
             result = value(*args, **kwargs)
             self.touched |= {f"{name}: {n}" for n, v in arguments.items() if _checksum(v) != before[n]}
+            if name != self._exercise:  # what it keeps aside is not what whoever gets its cache may look at
+                decoy(value)
             return result
 
         return call
+
+    def _decoy(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[[Callable[..., Any]], None]:
+        """A call of the same function with the same arrays in another order, of which nothing is observed.
+
+        Only where all arguments are data, and for the first few calls: a probe may measure a function a hundred times.
+        """
+        self._decoys[name] += 1
+        if self._decoys[name] > MAX_DECOYS:
+            return lambda function: None
+        try:
+            other_args, other_kwargs = _permuted(args), _permuted(kwargs)
+        except _NoData:
+            return lambda function: None
+
+        def call(function: Callable[..., Any]) -> None:
+            with contextlib.suppress(Exception), _random_kept():
+                function(*other_args, **other_kwargs)
+
+        return call
+
+
+class _NoData(Exception):
+    """An argument that is more than data: to call with a copy of it could change something."""
+
+
+def _permuted(value: Any, depth: int = 0) -> Any:
+    """A copy with the elements of every array in reverse order. Raises _NoData for what is no data."""
+    if value is None or isinstance(value, bool | int | float | complex | str | bytes | np.generic):
+        return value
+    if isinstance(value, np.ndarray) and value.dtype.kind in "biufc":
+        return np.flip(value).copy()
+    if type(value) is dict and depth < MAX_DEPTH:
+        return {key: _permuted(item, depth + 1) for key, item in value.items()}
+    if type(value) in (list, tuple) and depth < MAX_DEPTH:
+        return type(value)(_permuted(item, depth + 1) for item in value)
+    torch = sys.modules.get("torch")
+    if torch and type(value) is torch.Tensor:
+        return value.detach().flip(tuple(range(value.ndim))).clone().requires_grad_(value.requires_grad)
+    raise _NoData
 
 
 def _bind(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -196,7 +244,7 @@ def _observe_case(probe: Probe, case: Case, seed: int, loaded: Loaded) -> Seen:
     seen: dict[str, Any] = {}
     raised = None
     try:
-        with _silenced(), _seeded(seed, case.index), as_main(loaded.module):
+        with _silenced(), _seeded(seed, case.index), as_main(loaded.module), _modes(probe.exercise, impl.touched):
             for name, value in probe.run(impl, rng, *copy.deepcopy(case.params)):
                 held = value if isinstance(value, Observed) else Observed(value)
                 try:
@@ -241,20 +289,45 @@ def _silenced() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _seeded(*seed: int) -> Iterator[None]:
-    """The global generators of NumPy and torch at a seed, and back to where they were."""
+def _random_kept() -> Iterator[Any]:
+    """The global generators of NumPy and torch are afterwards where they were. Yields torch, if it is there."""
     state = np.random.get_state()
     torch = sys.modules.get("torch")
     torch_state = torch.get_rng_state() if torch else None
-    np.random.seed(seed)
-    if torch:
-        torch.default_generator.manual_seed(hash(seed) % 2**31)  # that of the CPU; all others take long to reach
     try:
-        yield
+        yield torch
     finally:
         np.random.set_state(state)
         if torch:
             torch.set_rng_state(torch_state)
+
+
+@contextlib.contextmanager
+def _seeded(*seed: int) -> Iterator[None]:
+    """The global generators of NumPy and torch at a seed, and back to where they were."""
+    with _random_kept() as torch:
+        np.random.seed(seed)
+        if torch:
+            torch.default_generator.manual_seed(hash(seed) % 2**31)  # that of the CPU; all others take long to reach
+        yield
+
+
+@contextlib.contextmanager
+def _modes(exercise: str, touched: set[str]) -> Iterator[None]:
+    """Torch's modes are afterwards what they were; one that was not put back is noted, as a changed argument is."""
+    torch = sys.modules.get("torch")
+    if not torch:
+        yield
+        return
+    before = torch.is_grad_enabled(), torch.get_default_dtype()
+    try:
+        yield
+    finally:
+        after = torch.is_grad_enabled(), torch.get_default_dtype()
+        names = ("torch.is_grad_enabled()", "torch.get_default_dtype()")
+        touched |= {f"{exercise}: {name}" for name, a, b in zip(names, before, after, strict=True) if a != b}
+        torch.set_grad_enabled(before[0])
+        torch.set_default_dtype(before[1])
 
 
 def _describe(problem: BaseException, loaded: Loaded) -> Raised:

@@ -29,10 +29,11 @@ class WireError(ValueError):
 
 @dataclass(frozen=True)
 class Tensor:
-    """A decoded torch tensor: its values and its torch dtype (`float64`, `bfloat16`, …)."""
+    """A decoded torch tensor: its values, its torch dtype (`float64`, `bfloat16`, …), and whether it holds a graph."""
 
     array: np.ndarray
     dtype: str
+    graph: bool = False
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,8 @@ def _encode(value: Any, budget: _Budget, depth: int) -> Any:
     if kind.__module__.split(".")[0] == "torch" and hasattr(value, "detach"):
         tensor = value.detach().cpu().resolve_conj().resolve_neg()
         dtype = str(tensor.dtype).removeprefix("torch.")
-        return _pack((tensor.float() if dtype == "bfloat16" else tensor).numpy(), "tensor", dtype)
+        packed = _pack((tensor.float() if dtype == "bfloat16" else tensor).numpy(), "tensor", dtype)
+        return packed | ({"graph": True} if value.requires_grad else {})
     return {"object": f"{kind.__module__}.{kind.__qualname__}"[:200]}
 
 
@@ -163,7 +165,7 @@ def _decode(tree: Any, budget: _Budget, depth: int) -> Any:
         return _unpack({**tree, "shape": []}, body)[()]
     if tag == "tensor":
         stored = {"bfloat16": "f4", "bool": "?"}.get(str(body), str(body))
-        return Tensor(_unpack(tree, stored), str(body))
+        return Tensor(_unpack(tree, stored), str(body), tree.get("graph") is True)
     if tag == "object":
         return Opaque(str(body))
     raise WireError(f"no value: {tag!r}")

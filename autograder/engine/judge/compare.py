@@ -40,10 +40,12 @@ def compare(
 ) -> Difference | None:
     """The first difference between two decoded values, or None if they agree.
 
-    Shapes are never broadcast and dtypes must be equal (for integers, of any width). Floats agree when
-    ``max|got - expected| <= rtol * max|expected| + atol``, with rtol from the table for the dtype unless given;
-    inf equals inf, NaN equals NaN, each only in the same place.
+    Shapes are never broadcast and dtypes must be equal (for integers, of any width). What holds the same numbers is the
+    same: a list, a tuple and a one-dimensional array; a number of Python's, one of NumPy's, and an array or tensor
+    without axes. Floats agree when ``max|got - expected| <= rtol * max|expected| + atol``, with rtol from the table for
+    the dtype unless given; inf equals inf, NaN equals NaN, each only in the same place.
     """
+    got = _like(got, expected)
     if isinstance(expected, np.ndarray | Tensor):
         return _compare_arrays(got, expected, rtol, atol, path)
     if isinstance(expected, bool | np.bool_):
@@ -81,6 +83,52 @@ def compare(
     return None if got == expected else _wrong_value(got, expected, path)
 
 
+_Number = bool | int | float | complex | np.generic
+
+
+def _like(got: Any, expected: Any) -> Any:
+    """What was got in the container that is expected, where another one holds the same numbers.
+
+    A tensor that holds the graph it was computed in is more than its number.
+    """
+    if any(isinstance(one, Tensor) and one.graph for one in (got, expected)) and type(got) is not type(expected):
+        return got
+    if isinstance(expected, _Number | list | tuple) and isinstance(got, np.ndarray | Tensor):
+        array = got.array if isinstance(got, Tensor) else got
+        if isinstance(expected, _Number):
+            return array[()] if array.ndim == 0 else got
+        return list(got) if isinstance(got, np.ndarray) and got.ndim == 1 and _numbers(expected) else got
+    if not isinstance(expected, np.ndarray | Tensor):
+        return got
+    array = expected.array if isinstance(expected, Tensor) else expected
+    if isinstance(got, list | tuple) and isinstance(expected, np.ndarray) and array.ndim == 1 and _numbers(got):
+        return _as_array(got, array.dtype)
+    if array.ndim == 0 and isinstance(got, Tensor | np.ndarray | _Number):
+        held = got.array if isinstance(got, Tensor) else got
+        if isinstance(got, Tensor) != isinstance(expected, Tensor) or isinstance(got, _Number):
+            mine = _as_array(held, array.dtype)
+            return Tensor(mine, expected.dtype) if isinstance(expected, Tensor) and mine.dtype == array.dtype else mine
+    return got
+
+
+def _numbers(values: Any) -> bool:
+    return all(isinstance(value, _Number) for value in values)
+
+
+def _as_array(value: Any, dtype: np.dtype) -> np.ndarray:
+    """Numbers as an array; those of Python get the dtype that is expected, if it holds them."""
+    try:
+        array = np.asarray(value)
+    except (OverflowError, ValueError):
+        return np.asarray(value, dtype=object)
+    pythons = isinstance(value, int | float | complex) or (
+        isinstance(value, list | tuple) and all(isinstance(v, int | float | complex) for v in value)
+    )
+    order = "biufc"
+    fits = array.dtype.kind in order and order.index(array.dtype.kind) <= order.index(dtype.kind)
+    return array.astype(dtype) if pythons and fits and (array.dtype.kind == "b") == (dtype.kind == "b") else array
+
+
 def rounding(value: Any) -> float:
     """How far apart two computations of a value may be by rounding alone: the tolerance, on the value's scale."""
     if isinstance(value, dict | list | tuple):
@@ -92,13 +140,14 @@ def rounding(value: Any) -> float:
     if array.dtype.kind not in "fc":
         return 0.0
     dtype = value.dtype if isinstance(value, Tensor) else str(array.dtype)
-    return RTOL[dtype] * float(np.max(np.abs(array[np.isfinite(array)]), initial=0.0))
+    return _allowed(dtype) * float(np.max(np.abs(array[np.isfinite(array)]), initial=0.0))
 
 
 def type_name(value: Any) -> str:
     """A value's type in words, with shape and dtype where it has them."""
     if isinstance(value, Tensor):
-        return f"a torch tensor of shape {value.array.shape} and dtype {value.dtype}"
+        graph = ", which still holds its graph," if value.graph else ""
+        return f"a torch tensor of shape {value.array.shape} and dtype {value.dtype}{graph}"
     if isinstance(value, np.ndarray):
         return f"a NumPy array of shape {value.shape} and dtype {value.dtype}"
     if isinstance(value, Opaque):
@@ -185,6 +234,10 @@ def _compare_arrays(
     return _compare_values(mine, theirs, dtype, rtol, atol, path)
 
 
+def _allowed(dtype: str) -> float:
+    return RTOL.get(dtype, RTOL["float64"])  # longer ones are no better known
+
+
 def _compare_values(
     mine: np.ndarray, theirs: np.ndarray, dtype: str, rtol: float | None, atol: float, path: str
 ) -> Difference | None:
@@ -193,7 +246,7 @@ def _compare_values(
         if not wrong.any():
             return None
         return Difference("values", path, _worst(mine, theirs, wrong.astype(float)), mine, theirs)
-    allowed = RTOL[dtype] if rtol is None else rtol
+    allowed = _allowed(dtype) if rtol is None else rtol
     same = (mine == theirs) | (np.isnan(mine) & np.isnan(theirs))
     finite = np.isfinite(mine) & np.isfinite(theirs)
     if not (same | finite).all():

@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from autograder.engine.assignment import Assignment, Exercise, with_needs
-from autograder.engine.border.rounds import Observations
+from autograder.engine.border.rounds import Observations, place_name
 from autograder.engine.border.runner import Observer, Runner, Subprocess
 from autograder.engine.inside.notebook import Cell, Code, read_notebook
 from autograder.engine.inside.observe import PUBLIC_SEED
@@ -35,7 +35,7 @@ from autograder.engine.judge.keys import (
 )
 from autograder.engine.judge.verdict import Status, Verdict
 from autograder.engine.judge.words import explain
-from autograder.engine.judge.words.diagnose import diagnose
+from autograder.engine.judge.words.diagnose import diagnose, swapped
 from autograder.engine.judge.words.explain import Shown, Told, Wrong, printable
 
 _ELSEWHERE = "On inputs other than the public ones."
@@ -52,6 +52,7 @@ class _Failure:
 
 @dataclass(frozen=True)
 class _CaseResult:
+    id: CaseId
     case: ExpectedCase
     failure: _Failure | None
     earning: bool  # something that varies with the seed was seen and was right
@@ -169,7 +170,8 @@ def verdicts(
     key = public_key(assignment)
     chosen = [exercise for exercise in assignment.exercises if exercise.name in static]
     found = {e.name: static[e.name] or _observed_verdict(e, code, seen, key, seed, others) for e in chosen}
-    return [_after_needs(assignment, exercise, found, key, seen) for exercise in chosen]
+    calls = {e.name: _calls(assignment, e, code, seen) for e in assignment.exercises}
+    return [_after_needs(assignment, exercise, found, calls, key, seen) for exercise in chosen]
 
 
 def _verdict(
@@ -188,12 +190,41 @@ def _verdict(
     )
 
 
+def _calls(assignment: Assignment, exercise: Exercise, code: Code, seen: Observations) -> set[str]:
+    """Which of the exercises that it may need an exercise was seen to call, or its own code mentions.
+
+    What was never observed may call all of them.
+    """
+    records = [r for (case_id, _), r in seen.records.items() if case_id[0] == exercise.name]
+    if not records or any(r.raised for r in records):
+        return set(exercise.needs)
+    called = {name for record in records for name in record.called}
+    mentioned: set[str] = set()
+    queue = [exercise.name]
+    while queue:
+        for statement in code.definitions(queue.pop()):
+            fresh = statement.free - mentioned
+            mentioned |= fresh
+            queue.extend(fresh)
+    return (called | mentioned) & with_needs(assignment.exercises, set(exercise.needs))
+
+
 def _after_needs(
-    assignment: Assignment, exercise: Exercise, found: dict[str, Verdict], key: Key, seen: Observations
+    assignment: Assignment,
+    exercise: Exercise,
+    found: dict[str, Verdict],
+    calls: Mapping[str, set[str]],
+    key: Key,
+    seen: Observations,
 ) -> Verdict:
-    """Blocked, if something that the exercise needs is not right."""
+    """Blocked, if something that the exercise calls is not right."""
     verdict = found[exercise.name]
-    needed = with_needs(assignment.exercises, set(exercise.needs))
+    needed: set[str] = set()
+    queue = [exercise.name]
+    while queue:
+        fresh = calls[queue.pop()] - needed
+        needed |= fresh
+        queue.extend(fresh)
     failing = [e.name for e in assignment.exercises if e.name in needed and found[e.name].status != Status.PASSED]
     by_itself = verdict.status in (Status.MISSING, Status.NOT_ATTEMPTED, Status.FORBIDDEN)
     if not failing or by_itself or (exercise.torch and not seen.torch):
@@ -226,8 +257,8 @@ def _observed_verdict(
     others: dict[CaseId, ExpectedCase],
 ) -> Verdict:
     definition = code.definition(exercise.name, exercise.stub)
-    cell_trouble = seen.spoiled.get(f"cell {definition.cell.number}") if definition else None
-    trouble = seen.spoiled.get(exercise.name) or cell_trouble
+    ended = seen.spoiled.get(place_name(definition.place)) if definition else None
+    trouble = ended or seen.spoiled.get(exercise.name)
     if trouble:
         return _verdict(exercise, Status.ERROR, explain.undefined(exercise, trouble))
     if exercise.torch and not seen.torch:
@@ -254,7 +285,7 @@ def _results(
         failure, right = _judge_case(exercise, case, seen.records.get((case_id, seed)))
         known = varies[case_id].values
         earning = failure is None and any(known[name].varies for name in right if name in known)
-        results.append(_CaseResult(case, failure, earning))
+        results.append(_CaseResult(case_id, case, failure, earning))
     return results
 
 
@@ -313,13 +344,13 @@ def _sum_up(
         return _verdict(exercise, Status.PASSED, explain.passed(exercise), points=exercise.points)
     if not failures:
         return _verdict(exercise, Status.ERROR, explain.nothing_compared(exercise))
-    known, shown = None, next(((r, r.failure) for r in public if r.failure), None)
+    known, shown = None, _shown(public)
     if shown is None:
         case, status = failures[0].case, Status.FAILED
         told = explain.wrong_on_others(exercise, case.call, case.described)
     else:
         case, status = shown[0].case, shown[1].status
-        known = recognise(exercise.name, key, seen)
+        known = recognise(exercise.name, key, seen, {r.id for r in public if r.failure})
         told = explain.wrong(
             exercise,
             Shown(
@@ -328,7 +359,7 @@ def _sum_up(
                 case.described,
                 failed=sum(r.failure is not None for r in public),
                 cases=len(public),
-                causes=[known.hint] if known else _causes(shown[1], public),
+                causes=[known.hint] if known else _causes(*shown, public),
             ),
         )
     mistake = known.name if known else None
@@ -355,28 +386,44 @@ def _share(results: list[_CaseResult]) -> float:
     return earned / len(parts)
 
 
-def _causes(failure: _Failure, public: list[_CaseResult]) -> list[str]:
-    """What may have caused a failure that is no known mistake."""
+def _shown(public: list[_CaseResult]) -> tuple[_CaseResult, _Failure] | None:
+    """The failing case that is told of: one whose cause can be named, if the first one's values are wrong.
+
+    Cases with a size of 1 say least of a cause.
+    """
+    failing = [(r, r.failure) for r in public if r.failure]
+    if failing and failing[0][1].differences:
+        telling = sorted(failing, key=lambda one: 1 in one[0].case.sizes.values() or not one[0].case.sizes)
+        return next((one for one in telling if _diagnosis(*one)), failing[0])
+    return failing[0] if failing else None
+
+
+def _causes(shown: _CaseResult, failure: _Failure, public: list[_CaseResult]) -> list[str]:
+    """What may have caused a failure that is no known mistake, seen in the case that is told of."""
     if failure.told.cause or not failure.differences:
         return [failure.told.cause] if failure.told.cause else []
     small = explain.only_small([r.case.sizes for r in public], [r.failure is not None for r in public])
-    return [text for text in (small, _diagnosis(public)) if text]
+    return [text for text in (small, _diagnosis(shown, failure)) if text]
 
 
-def _diagnosis(public: list[_CaseResult]) -> str | None:
-    """The first wrong value whose relation to the right one can be named; cases with a size of 1 say least."""
-    for result in sorted(public, key=lambda r: 1 in r.case.sizes.values() or not r.case.sizes):
-        for name, difference in result.failure.differences if result.failure else ():
-            text = diagnose(difference, result.case.sizes)
-            if text:
-                return f"in `{name}`: {text[0].lower()}{text[1:]}"
+def _diagnosis(result: _CaseResult, failure: _Failure) -> str | None:
+    """The first wrong value of a case whose relation to the right one can be named, or two that are swapped."""
+    if both := swapped(failure.differences):
+        return both
+    for name, difference in failure.differences:
+        text = diagnose(difference, result.case.sizes)
+        if text:
+            return f"in `{name}`: {text[0].lower()}{text[1:]}"
     return None
 
 
-def recognise(exercise: str, key: Key, seen: Observations) -> KnownMistake | None:
-    """The known mistake whose every trace the observations at the public seed show."""
+def recognise(exercise: str, key: Key, seen: Observations, failing: Collection[CaseId]) -> KnownMistake | None:
+    """The known mistake that explains every case that fails, and whose every trace was seen, at the public seed."""
     for mistake in key.mistakes:
-        if mistake.exercise == exercise and all(_shows(trace, exercise, key, seen) for trace in mistake.traces):
+        explained = {(exercise, trace.probe, trace.case) for trace in mistake.traces}
+        if mistake.exercise != exercise or not explained.issuperset(failing):
+            continue
+        if all(_shows(trace, exercise, key, seen) for trace in mistake.traces):
             return mistake
     return None
 

@@ -34,6 +34,7 @@ from autograder.engine.probes import Case, Observed, Probe, probes_of
 
 SAMPLE = 64  # elements of an array that are kept of what a mistake yields
 OTHER_SEED = PUBLIC_SEED + 1
+_OURS = "that is a fault of the grader, not yours: please report it, with your code."
 Tree = dict[str, Any]  # a part of a key, as JSON
 
 
@@ -60,8 +61,16 @@ class Expected:
                 return compare(got, self.value, rtol=self.rtol, atol=self.atol)
             sentence = self.judge(got, self.value, **self.given)
         except Exception as problem:  # `got` is anything at all, and a judge may stumble over it
-            sentence = f"it can't be judged ({type(problem).__name__}: {problem}); is its structure right?"
+            what = f"it can't be judged ({type(problem).__name__}: {problem}); "
+            sentence = what + ("is its structure right?" if self._works() else f"{_OURS}")
         return Difference("judged", "", sentence) if sentence else None
+
+    def _works(self) -> bool:
+        """Whether what is right can be judged."""
+        try:
+            return self.judge is not None and self.judge(self.value, self.value, **self.given) is None
+        except Exception:
+            return False
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,7 @@ STORIES = {
         [Running(3, 7)],
         SLOW,
         remaining="abcd",
-        spoiled={"cell 3": "Cell 3, line 7: It ran too long."},
+        spoiled={"cell 3, line 7": "Cell 3, line 7: It ran too long."},
         place=(3, 7),
     ),
     "a_statement_that_crashes_late": Story(
@@ -72,7 +72,7 @@ STORIES = {
         DEAD,
         late=True,
         remaining="abcd",
-        spoiled={"cell 3": "Cell 3, line 7: It is gone."},
+        spoiled={"cell 3, line 7": "Cell 3, line 7: It is gone."},
         place=(3, 7),
     ),
     "a_statement_that_uses_up_all_time": Story(

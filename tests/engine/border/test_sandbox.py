@@ -657,7 +657,7 @@ def told(x): return list(victim.told)"""
 LATE_FORGERY = """
     import json, os
     victim.calls = getattr(victim, "calls", 0) + 1
-    if victim.calls > 2:  # the probe calls it twice at the public seed
+    if victim.calls > 4:  # the probe has two cases at the public seed, each with a decoy
         record = dict(exercise="victim", probe="probe_victim", case=0, seed=30, inputs="", seen={}, touched=[],
                       raised=dict(type="ValueError", text="the seed is " + repr(x)))
         for line in (dict(event="Record", **record), dict(event="Defined", spoiled={"victim": repr(x)})):
@@ -701,7 +701,7 @@ def test_both_seeds_are_observed_in_one_process_unless_it_ends_meanwhile(kind, t
         time.sleep(1)
         third = observer.observe(["calls"], seed=OTHER_SEED)
     counted = [[decode(record.seen["y"]) for record in seen.records.values()] for seen in (first, second, third)]
-    assert counted == [[1, 2], [3, 4], [1, 2]]
+    assert counted == [[2, 4], [6, 8], [2, 4]]  # a decoy goes before each
     assert not third.ended
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from autograder.engine.inside.wire import Opaque, Tensor
 from autograder.engine.judge.compare import RTOL, Difference, compare
-from autograder.engine.judge.words.diagnose import diagnose
+from autograder.engine.judge.words.diagnose import diagnose, swapped
 
 
 def rng(seed: int = 0) -> np.random.Generator:
@@ -88,8 +88,47 @@ def test_for_a_float_any_real_number_of_the_same_value_is_accepted(got):
     assert compare(got, np.float64(2)) is None
 
 
-def test_a_scalar_is_accepted_for_an_array_without_axes():
-    assert compare(np.float64(2.5), np.array(2.5)) is None
+HOLDS = {
+    "a_scalar_for_an_array_without_axes": (np.float64(2.5), np.array(2.5)),
+    "a_float_for_an_array_without_axes": (2.5, np.array(2.5)),
+    "a_float_for_a_tensor_without_axes": (2.5, tensor(2.5)),
+    "a_float_for_one_in_single_precision": (2.5, tensor(2.5, "float32")),
+    "a_scalar_for_a_tensor": (np.float64(2.5), tensor(2.5)),
+    "an_int_for_a_float": (2, np.array(2.0)),
+    "an_array_for_a_tensor_without_axes": (np.array(2.5), tensor(2.5)),
+    "a_tensor_for_an_array_without_axes": (tensor(2.5), np.array(2.5)),
+    "a_tensor_for_a_float": (tensor(2.5), 2.5),
+    "a_tensor_for_an_int": (tensor(2, "int64"), 2),
+    "an_array_for_a_truth": (np.array(True), True),
+    "a_list_for_an_array": ([1.0, 2.0], np.array([1.0, 2.0])),
+    "a_tuple_of_scalars_for_an_array": ((np.float64(1), np.float64(2)), np.array([1.0, 2.0])),
+    "ints_for_an_array_of_floats": ([1, 2], np.array([1.0, 2.0])),
+    "an_array_for_a_list": (np.array([1.0, 2.0]), [1.0, 2.0]),
+    "an_array_for_a_tuple_of_ints": (np.array([1, 2]), (1, 2)),
+    "an_empty_list_for_an_array": ([], np.zeros(0)),
+    "inside": ({"a": [np.array([1, 2])]}, {"a": [[1, 2]]}),
+}
+
+
+@pytest.mark.parametrize(("got", "expected"), HOLDS.values(), ids=HOLDS)
+def test_what_holds_the_same_numbers_is_the_same(got, expected):
+    assert compare(got, expected) is None
+    assert compare(got, _doubled(expected)) is not None or not np.size(got)
+
+
+def test_a_truth_is_no_float():
+    assert differs(True, np.array(1.0)).kind == "dtype"
+
+
+def _doubled(expected):
+    """The same with every number doubled, or every truth turned round."""
+    if isinstance(expected, dict):
+        return {key: [_doubled(item) for item in value] for key, value in expected.items()}
+    if isinstance(expected, list | tuple):
+        return [2 * value for value in expected]
+    if isinstance(expected, bool):
+        return not expected
+    return Tensor(2 * expected.array, expected.dtype) if isinstance(expected, Tensor) else 2 * expected
 
 
 def test_lists_and_tuples_are_interchangeable():
@@ -167,14 +206,18 @@ def test_half_precisions_of_torch_are_not_confused():
         (None, 2.0),
         ([2.0], 2.0),
         (np.array([2.0]), 2.0),
-        (tensor(2.0), 2.0),
-        (2.0, tensor(2.0)),
-        ([1.0, 2.0], np.array([1.0, 2.0])),
-        (2.5, np.array(2.5)),
-        (np.array([1.0, 2.0]), [1.0, 2.0]),
+        ([1.0, 2.0], np.array([[1.0, 2.0]])),
+        ([[1.0, 2.0]], np.array([[1.0, 2.0]])),
+        (["1.0"], np.array([1.0])),
+        (np.array([[1.0], [2.0]]), [1.0, 2.0]),
+        (np.array([1.0, 2.0]), [1, 2]),
+        ([1.0], tensor([1.0])),
+        (tensor([1.0]), [1.0]),
+        (tensor([2.0]), 2.0),
+        (Tensor(np.array(2.0), "float64", graph=True), 2.0),
+        (2.0, Tensor(np.array(2.0), "float64", graph=True)),
         (np.array([1.0]), tensor([1.0])),
         (tensor([1.0]), np.array([1.0])),
-        (np.float64(1), tensor(1.0)),
         ("ab", ["a", "b"]),
         ([1, 2], frozenset({1, 2})),
         ([("a", 1)], {"a": 1}),
@@ -437,9 +480,9 @@ EXPLAINED = {
     "sum_for_mean": (RIGHT * BATCH, RIGHT, "which is batch"),
     "root_missing": (RIGHT * math.sqrt(HIDDEN), RIGHT, "sqrt(hidden)"),
     "root_twice": (RIGHT / math.sqrt(HIDDEN), RIGHT, "1/sqrt(hidden)"),
-    "twice": (2 * RIGHT, RIGHT, "which is 2"),
-    "half": (RIGHT / 2, RIGHT, "1/2"),
-    "negative_half": (-RIGHT / 2, RIGHT, "-1/2"),
+    "twice": (2 * RIGHT, RIGHT, "times 2."),
+    "half": (RIGHT / 2, RIGHT, "times 0.5."),
+    "negative_half": (-RIGHT / 2, RIGHT, "times -0.5."),
     "bits_for_nats": (RIGHT / math.log(2), RIGHT, "ln 2"),
     "factor_without_a_name": (1.7 * RIGHT, RIGHT, "1.7"),
     "offset": (RIGHT + 0.25, RIGHT, "+0.25"),
@@ -461,7 +504,7 @@ EXPLAINED = {
     "last_step_wrong": (with_wrong(np.s_[:, -1]), RIGHT, "Only the last index along axis 1 is wrong"),
     "first_step_right": (with_right(np.s_[:, 0]), RIGHT, "Only the first index along axis 1 is right"),
     "last_step_right": (with_right(np.s_[:, -1]), RIGHT, "Only the last index along axis 1 is right"),
-    "first_example_right": (with_right(np.s_[0]), RIGHT, "Only the first index along axis 0 is right"),
+    "first_example_right": (with_right(np.s_[0], SQUARE), SQUARE, "Only the first index along axis 0 is right"),
     "one_gate_wrong": (with_wrong(np.s_[..., 4:6]), RIGHT, "block 2"),
     "first_gate_wrong": (with_wrong(np.s_[..., :2]), RIGHT, "block 0"),
     "gates_permuted": (np.concatenate([BLOCKS[k] for k in (0, 1, 3, 2)], axis=2), RIGHT, "[0, 1, 3, 2]"),
@@ -497,6 +540,37 @@ def test_the_diagnosis_also_knows_float32(got, expected, cause):
     text = said(got.astype(np.float32), expected.astype(np.float32))
     assert text is not None
     assert cause in text
+
+
+FEW = np.array([0.0, 3.0, 0.0, 0.0])
+LARGE = np.concatenate([[1e6], RIGHT.ravel()])
+SILENT = {
+    "one_number": (np.array([2.0]), np.array([1.0])),
+    "one_number_besides_zeros": (2 * FEW, FEW),
+    "equal_numbers": (np.full(5, 1.5), np.ones(5)),
+    "two_numbers": (2 * RIGHT[0, 0, :2], RIGHT[0, 0, :2]),
+    "integers_that_are_equal": (np.array([2, 2, 2]), np.array([1, 1, 1])),
+    "minus_inf_that_was_written": (np.where(RIGHT > 1, -math.inf, RIGHT), RIGHT),
+    "inf_that_is_missing": (RIGHT, np.where(RIGHT > 1, math.inf, RIGHT)),
+    "inf_in_another_place": (np.full(3, math.inf), np.array([math.inf, -math.inf, math.inf])),
+    "nan_that_is_missing": (RIGHT, np.where(RIGHT > 1, math.nan, RIGHT)),
+    "one_small_value_beside_a_large_one": (LARGE + np.where(LARGE[5] == LARGE, 4e-2, 0.0), LARGE),
+    "small_values_beside_a_large_one": (np.where(LARGE == 1e6, LARGE, LARGE * 1.1), LARGE),
+    "the_last_of_three": (with_wrong(np.s_[2]), RIGHT),
+    "all_but_a_zero": (np.array([0.0, 5.0, 6.0, 7.0]), np.array([0.0, 1.0, 2.0, 3.0]) ** 2),
+}
+
+
+@pytest.mark.parametrize(("got", "expected"), SILENT.values(), ids=SILENT)
+def test_a_pattern_that_most_wrong_values_fit_is_not_named(got, expected):
+    assert said(got, expected) is None
+
+
+def test_values_in_the_place_of_each_other_are_named():
+    a, b, c = (rng(k).standard_normal((3, 4)) for k in range(3))
+    found = [("dW", differs(a + 1, c)), ("dx", differs(b, a)), ("dh", differs(a, b))]
+    assert swapped(found) == "`dx` and `dh` are right, but swapped."
+    assert swapped(found[:2]) is None
 
 
 def test_all_sizes_that_explain_a_factor_are_named():

@@ -240,8 +240,9 @@ HARD = {
 TOP_LEVEL = {
     "top_exit": ("import sys; sys.exit(1)", "passed"),
     "top_raise": ("raise RuntimeError", "passed"),
-    "top_os_exit": ("import os; os._exit(0)", "error"),
-    "top_endless_loop": ("while True: pass", "error"),
+    "top_os_exit": ("import os; os._exit(0)", "passed"),
+    "top_endless_loop": ("while True: pass", "passed"),
+    "top_needed": ("import os\ntop_needed = os._exit(0)", "error"),
     "top_huge_array": ("a = np.zeros(10**12)", "passed"),
 }
 
@@ -316,7 +317,7 @@ def test_what_happens_at_the_top_level_of_a_cell_spoils_at_most_that_cell(name, 
     (line, status), (cells, found) = TOP_LEVEL[name], together
     assert found[name].status == status
     if status == "error":
-        cell, number = place(cells, name, line.split("; ")[-1])
+        cell, number = place(cells, name, line.split("\n")[-1])
         assert f"ell {cell}, line {number}:" in found[name].message
 
 
@@ -367,7 +368,7 @@ RETURNED = {
     "text": ("'ab'", ["It should return 2 values", "a str"]),
     "array": ("x", ["It should return 2 values", "a ndarray"]),
     "none_inside": ("None, x", ["`double` has the wrong type", "None", "return"]),
-    "lists": ("x.tolist(), x", ["`double` has the wrong type", "a list"]),
+    "lists": ("[x.tolist()], x", ["`double` has the wrong type", "a list"]),
     "too_short": ("2 * x[1:], x", ["`double` has the wrong shape", "(2,)", "(3,)"]),
     "column": ("2 * x[:, None], x", ["`double` has the wrong shape", "(3, 1)"]),
     "integers": ("np.int64(2 * x), x", ["`double` has the wrong dtype", "int64"]),

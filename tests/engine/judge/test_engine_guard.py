@@ -53,12 +53,17 @@ BATTERY = {
     "ends_the_process": ("import os; os._exit(0)", "crashed"),
     "shortcut": ("import torch; return 2 * x", "forbidden"),
     "only_public": ("return 2 * x if zlib.crc32(x.tobytes()) in known else x", "failed"),
-    "needs_a_wrong_one": ("return 2 * x", "blocked"),
-    "needs_what_needs_it": ("return 2 * x", "blocked"),
+    "needs_a_wrong_one": ("zeros(x); return 2 * x", "blocked"),
+    "needs_what_needs_it": ("needs_a_wrong_one(x); return 2 * x", "blocked"),
+    "may_need_a_wrong_one": ("return 2 * x", "passed"),
     "stub": ("raise NotImplementedError()", "not_attempted"),
     "absent": ("", "missing"),
 }
-NEEDS = {"needs_a_wrong_one": ["zeros"], "needs_what_needs_it": ["needs_a_wrong_one"]}
+NEEDS = {
+    "needs_a_wrong_one": ["zeros"],
+    "needs_what_needs_it": ["needs_a_wrong_one"],
+    "may_need_a_wrong_one": ["zeros"],
+}
 
 
 @cache
@@ -129,7 +134,8 @@ def key_with(**changes: Any) -> Callable:
 SABOTAGE = {
     "compare_finds_nothing": (comparing.compare, lambda *args, **how: None),
     "compare_finds_something_always": (comparing.compare, lambda *args, **how: Difference("values", "", "It differs.")),
-    "needs_of_needs_are_forgotten": (with_needs, lambda exercises, names: set(names)),
+    "what_is_called_is_forgotten": (grading._calls, lambda assignment, exercise, code, seen: set()),
+    "all_that_is_needed_counts_as_called": (grading._calls, lambda a, exercise, code, seen: set(exercise.needs)),
     "needs_are_forgotten": (with_needs, lambda exercises, names: set(names) if len(names) > 1 else set()),
     "stubs_replace_solved_copies": (grading.later_stubs, lambda assignment, code: []),
     "nothing_is_seen_in_the_text": (grading.static_verdict, lambda exercise, code: None),

@@ -1,9 +1,14 @@
-"""What a wrong value has in common with the right one: the likely cause, in a sentence."""
+"""What a wrong value has in common with the right one: the likely cause, in a sentence.
+
+A pattern that most wrong values would fit says nothing, and misleads who believes it: so each rule asks for enough
+numbers, and for numbers unlike each other, before it speaks.
+"""
 
 from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
@@ -27,11 +32,24 @@ def diagnose(difference: Difference, sizes: dict[str, int] | None = None) -> str
     if got.dtype.kind not in "fc" or expected.dtype.kind not in "fc" or difference.kind not in ("values", "nonfinite"):
         return _integers(got, expected) if got.shape == expected.shape and difference.kind == "values" else None
     if difference.kind == "nonfinite":
-        return _nonfinite(got)
-    for rule in (_zeros, _precision, _sign, lambda g, e: _factor(g, e, sizes or {}), _offset, _axes, _blocks, _slices):
+        return _nonfinite(got, expected)
+    rules: list[Callable[[np.ndarray, np.ndarray], str | None]] = [_zeros, _precision]
+    if not _close(got, expected):  # else what is right is close enough to all that follows
+        rules += [_sign, lambda g, e: _factor(g, e, sizes or {}), _offset, _axes, _blocks, _slices]
+    for rule in rules:
         found = rule(got, expected)
         if found:
             return found
+    return None
+
+
+def swapped(differences: Iterable[tuple[str, Difference]]) -> str | None:
+    """Two values that are right, each in the place of the other."""
+    arrays = [(name, d.got, d.expected) for name, d in differences if d.got is not None and d.expected is not None]
+    for (one, got, expected), (other, got_too, expected_too) in itertools.combinations(arrays, 2):
+        told = all(a.dtype.kind in "fc" and a.any() for a in (got, got_too))
+        if told and _close(got, expected_too) and _close(got_too, expected):
+            return f"`{one}` and `{other}` are right, but swapped."
     return None
 
 
@@ -64,15 +82,24 @@ def _subsequence(short: tuple[int, ...], long: tuple[int, ...]) -> bool:
     return all(n in rest for n in short)
 
 
-def _nonfinite(got: np.ndarray) -> str | None:
-    if np.isnan(got).any():
+def _nonfinite(got: np.ndarray, expected: np.ndarray) -> str | None:
+    """Where something finite is expected; elsewhere, and for -inf, which people write on purpose, nothing is known."""
+    bad = got[np.isfinite(expected)]
+    if np.isnan(bad).any():
         return "NaN comes from inf - inf, 0 / 0, 0 * inf or log of a negative number. Is an exponential shifted first?"
-    if np.isinf(got).any():
-        return "inf comes from an overflow (exp of a large number), from log(0) or from a division by 0."
+    if bad.dtype.kind == "f" and np.isposinf(bad).any():
+        return "inf comes from an overflow (exp of a large number) or from a division by 0."
     return None
 
 
+def _varied(values: np.ndarray, count: int = 3) -> bool:
+    """Whether there are so many different numbers besides 0 that a relation that all fit is no accident."""
+    return np.unique(np.abs(values[values != 0])).size >= count
+
+
 def _integers(got: np.ndarray, expected: np.ndarray) -> str | None:
+    if not _varied(expected):
+        return None
     offsets = np.unique(got.astype(np.int64) - expected.astype(np.int64))
     if offsets.size == 1 and expected.size > 1:
         return f"Every value is off by {offsets[0]:+d}."
@@ -84,18 +111,22 @@ def _zeros(got: np.ndarray, expected: np.ndarray) -> str | None:
 
 
 def _precision(got: np.ndarray, expected: np.ndarray) -> str | None:
-    error = np.max(np.abs(got - expected)) / max(float(np.max(np.abs(expected))), 1e-300)
-    if expected.dtype in (np.float64, np.complex128) and error < 3e-7:
+    """Every digit but the last half is right, everywhere: a few values that are off have another cause."""
+    wrong, known = np.abs(got - expected), np.abs(expected)
+    inexact = np.mean(wrong > 0) > 0.5 or expected.size == 1
+    if expected.dtype not in (np.float64, np.complex128) or not inexact or not known.any():
+        return None
+    if np.max(wrong) < 3e-7 * np.max(known) and np.median(wrong[known > 0] / known[known > 0]) < 1e-6:
         return "It agrees to about seven digits: some step is done in float32, or adds a small constant such as 1e-8."
     return None
 
 
 def _sign(got: np.ndarray, expected: np.ndarray) -> str | None:
-    return "Every value has the wrong sign." if _close(-got, expected) else None
+    return "Every value has the wrong sign." if expected.any() and _close(-got, expected) else None
 
 
 def _factor(got: np.ndarray, expected: np.ndarray, sizes: dict[str, int]) -> str | None:
-    if got.dtype.kind == "c" or expected.size < 2:
+    if got.dtype.kind == "c" or not _varied(expected):
         return None
     power = float(np.vdot(expected, expected))
     factor = float(np.vdot(expected, got)) / power if power else 0.0
@@ -105,7 +136,7 @@ def _factor(got: np.ndarray, expected: np.ndarray, sizes: dict[str, int]) -> str
 
 
 def _name_factor(factor: float, sizes: dict[str, int]) -> str:
-    named = {"2": 2.0, "1/2": 0.5, "ln 2": math.log(2), "1/ln 2": 1 / math.log(2)}
+    named = {"ln 2": math.log(2), "1/ln 2": 1 / math.log(2)}
     for name, n in sizes.items():
         if n > 1:
             named |= {name: n, f"1/{name}": 1 / n, f"sqrt({name})": math.sqrt(n), f"1/sqrt({name})": 1 / math.sqrt(n)}
@@ -115,7 +146,7 @@ def _name_factor(factor: float, sizes: dict[str, int]) -> str:
 
 
 def _offset(got: np.ndarray, expected: np.ndarray) -> str | None:
-    if expected.size < 2:
+    if not _varied(expected):
         return None
     offset = (got - expected).mean()
     return f"Every value is off by the same {offset:+.6g}." if _close(got - offset, expected) else None
@@ -158,13 +189,14 @@ def _slices(got: np.ndarray, expected: np.ndarray) -> str | None:
     line = _CLOSE * np.max(np.abs(expected))
     for axis in range(got.ndim):
         size = got.shape[axis]
-        if size < 3:
+        if size < 4:
             continue
         others = tuple(i for i in range(got.ndim) if i != axis)
         wrong = np.flatnonzero(np.max(np.abs(got - expected), axis=others) > line).tolist()
         for index, name in ((0, "first"), (size - 1, "last")):
-            if wrong == [index]:
+            rest = [i for i in range(size) if i != index]
+            if wrong == [index] and _varied(expected.take(rest, axis)):
                 return f"Only the {name} index along axis {axis} is wrong."
-            if wrong == [i for i in range(size) if i != index]:
+            if wrong == rest and _varied(expected.take(index, axis)):
                 return f"Only the {name} index along axis {axis} is right."
     return None

@@ -150,7 +150,13 @@ def _listed(names: Iterable[str]) -> str:
 
 
 def changed_arguments(changed: Sequence[str]) -> Told:
-    """The values are right, but arguments are not what they were."""
+    """The values are right, but arguments, or torch's modes, are not what they were."""
+    modes = [name for name in changed if name.startswith("torch.")]
+    if modes:
+        return _told(
+            f"The values are right, but afterwards {_listed(modes)} is not what it was.",
+            cause="a mode that is switched and not put back. Let a `with` block switch it, or restore it in `finally`.",
+        )
     return _told(
         f"The values are right, but the call changes its argument {_listed(changed)} in place.",
         cause="an operator such as `+=`, or assignment into a slice, on an input. Work on a copy.",
