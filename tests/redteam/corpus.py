@@ -1291,9 +1291,9 @@ def keyboard_interrupt(on: Field) -> Draft:
     return on.fault("raise KeyboardInterrupt")
 
 
-@attack(OWN, BUT_LAST)
+@attack(OWN, FULL)
 def keyboard_interrupt_at_the_top(on: Field) -> Draft:
-    """The cell of one exercise raises KeyboardInterrupt before it defines anything."""
+    """The cell of one exercise raises KeyboardInterrupt before it defines anything, which costs what that line sets."""
     return on.solved().above(on.last, "raise KeyboardInterrupt")
 
 
