@@ -454,7 +454,7 @@ def test_a_judge_decides_on_the_trusted_side_and_its_failure_is_no_pass(tmp_path
         name: float(name.startswith("right")) for name in bodies
     }
     assert "`y`: it is not as large as it should be" in found["wrong"].message
-    assert "judged" in found["makes_it_raise"].message
+    assert "compared" in found["makes_it_raise"].message
 
 
 def test_the_battery_holds_what_it_says(tmp_path):
