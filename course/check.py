@@ -23,7 +23,6 @@ from autograder.engine.inside.notebook import (
     Cell,
     Code,
     NotebookError,
-    Statement,
     keep_last,
     read_notebook,
     runs_in_grading,
@@ -111,7 +110,7 @@ class Checker:
         seen = self._observe(namespace, [name for name, verdict in static.items() if verdict is None])
         found = {v.name: v for v in verdicts(self.assignment, static, code, seen, PUBLIC_SEED, {})}
         verdict = found[exercise.name]
-        if verdict.status == Status.MISSING and _in_file(exercise):
+        if verdict.status == Status.MISSING and (file := _file()) and file.definition(exercise.name, exercise.stub):
             headline = f"The cell of `{exercise.name}` has not been run: run it (Shift+Enter), then this check."
             verdict = dataclasses.replace(verdict, headline=headline, reasons=())
         return verdict, list(self._notes(exercise, code, verdict))
@@ -157,14 +156,15 @@ class Checker:
                     f"`{name}` is set by a cell that is not run in grading (In [{cell}]): move it into the function, "
                     "or make it an argument. As it is, grading fails."
                 )
-        for name, cell in _set_again(exercise.name, self.assignment).items():
+        file = _file()
+        for name, cell in _set_again(file, exercise.name, self.assignment).items():
             yield (
                 f"`{name}` is set again further down (cell {cell}), and grading sees what it is at the end of the "
                 "notebook: give one of the two another name."
             )
         mine = code.definition(exercise.name)
         if verdict.status == Status.PASSED and mine:
-            theirs = _in_file(exercise)
+            theirs = file.definition(exercise.name, exercise.stub) if file else None
             if theirs and theirs.fingerprint != mine.fingerprint:
                 yield f"the file still holds another version of `{exercise.name}`: save the notebook (Ctrl+S)."
 
@@ -248,15 +248,8 @@ def _file() -> Code | None:
         return None
 
 
-def _in_file(exercise: Exercise) -> Statement | None:
-    """What defines an exercise in the file of the running notebook."""
-    code = _file()
-    return code.definition(exercise.name, exercise.stub) if code else None
-
-
-def _set_again(name: str, assignment: Assignment) -> dict[str, int]:
-    """Globals that `name` uses and that the file sets to something else below it, in grading too: name → cell."""
-    code = _file()
+def _set_again(code: Code | None, name: str, assignment: Assignment) -> dict[str, int]:
+    """Globals that `name` uses and that a file sets to something else below it, in grading too: name → cell."""
     if code is None:
         return {}
     stubs = {e.name: e.stub for e in assignment.exercises}
