@@ -121,7 +121,7 @@ class Checker:
         chosen = [e for e in self.assignment.exercises if e.name in names and (seen.torch or not e.torch)]
         probes = probes_of(load_grader(self.assignment.grader))
         forbids = {e.name: e.forbids for e in chosen}
-        track = Round([e.name for e in chosen], PUBLIC_SEED, self._needing, seen)
+        track = Round([e.name for e in chosen], PUBLIC_SEED, self.assignment.needing, seen)
         while track.remaining:
             last: Event | None = None
             try:
@@ -141,10 +141,6 @@ class Checker:
             except TimeUp:
                 track.stopped(last, too_long(self._limits.seconds), late=False)
         return seen
-
-    def _needing(self, name: str) -> set[str]:
-        exercises = self.assignment.exercises
-        return {e.name for e in exercises if name in with_needs(exercises, {e.name})}
 
     def _notes(self, exercise: Exercise, code: Code, verdict: Verdict) -> Iterable[str]:
         """Where the saved file would be judged otherwise than this kernel."""
@@ -250,22 +246,16 @@ def _file() -> Code | None:
 
 def _set_again(code: Code | None, name: str, assignment: Assignment) -> dict[str, int]:
     """Globals that `name` uses and that a file sets to something else below it, in grading too: name → cell."""
-    if code is None:
+    mine = code.definition(name, assignment.exercise(name).stub) if code else None
+    if code is None or mine is None:
         return {}
-    stubs = {e.name: e.stub for e in assignment.exercises}
-    graded = {s.cell.number for s in code.statements if s.names & set(stubs)}
-    mine = code.definition(name, stubs.get(name))
+    stubs = {e.name for e in assignment.exercises}
+    graded = {s.cell.number for s in code.statements if s.names & stubs}
     found: dict[str, int] = {}
-    seen, queue = {name}, [mine] if mine else []
-    while queue:
-        for used in queue.pop().free - seen:
-            seen.add(used)
-            kept = [s for s in code.definitions(used) if runs_in_grading(s, graded, code.aliases())]
-            if not kept or used in stubs or mine is None:
-                continue
-            last, above = kept[-1], [s.fingerprint for s in kept if s.place < mine.place]
-            differs = last.fingerprint != above[-1] if above else hasattr(builtins, used)
-            if last.place > mine.place and differs:
-                found[used] = last.cell.number
-            queue.append(last)
+    for used in sorted(code.used_by(name) - stubs):
+        kept = [s for s in code.definitions(used) if runs_in_grading(s, graded, code.aliases())]
+        above = [s.fingerprint for s in kept if s.place < mine.place]
+        if kept and kept[-1].place > mine.place:
+            differs = kept[-1].fingerprint != above[-1] if above else hasattr(builtins, used)
+            found |= {used: kept[-1].cell.number} if differs else {}
     return found

@@ -238,6 +238,24 @@ def tiny_assignment(
     return assignment
 
 
+def own_assignment(folder: Path, solutions: dict[str, str], stubs: dict[str, str], grader: str, **tiny) -> Assignment:
+    """An assignment with its key: name → solution, and name → what its stub begins with."""
+    plain = tiny_assignment(folder, list(solutions), key=False, **tiny)
+    for path, sources in (
+        (plain.reference, solutions),
+        (folder / "release.ipynb", {n: f"{stub}raise NotImplementedError()" for n, stub in stubs.items()}),
+    ):
+        tree = json.loads(path.read_text(encoding="utf-8"))
+        for cell in tree["cells"]:
+            cell["source"] = sources.get(cell["id"], cell["source"])
+        path.write_text(json.dumps(tree), encoding="utf-8")
+    plain.grader.write_text(grader, encoding="utf-8")
+    exercises = read_exercises(plain.slug, folder / "release.ipynb")
+    ready = Assignment(plain.slug, exercises, plain.grader, plain.key, plain.reference)
+    write_key(record_key(ready, folder / "no_mistakes.toml", {"grader": digest(ready.grader)}), ready.key)
+    return ready
+
+
 _IMPORTS = "from autograder.engine.probes import probe"
 _PROBE = """
 @probe("{0}", cases=[(3,), (5,)])

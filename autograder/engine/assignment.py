@@ -8,6 +8,7 @@ from pathlib import Path
 
 from autograder.engine.inside.errors import UserError
 from autograder.engine.inside.notebook import Cell, Code, fingerprint, read_notebook
+from autograder.engine.inside.shortcuts import forbidden
 
 TRACKS = ("forward", "backward", "torch")
 _CHECK = re.compile(r"""^\s*check\(\s*["'](\w+)["']\s*\)\s*$""", re.M)
@@ -24,7 +25,7 @@ class Exercise:
         points: what it is worth.
         grade_id: the id of its check cell in nbgrader.
         needs: exercises of the same assignment that its checks call.
-        forbids: dotted patterns that its code may not use.
+        forbids: dotted patterns that its code may not use; beside torch, which is kept from NumPy exercises anyway.
         reread: the section or equation to go back to.
         stub: fingerprint of the released stub.
     """
@@ -64,6 +65,10 @@ class Assignment:
     def max_points(self) -> float:
         """The automatic points; written questions are graded by hand and don't count here."""
         return sum(exercise.points for exercise in self.exercises)
+
+    def needing(self, name: str) -> set[str]:
+        """An exercise, and all that need it, directly or not."""
+        return {e.name for e in self.exercises if name in with_needs(self.exercises, {e.name})}
 
     def exercise(self, name: str) -> Exercise:
         """The exercise called `name` (or `03/name`). Raises KeyError with a sentence."""
@@ -105,7 +110,7 @@ def read_exercises(slug: str, notebook: Path) -> tuple[Exercise, ...]:
                 points=float(cell.nbgrader["points"]),
                 grade_id=str(cell.nbgrader["grade_id"]),
                 needs=tuple(card.get("needs", ())),
-                forbids=tuple(card.get("forbids", ())),
+                forbids=forbidden(card.get("forbids", ()), torch=card["track"] == "torch"),
                 reread=card.get("reread", ""),
                 stub=fingerprint(definition.node),
             )

@@ -1,5 +1,6 @@
 """Our steps in nbgrader's compiling, attached by nbgrader_config.py alone.
 
+- :class:`NameBans` follows ClearSolutions: under each stub stands what it is to be solved without.
 - :class:`StampRelease` ends generate_assignment: a copy of a stub knows of which version it is.
 - :class:`CleanSolution` ends generate_solution: no markers, no version noise.
 """
@@ -11,13 +12,30 @@ import hashlib
 import html
 import json
 import re
+import textwrap
 from typing import Any
 
 from nbformat.notebooknode import NotebookNode
 from nbgrader.preprocessors import NbGraderPreprocessor
 from nbgrader.utils import is_grade
 
+from autograder.engine.inside.shortcuts import forbidden, in_words
 from course.make.fix import BEGIN, END
+
+
+class NameBans(NbGraderPreprocessor):
+    """Write under every stub what its exercise is to be solved without, as its cell's metadata has it."""
+
+    def preprocess(self, nb: NotebookNode, resources: dict[str, Any]) -> tuple[NotebookNode, dict[str, Any]]:
+        """Add a line of comment to each stub, in place."""
+        for cell in nb.cells:
+            card = cell.metadata.get("s30", {})
+            if cell.cell_type == "code" and "track" in card:
+                torch = card["track"] == "torch"
+                names = in_words(forbidden(card.get("forbids", ()), torch=torch), torch=torch)
+                said = textwrap.wrap(f"Solve it without: {names}", 96, initial_indent="# ", subsequent_indent="#   ")
+                cell.source = "\n".join([cell.source.rstrip(), "", *said]) if names else cell.source
+        return nb, resources
 
 
 class StampRelease(NbGraderPreprocessor):

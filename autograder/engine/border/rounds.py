@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from autograder.engine.inside.notebook import place_name
 from autograder.engine.inside.records import Begun, CaseId, Defined, Event, NoTorch, Record, Running, Waiting
 
 
@@ -47,18 +48,13 @@ class Observations:
     torch: bool = True
 
 
-def place_name(place: tuple[int, int]) -> str:
-    """A statement's place in words."""
-    return f"cell {place[0]}, line {place[1]}"
-
-
 class Round:
     """The exercises of one track, observed at one seed.
 
     Args:
         exercises: in the order in which they are asked for.
         seed: records are kept under it, whatever they say themselves.
-        needing: exercise → all that need it, directly or not.
+        needing: exercise → it, and all that need it, directly or not.
         found: where what is observed goes.
 
     Attributes:
@@ -111,6 +107,5 @@ class Round:
             self.remaining.clear()
         else:
             self._found.ended[guilty] = ending
-            gone = {guilty, *self._needing(guilty)}
-            self.remaining = [name for name in self.remaining if name not in gone]
+            self.remaining = [name for name in self.remaining if name not in self._needing(guilty)]
         return place

@@ -24,7 +24,7 @@ from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
 
-from autograder.engine.assignment import Assignment, with_needs
+from autograder.engine.assignment import Assignment
 from autograder.engine.border.rounds import Ending, Observations, Round, too_long
 from autograder.engine.inside.child import MAX_EVENT_BYTES
 from autograder.engine.inside.errors import UserError
@@ -114,7 +114,7 @@ class Observer:
         found = Observations()
         for torch in (False, True):
             chosen = [e.name for e in self._assignment.exercises if e.name in exercises and e.torch == torch]
-            self._observe_track(torch, Round(chosen, seed, self._needing, found))
+            self._observe_track(torch, Round(chosen, seed, self._assignment.needing, found))
         return found
 
     def _observe_track(self, torch: bool, track: Round) -> None:
@@ -137,10 +137,6 @@ class Observer:
             if fresh or last or late:  # else it had ended while it waited
                 place = track.stopped(last, listener.ending or _GONE, late=late)
                 self._skip |= {place} if place else set()
-
-    def _needing(self, name: str) -> set[str]:
-        exercises = self._assignment.exercises
-        return {e.name for e in exercises if name in with_needs(exercises, {e.name})}
 
     def _request(self, torch: bool, track: Round) -> Request:
         exercises = self._assignment.exercises

@@ -12,7 +12,9 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from autograder.engine.inside.notebook import Cell, Code, Statement, runs_in_grading
+from autograder.engine.inside.notebook import Cell, Code, Statement, place_name, runs_in_grading
+
+_IPYTHON = ("display", "get_ipython")  # what a kernel has beside Python's own names; here they do nothing
 
 
 @dataclass
@@ -74,8 +76,7 @@ def load(
     with as_main(module):
         for statement in code.statements:
             if statement.place in skip:
-                where = f"cell {statement.cell.number}, line {statement.node.lineno}"
-                left_out = f"{where} took too long, took too much memory, or ended the process"
+                left_out = f"{place_name(statement.place)} took too long, took too much memory, or ended the process"
                 loaded.spoiled.update(dict.fromkeys(statement.names, left_out))
                 continue
             if not runs_in_grading(statement, exercise_cells, aliases):
@@ -93,12 +94,6 @@ def load(
     loaded.skipped = {n: c for n, c in loaded.skipped.items() if n not in loaded.namespace}
     loaded.spoiled = {n: p for n, p in loaded.spoiled.items() if n not in loaded.namespace}
     return loaded
-
-
-_IPYTHON = (
-    "display",
-    "get_ipython",
-)  # what a kernel has beside Python's own names; where there is none, they do nothing
 
 
 def _nothing(*_: object, **__: object) -> None:
@@ -126,5 +121,5 @@ def _run(statement: Statement, namespace: dict[str, Any], flags: int) -> str | N
         kind, text = type(problem).__name__[:100], ""
         with contextlib.suppress(Exception):
             text = str(problem)[:500]
-        return f"cell {statement.cell.number}, line {statement.node.lineno} raised {kind}: {text}"
+        return f"{place_name(statement.place)} raised {kind}: {text}"
     return None

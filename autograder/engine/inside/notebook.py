@@ -97,6 +97,11 @@ class BrokenCell:
         return f"{where} is not valid Python ({self.problem}){source}"
 
 
+def place_name(place: tuple[int, int]) -> str:
+    """A statement's place in words."""
+    return f"cell {place[0]}, line {place[1]}"
+
+
 def read_notebook(path: Path) -> list[Cell]:
     """The cells of a notebook file. Raises NotebookError, with a sentence, for anything that is none."""
     try:
@@ -223,6 +228,17 @@ class Code:
     def breakage(self, name: str) -> BrokenCell | None:
         """The broken cell that would have defined `name`, if any."""
         return next((b for b in self.broken if name in b.names), None)
+
+    def used_by(self, name: str) -> set[str]:
+        """The globals that `name` needs, directly or through what it uses of the notebook."""
+        used: set[str] = set()
+        queue = [name]
+        while queue:
+            for statement in self.definitions(queue.pop()):
+                fresh = statement.free - used
+                used |= fresh
+                queue.extend(fresh)
+        return used
 
     def aliases(self) -> dict[str, str]:
         """Imported name → what it stands for: `nn` → `torch.nn`. Imports inside functions count too."""
@@ -410,11 +426,4 @@ def set_elsewhere(code: Code, name: str, exercises: Collection[str]) -> dict[str
             kept |= statement.names
         else:
             skipped |= dict.fromkeys(statement.names, statement.cell.number)
-    used: set[str] = set()
-    queue = [name]
-    while queue:
-        for statement in code.definitions(queue.pop()):
-            fresh = statement.free - used
-            used |= fresh
-            queue.extend(fresh)
-    return {n: skipped[n] for n in sorted(used) if n in skipped and n not in kept}
+    return {n: skipped[n] for n in sorted(code.used_by(name)) if n in skipped and n not in kept}

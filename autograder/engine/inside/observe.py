@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
 import hashlib
 import importlib.util
 import inspect
@@ -21,7 +22,7 @@ import warnings
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, is_dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -38,11 +39,12 @@ PUBLIC_SEED = 30
 MAX_OBSERVATIONS = 1000
 MAX_DECOYS = 3  # calls of one function in one case that are preceded or followed by one with other inputs
 MAX_DEPTH = 8  # of arguments that are copied
+GRADER = "grader_"  # what the name of a grader's module begins with
 
 
 def load_grader(path: Path) -> types.ModuleType:
     """Import a grader file by its path (its name begins with a number)."""
-    spec = importlib.util.spec_from_file_location(f"grader_{path.stem}", path)
+    spec = importlib.util.spec_from_file_location(f"{GRADER}{path.stem}", path)
     if spec is None or spec.loader is None:
         raise FileNotFoundError(f"{path} is no Python file")
     module = importlib.util.module_from_spec(spec)
@@ -75,7 +77,11 @@ class _HashedRng(np.random.Generator):
 
 
 class _Implementation:
-    """The learner's names, as a probe sees them: calls are described, and changed arguments are noticed."""
+    """The learner's names, as a probe sees them: calls are described, and changed arguments are noticed.
+
+    So are calls of the methods of a class, as long as its case runs. Calls that the learner's own code makes are not
+    looked at.
+    """
 
     def __init__(self, names: Mapping[str, Any], exercise: str, rng: _HashedRng) -> None:
         self._names = names
@@ -86,6 +92,8 @@ class _Implementation:
         self.called: set[str] = set()
         self._decoys: Counter[str] = Counter()
         self.touched: set[str] = set()
+        self._inside = False  # code of the learner's is running
+        self._watched: dict[type, dict[str, Any]] = {}  # class → its methods as they were
 
     def __getattr__(self, name: str) -> Any:
         if name not in self._names:
@@ -93,64 +101,177 @@ class _Implementation:
         value = self._names[name]
         if inspect.isclass(value):
             self.called.add(name)
-        if inspect.isclass(value) or not callable(value):
+            self._watch(name, value)
+            return value
+        if not callable(value):
             return value
 
         def call(*args: Any, **kwargs: Any) -> Any:
             self.drawn_before = self.drawn_before or self._rng.digest.hexdigest()
             self.called.add(name)
-            arguments = _bind(value, args, kwargs)
-            if name == self._exercise and not self.call:
-                self.call = f"{name}({', '.join(f'{n}: {summary(v)}' for n, v in arguments.items())})"
-            before = {n: _checksum(v) for n, v in arguments.items()}
-            decoy = self._decoy(name, args, kwargs)
-            if name == self._exercise:  # what it keeps of one call must not become the answer to the next
-                decoy(value)
-            result = value(*args, **kwargs)
-            self.touched |= {f"{name}: {n}" for n, v in arguments.items() if _checksum(v) != before[n]}
-            if name != self._exercise:  # what it keeps aside is not what whoever gets its cache may look at
-                decoy(value)
-            return result
+            return self._called(name, name, value, args, kwargs)
 
         return call
 
-    def _decoy(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[[Callable[..., Any]], None]:
+    def close(self) -> None:
+        """Give classes their methods back."""
+        for cls, methods in self._watched.items():
+            for name, method in methods.items():
+                setattr(cls, name, method)
+
+    def _watch(self, name: str, cls: type) -> None:
+        """Look at the calls of a class's own public methods from now on."""
+        if cls in self._watched:
+            return
+        own = {n: m for n, m in vars(cls).items() if inspect.isfunction(m) and (n[0] != "_" or n in _DUNDERS)}
+        self._watched[cls] = own
+        for method, function in own.items():
+            setattr(cls, method, self._method(name, f"{name}.{method}", function))
+
+    def _method(self, owner: str, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            return self._called(owner, name, function, args, kwargs)
+
+        return call
+
+    def _called(
+        self, owner: str, name: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """Call a function, or a method of the class `owner`."""
+        if self._inside:
+            return function(*args, **kwargs)
+        self._inside = True
+        try:
+            arguments = _bind(function, args, kwargs)
+            if owner == self._exercise and not self.call and not name.endswith("__init__"):
+                shown = {n: v for n, v in arguments.items() if n != "self"}
+                self.call = f"{name}({', '.join(f'{n}: {summary(v)}' for n, v in shown.items())})"
+            if name.endswith("__init__"):  # what it makes of its object is its own business
+                arguments.pop("self", None)
+            before = _states(arguments)
+            decoy = self._decoy(owner, name, args, kwargs)
+            if owner == self._exercise:  # what it keeps of one call must not become the answer to the next
+                decoy(function)
+            result = function(*args, **kwargs)
+            self.touched |= {f"{name}: {n}" for n, state in _states(arguments).items() if state != before.get(n)}
+            if owner != self._exercise:  # what it keeps aside is not what whoever gets its cache may look at
+                decoy(function)
+            return result
+        finally:
+            self._inside = False
+
+    def _decoy(
+        self, owner: str, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Callable[[Callable[..., Any]], None]:
         """A call of the same function with the same arrays in another order, of which nothing is observed.
 
-        Only where all arguments are data, and for the first few calls: a probe may measure a function a hundred times.
+        Only where all arguments are data or modules, and for the first few calls: a probe may measure a function a
+        hundred times. Of methods, only what a module computes: others are there to change their object.
         """
         self._decoys[name] += 1
-        if self._decoys[name] > MAX_DECOYS:
+        if self._decoys[name] > MAX_DECOYS or name not in (owner, f"{owner}.forward"):
             return lambda function: None
+        modules: list[Any] = []
         try:
-            other_args, other_kwargs = _permuted(args), _permuted(kwargs)
+            other_args, other_kwargs = _permuted(args, modules), _permuted(kwargs, modules)
         except _NoData:
             return lambda function: None
 
         def call(function: Callable[..., Any]) -> None:
-            with contextlib.suppress(Exception), _random_kept():
+            with contextlib.suppress(Exception), _random_kept(), _modules_kept(modules):
                 function(*other_args, **other_kwargs)
 
         return call
+
+
+_DUNDERS = ("__init__", "__call__")
+
+
+def _is_module(value: Any) -> bool:
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(value, torch.nn.Module)
+
+
+def _measured(module: Any) -> bool:
+    """Whether a probe counts a module's calls: by a hook, or in a class of its own."""
+    hooks = (module._forward_pre_hooks, module._forward_hooks, module._backward_pre_hooks, module._backward_hooks)
+    return any(hooks) or type(module).__module__.startswith(GRADER)
+
+
+def _states(arguments: Mapping[str, Any]) -> dict[str, int]:
+    """A checksum of each argument; for a module, of each thing that a call of it leaves alone.
+
+    What an object of any other class holds is its own business: `self` above all.
+    """
+    found: dict[str, int] = {}
+    for name, value in arguments.items():
+        if _is_module(value):
+            found[f"{name}.parameters()"] = _checksum([p.detach() for p in value.parameters()])
+            found[f"{name}.buffers()"] = _checksum(list(value.buffers()))
+            found[f"{name}.training"] = _checksum([module.training for module in value.modules()])
+        else:
+            found[name] = _checksum(value)
+    return found
+
+
+@contextlib.contextmanager
+def _modules_kept(modules: Sequence[Any]) -> Iterator[None]:
+    """Modules are afterwards what they were, but for what is kept on them as plain attributes. No graph is made."""
+    if not modules:
+        yield
+        return
+    torch = sys.modules["torch"]
+    parts = {id(part): part for module in modules for part in module.modules()}.values()
+    tables = [(t, dict(t)) for part in parts for t in (part._parameters, part._buffers, part._modules)]
+    tensors = {id(t): t for _, held in tables for t in held.values() if isinstance(t, torch.Tensor)}.values()
+    values = [(t, t.detach().clone(), t.grad, None if t.grad is None else t.grad.clone()) for t in tensors]
+    modes = [(part, part.training) for part in parts]
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for table, held in tables:
+            table.clear()
+            table.update(held)
+        for part, training in modes:
+            part.training = training
+        with torch.no_grad():
+            for tensor, value, grad, its_value in values:
+                if not _same(tensor, value):
+                    tensor.copy_(value)
+                if grad is not None and not _same(grad, its_value):
+                    grad.copy_(its_value)
+                tensor.grad = grad
+
+
+def _same(one: Any, other: Any) -> bool:
+    return one.shape == other.shape and bool(((one == other) | ((one != one) & (other != other))).all())
 
 
 class _NoData(Exception):
     """An argument that is more than data: to call with a copy of it could change something."""
 
 
-def _permuted(value: Any, depth: int = 0) -> Any:
-    """A copy with the elements of every array in reverse order. Raises _NoData for what is no data."""
+def _permuted(value: Any, modules: list[Any], depth: int = 0) -> Any:
+    """A copy with the elements of every array in reverse order. Raises _NoData for what is no data.
+
+    A module stays itself, and is added to `modules`.
+    """
     if value is None or isinstance(value, bool | int | float | complex | str | bytes | np.generic):
         return value
     if isinstance(value, np.ndarray) and value.dtype.kind in "biufc":
         return np.flip(value).copy()
     if type(value) is dict and depth < MAX_DEPTH:
-        return {key: _permuted(item, depth + 1) for key, item in value.items()}
+        return {key: _permuted(item, modules, depth + 1) for key, item in value.items()}
     if type(value) in (list, tuple) and depth < MAX_DEPTH:
-        return type(value)(_permuted(item, depth + 1) for item in value)
+        return type(value)(_permuted(item, modules, depth + 1) for item in value)
     torch = sys.modules.get("torch")
     if torch and type(value) is torch.Tensor:
         return value.detach().flip(tuple(range(value.ndim))).clone().requires_grad_(value.requires_grad)
+    if _is_module(value) and not any(map(_measured, value.modules())):
+        modules.append(value)
+        return value
     raise _NoData
 
 
@@ -192,7 +313,9 @@ def _checksum(value: Any, depth: int = 0) -> int:
         return hash(tuple(_checksum(item, depth + 1) for item in value.values()))
     if depth < 4 and isinstance(value, list | tuple):
         return hash(tuple(_checksum(item, depth + 1) for item in value))
-    if type(value).__module__ == "torch" and hasattr(value, "detach"):
+    if depth < 4 and (isinstance(value, types.SimpleNamespace) or is_dataclass(value)):  # as caches are
+        return _checksum(getattr(value, "__dict__", 0), depth + 1)
+    if type(value).__module__.split(".")[0] == "torch" and hasattr(value, "detach"):
         with contextlib.suppress(Exception):
             return zlib.crc32(value.detach().float().cpu().contiguous().numpy())
     return 0
@@ -257,7 +380,9 @@ def _observe_case(probe: Probe, case: Case, seed: int, loaded: Loaded) -> Seen:
     except KeyboardInterrupt:
         raise
     except BaseException as problem:
-        raised = _describe(problem, loaded)
+        raised = _describe(problem, loaded, _file_of(loaded.namespace.get(probe.exercise)))
+    finally:
+        impl.close()
     drawn = rng.digest.hexdigest()
     record = Record(
         exercise=probe.exercise,
@@ -319,19 +444,29 @@ def _modes(exercise: str, touched: set[str]) -> Iterator[None]:
     if not torch:
         yield
         return
-    before = torch.is_grad_enabled(), torch.get_default_dtype()
+    before = torch.is_grad_enabled(), torch.get_default_dtype(), torch.initial_seed()
     try:
         yield
     finally:
-        after = torch.is_grad_enabled(), torch.get_default_dtype()
-        names = ("torch.is_grad_enabled()", "torch.get_default_dtype()")
+        after = torch.is_grad_enabled(), torch.get_default_dtype(), torch.initial_seed()
+        names = ("torch.is_grad_enabled()", "torch.get_default_dtype()", "torch.initial_seed()")
         touched |= {f"{exercise}: {name}" for name, a, b in zip(names, before, after, strict=True) if a != b}
         torch.set_grad_enabled(before[0])
         torch.set_default_dtype(before[1])
 
 
-def _describe(problem: BaseException, loaded: Loaded) -> Raised:
-    """An exception as data: its kind, its text, and where in the learner's own code it was raised."""
+def _file_of(value: Any) -> str:
+    """The name of the cell in which a function or class was defined, as tracebacks have it."""
+    parts = [value, *(vars(value).values() if inspect.isclass(value) else ())]
+    codes = [getattr(inspect.unwrap(part), "__code__", None) for part in parts if inspect.isfunction(part)]
+    return next((code.co_filename for code in codes if code), "")
+
+
+def _describe(problem: BaseException, loaded: Loaded, own: str = "") -> Raised:
+    """An exception as data: its kind, its text, and where in the learner's code: in the cell `own`, if it came by it.
+
+    What is given, or another exercise, is further down, and seldom to blame.
+    """
     if isinstance(problem, RuntimeError) and isinstance(problem.__cause__, StopIteration):
         problem = problem.__cause__  # a generator, which a probe is, turns one into the other
     text = ""
@@ -346,7 +481,7 @@ def _describe(problem: BaseException, loaded: Loaded) -> Raised:
     ]
     if not frames:
         return replace(found, unusable=not found.sentence and not memory)
-    frame, line = frames[-1]
+    frame, line = next((f for f in reversed(frames) if f[0].f_code.co_filename == own), frames[-1])
     file, source = frame.f_code.co_filename, ""
     with contextlib.suppress(Exception):
         source = linecache.getline(file, line).strip()[:200]

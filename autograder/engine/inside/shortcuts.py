@@ -23,15 +23,34 @@ import numpy as np
 from autograder.engine.inside.notebook import Code, Statement, counted, runs_in_grading
 
 ALWAYS = ("autograder",)  # the grader's own code does no exercise
+NUMPY_ALONE = ("scipy", "torch")  # what a NumPy exercise is solved without
 
 
 class Shortcut(Exception):
     """Raised by a forbidden function in place of doing its work."""
 
 
+def forbidden(own: Sequence[str], *, torch: bool) -> tuple[str, ...]:
+    """The patterns of all that raises in an exercise, given its own and whether it is one for torch.
+
+    Torch itself is kept out of the process of a NumPy exercise, where there is one.
+    """
+    return (*own, *(() if torch else [name for name in NUMPY_ALONE if name != "torch"]))
+
+
 def banned(forbids: Sequence[str], *, torch: bool) -> list[str]:
-    """The patterns of all that an exercise may not mention, given its own and whether it is one for torch."""
-    return [*ALWAYS, *forbids, *([] if torch else ["torch"])]
+    """The patterns of all that an exercise may not mention, given what raises in it and whether it is one for torch."""
+    return list(dict.fromkeys([*ALWAYS, *forbids, *(() if torch else NUMPY_ALONE)]))
+
+
+def in_words(forbids: Sequence[str], *, torch: bool) -> str:
+    """What an exercise is to be solved without, as its stub says it: `torch.nn.GRU*`. Nothing, if there is nothing.
+
+    Names that nobody meets, such as those that begin with an underscore, are left out.
+    """
+    known = [name for name in banned(forbids, torch=torch) if name not in ALWAYS]
+    public = [name for name in known if not re.search(r"\b_|\bmodules\b", name)]
+    return ", ".join(public)
 
 
 # In the text --------------------------------------------------------------------------------------------------------
@@ -242,8 +261,13 @@ def _watching(patterns: Sequence[str]) -> contextlib.AbstractContextManager[obje
     return Watch()
 
 
+def why_not(dotted: str) -> str:
+    """What to say of a shortcut."""
+    return f"`{dotted}` can't be used here: this exercise is to be solved without it, as the line under its stub says."
+
+
 def _raiser(dotted: str) -> Function:
     def forbidden(*args: Any, **kwargs: Any) -> Any:
-        raise Shortcut(f"`{dotted}` does this exercise for you, so it can't be used here.")
+        raise Shortcut(why_not(dotted))
 
     return forbidden

@@ -13,9 +13,9 @@ from functools import lru_cache
 from pathlib import Path
 
 from autograder.engine.assignment import Assignment, Exercise, with_needs
-from autograder.engine.border.rounds import Observations, place_name
+from autograder.engine.border.rounds import Observations
 from autograder.engine.border.runner import Observer, Runner, Subprocess
-from autograder.engine.inside.notebook import Cell, Code, read_notebook
+from autograder.engine.inside.notebook import Cell, Code, Statement, place_name, read_notebook
 from autograder.engine.inside.observe import PUBLIC_SEED
 from autograder.engine.inside.records import CaseId, Limits, Raised, Record
 from autograder.engine.inside.shortcuts import banned, shortcut
@@ -35,7 +35,7 @@ from autograder.engine.judge.keys import (
 )
 from autograder.engine.judge.verdict import Status, Verdict
 from autograder.engine.judge.words import explain
-from autograder.engine.judge.words.diagnose import diagnose, swapped
+from autograder.engine.judge.words.diagnose import diagnose, suspicion, swapped
 from autograder.engine.judge.words.explain import Shown, Told, Wrong, printable
 
 _ELSEWHERE = "On inputs other than the public ones."
@@ -170,7 +170,7 @@ def verdicts(
     key = public_key(assignment)
     chosen = [exercise for exercise in assignment.exercises if exercise.name in static]
     found = {e.name: static[e.name] or _observed_verdict(e, code, seen, key, seed, others) for e in chosen}
-    calls = {e.name: _calls(assignment, e, code, seen) for e in assignment.exercises}
+    calls = {e.name: _calls(assignment, e, code, key) for e in assignment.exercises}
     return [_after_needs(assignment, exercise, found, calls, key, seen) for exercise in chosen]
 
 
@@ -190,23 +190,13 @@ def _verdict(
     )
 
 
-def _calls(assignment: Assignment, exercise: Exercise, code: Code, seen: Observations) -> set[str]:
-    """Which of the exercises that it may need an exercise was seen to call, or its own code mentions.
+def _calls(assignment: Assignment, exercise: Exercise, code: Code, key: Key) -> set[str]:
+    """Which of the exercises that it may need an exercise's probes call, or its own code mentions.
 
-    What was never observed may call all of them.
+    What probes call is known from the reference: whatever runs beside foreign code may be told anything.
     """
-    records = [r for (case_id, _), r in seen.records.items() if case_id[0] == exercise.name]
-    if not records or any(r.raised for r in records):
-        return set(exercise.needs)
-    called = {name for record in records for name in record.called}
-    mentioned: set[str] = set()
-    queue = [exercise.name]
-    while queue:
-        for statement in code.definitions(queue.pop()):
-            fresh = statement.free - mentioned
-            mentioned |= fresh
-            queue.extend(fresh)
-    return (called | mentioned) & with_needs(assignment.exercises, set(exercise.needs))
+    called = {name for case_id, case in key.cases.items() if case_id[0] == exercise.name for name in case.called}
+    return (called | code.used_by(exercise.name)) & with_needs(assignment.exercises, set(exercise.needs))
 
 
 def _after_needs(
@@ -268,7 +258,7 @@ def _observed_verdict(
         return _verdict(exercise, Status(ending.status), explain.stopped(exercise, ending))
     public = _results(exercise, key.cases, seen, PUBLIC_SEED, varies=key.cases)
     secret = _results(exercise, others, seen, seed, varies=key.cases) if seed != PUBLIC_SEED else []
-    return _sum_up(exercise, public, secret, key, seen)
+    return _sum_up(exercise, public, secret, key, seen, definition)
 
 
 def _results(
@@ -335,7 +325,12 @@ def _status_of(raised: Raised) -> Status:
 
 
 def _sum_up(
-    exercise: Exercise, public: list[_CaseResult], secret: list[_CaseResult], key: Key, seen: Observations
+    exercise: Exercise,
+    public: list[_CaseResult],
+    secret: list[_CaseResult],
+    key: Key,
+    seen: Observations,
+    definition: Statement | None,
 ) -> Verdict:
     results = public + secret
     failures = [r for r in results if r.failure]
@@ -359,7 +354,7 @@ def _sum_up(
                 case.described,
                 failed=sum(r.failure is not None for r in public),
                 cases=len(public),
-                causes=[known.hint] if known else _causes(*shown, public),
+                causes=[known.hint] if known else _causes(*shown, public, definition),
             ),
         )
     mistake = known.name if known else None
@@ -398,12 +393,16 @@ def _shown(public: list[_CaseResult]) -> tuple[_CaseResult, _Failure] | None:
     return failing[0] if failing else None
 
 
-def _causes(shown: _CaseResult, failure: _Failure, public: list[_CaseResult]) -> list[str]:
-    """What may have caused a failure that is no known mistake, seen in the case that is told of."""
+def _causes(
+    shown: _CaseResult, failure: _Failure, public: list[_CaseResult], definition: Statement | None
+) -> list[str]:
+    """What may have caused a failure that is no known mistake, seen in the case that is told of or in the text."""
     if failure.told.cause or not failure.differences:
         return [failure.told.cause] if failure.told.cause else []
     small = explain.only_small([r.case.sizes for r in public], [r.failure is not None for r in public])
-    return [text for text in (small, _diagnosis(shown, failure)) if text]
+    seen = [text for text in (small, _diagnosis(shown, failure)) if text]
+    read = suspicion(definition.node) if definition and not seen else None
+    return [read] if read else seen
 
 
 def _diagnosis(result: _CaseResult, failure: _Failure) -> str | None:

@@ -75,6 +75,7 @@ class ExpectedCase:
         inputs: hash of the inputs that were drawn.
         call: the call under test in words, with shapes.
         touched: arguments that the reference itself changes.
+        called: the exercises that the probe calls.
         sizes: the case's integer parameters by name.
         part: the name of the part of the points it belongs to, if any.
         values: name → expected value.
@@ -84,6 +85,7 @@ class ExpectedCase:
     inputs: str
     call: str
     touched: frozenset[str]
+    called: frozenset[str]
     sizes: dict[str, int]
     described: str
     part: str | None
@@ -196,6 +198,7 @@ def _expected_case(seen: Seen) -> ExpectedCase:
         inputs=record.inputs,
         call=record.call,
         touched=frozenset(record.touched),
+        called=frozenset(record.called),
         sizes={n: v for n, v in probe.parameters(case).items() if isinstance(v, int) and not isinstance(v, bool)},
         described=probe.describe(case),
         part=case.part,
@@ -285,6 +288,7 @@ def _case_tree(expected: ExpectedCase, record: Record, varies: Mapping[str, bool
         "inputs": expected.inputs,
         "call": expected.call,
         "touched": sorted(expected.touched),
+        "called": sorted(expected.called),
         "sizes": expected.sizes,
         "described": expected.described,
         "part": expected.part,
@@ -491,6 +495,7 @@ def read_key(path: Path, grader: Path) -> Key:
                 inputs=c["inputs"],
                 call=c["call"],
                 touched=frozenset(c["touched"]),
+                called=frozenset(c["called"]),
                 sizes=c["sizes"],
                 described=c["described"],
                 part=c["part"],

@@ -26,8 +26,12 @@ def cheats(exercise: str, track: str, probes: Iterable[Probe], loaded: Loaded) -
     if track == "backward":
         yield "upstream ignored", UpstreamIgnored(exercise)
         inputs = numerical_inputs(exercise, probes, loaded)
-        for name, complex_step in (("finite differences", False), ("complex step", True)):
-            yield name, Numerical(exercise, inputs, complex_step=complex_step) if inputs else None
+        for how, complex_step in (("finite differences", False), ("complex step", True)):
+            for name, batched in ((how, False), (f"batched {how}", True)):
+                change: Change | None = None
+                if inputs and (inputs.by_example or not batched):
+                    change = Numerical(exercise, inputs, complex_step=complex_step, batched=batched)
+                yield name, change
 
 
 class Returned(Change):

@@ -1,4 +1,8 @@
-"""The cheat of a backward pass that asks the forward pass for its gradients, one element at a time."""
+"""The cheat of a backward pass that asks the forward pass for its gradients, by differences.
+
+It takes one element at a time; or, batched, one element of every example at a time, and then the gradient of what
+examples share costs it nothing: whatever way there is to get that by differences, it is no cheaper.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ import functools
 import inspect
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -29,14 +34,16 @@ class Numerical(Change):
 
     Args:
         exercise: `…_backward`, which takes upstream gradients and the cache of `…_forward`.
-        inputs: keys of a gradient in what it returns → name of the input of the forward function.
-        complex_step: which of the two.
+        inputs: of the forward function.
+        complex_step: a complex step in place of central differences.
+        batched: whether all examples are moved at once.
     """
 
-    def __init__(self, exercise: str, inputs: Mapping[Keys, str], *, complex_step: bool) -> None:
+    def __init__(self, exercise: str, inputs: Inputs, *, complex_step: bool, batched: bool) -> None:
         super().__init__(exercise)
         self.inputs = inputs
         self.complex_step = complex_step
+        self.batched = batched
         self.seen: dict[int, tuple[Any, Callable[..., Any], Arguments]] = {}  # id of a cache → it, forward, arguments
 
     def install(self, namespace: dict[str, Any]) -> None:
@@ -65,17 +72,38 @@ class Numerical(Change):
         if self.complex_step:
             given = mapped(lambda keys, leaf: leaf.astype(complex) if _is_float(leaf) else leaf, given)
         wanted = {keys[-1]: leaf for keys, leaf in leaves(given).items() if isinstance(leaf, np.ndarray)}
-        work = _Work(sum(wanted[name].size for name in self.inputs.values()))
+        asked = {name: wanted[name] for name in self.inputs.of.values()}
+        if self.batched:
+            asked = {name: x for name, x in asked.items() if name in self.inputs.by_example}
+        moved = {name: np.moveaxis(x, 0, -1) if self.batched else x[..., None] for name, x in asked.items()}
+        work = _Work(sum(int(np.prod(x.shape[:-1])) for x in moved.values()))
 
-        def loss() -> Any:
-            return sum(np.sum(out * d) for out, d in zip(forward(given)[:-1], above, strict=True))
+        def loss() -> Any:  # of each example, or of all
+            weighted = [out * d for out, d in zip(forward(given)[:-1], above, strict=True)]
+            return sum(np.sum(w, axis=tuple(range(1, w.ndim)) if self.batched else None) for w in weighted)
 
         def gradient(keys: Keys, leaf: Any) -> Any:
-            x = wanted[self.inputs[keys]]
-            return _differences(loss, x, work) if not self.complex_step else _imaginary(loss, x, work)
+            name = self.inputs.of[keys]
+            if name not in moved:
+                return leaf
+            found = (_imaginary if self.complex_step else _differences)(loss, moved[name], work)
+            return np.moveaxis(found, -1, 0) if self.batched else found[..., 0]
 
-        self.used = True
+        self.used = bool(moved)
         return mapped(gradient, function(arguments))
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The inputs of a forward function whose gradients its backward function returns.
+
+    Attributes:
+        of: keys of a gradient in what is returned → name of the input.
+        by_example: names of those whose first axis is that of the examples.
+    """
+
+    of: Mapping[Keys, str]
+    by_example: frozenset[str]
 
 
 class _Work:
@@ -92,9 +120,10 @@ class _Work:
 
 
 def _differences(loss: Callable[[], Any], x: np.ndarray, work: _Work, h: float = 1e-5) -> np.ndarray:
+    """The slopes of a loss: at each index but the last, which is that of the examples, one for each of them."""
     gradient = np.zeros(x.shape)
-    for index in np.ndindex(x.shape):
-        before = x[index]
+    for index in np.ndindex(x.shape[:-1]):
+        before = x[index].copy()
         x[index] = before + h
         above = loss()
         x[index] = before - h
@@ -106,8 +135,8 @@ def _differences(loss: Callable[[], Any], x: np.ndarray, work: _Work, h: float =
 
 def _imaginary(loss: Callable[[], Any], x: np.ndarray, work: _Work, h: float = 1e-20) -> np.ndarray:
     gradient = np.zeros(x.shape)
-    for index in np.ndindex(x.shape):
-        before = x[index]
+    for index in np.ndindex(x.shape[:-1]):
+        before = x[index].copy()
         x[index] = before + 1j * h
         gradient[index] = np.imag(loss()) / h
         x[index] = before
@@ -123,8 +152,8 @@ def _forward(backward: str) -> str:
     return backward.replace("_backward", "_forward")
 
 
-def numerical_inputs(exercise: str, probes: Iterable[Probe], loaded: Loaded) -> dict[Keys, str] | None:
-    """Which input of the forward function each gradient belongs to, if a numerical gradient can be derived.
+def numerical_inputs(exercise: str, probes: Iterable[Probe], loaded: Loaded) -> Inputs | None:
+    """The inputs of the forward function, if a numerical gradient can be derived.
 
     The probes give the gradients their names (`dW`); each must be that of one float64 array among the forward
     function's arguments (`W`), and there must be one upstream gradient per output.
@@ -136,16 +165,28 @@ def numerical_inputs(exercise: str, probes: Iterable[Probe], loaded: Loaded) -> 
     spied = Loaded(dict(loaded.namespace))
     inputs.install(spied.namespace)
     results.install(spied.namespace)
+    found: dict[Keys, str] | None = None
     for seen in observe(probes, [exercise], PUBLIC_SEED, spied):
-        if not results.made:
+        if found is not None or not results.made:
             continue
         arguments, result = results.made[-1]
         known = {id(held.value): name for name, held in seen.raw.items()}
         named = {keys: known.get(id(leaf), "") for keys, leaf in leaves(result).items()}
         if all(name.startswith("d") for name in named.values()):
             found = {keys: name[1:] for keys, name in named.items()}
-            return found if _derivable(found, upstream(arguments), inputs.made) else None
-    return None
+            if not _derivable(found, upstream(arguments), inputs.made):
+                return None
+    return Inputs(found, _by_example(found, inputs.made)) if found is not None else None
+
+
+def _by_example(inputs: Mapping[Keys, str], calls: list[tuple[Arguments, Any]]) -> frozenset[str]:
+    """The inputs whose first axis is, in every call, that of every output."""
+    names = set(inputs.values())
+    for arguments, result in calls:
+        sizes = {np.shape(out)[:1] for out in result[:-1]}
+        held = {keys[-1]: leaf for keys, leaf in leaves(arguments).items() if _is_float(leaf)}
+        names &= {name for name, leaf in held.items() if sizes == {leaf.shape[:1]} != {()}}
+    return frozenset(names)
 
 
 def upstream(names: Iterable[str]) -> list[str]:

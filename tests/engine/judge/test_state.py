@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import make_notebook, tiny_assignment
+from conftest import make_notebook, own_assignment, tiny_assignment
 
 from autograder.engine.assignment import Assignment
 from autograder.engine.judge.grade import grade
@@ -34,25 +34,10 @@ BACKWARD = "def square_backward(dy, cache):\n    return 2 * cache * dy"
 @pytest.fixture(scope="module")
 def assignment(tmp_path_factory) -> Assignment:
     """A forward pass with a cache, and its backward pass."""
-    import json
-
-    from autograder.engine.assignment import Assignment, read_exercises
-    from autograder.engine.judge.keys import digest, record_key, write_key
-
     folder = tmp_path_factory.mktemp("state")
-    plain = tiny_assignment(folder, ["square", "square_backward"], needs={"square_backward": ["square"]}, key=False)
-    for path, cells in ((plain.reference, (SQUARE, BACKWARD)), (folder / "release.ipynb", None)):
-        tree = json.loads(path.read_text(encoding="utf-8"))
-        for cell in tree["cells"]:
-            if cell["id"] in ("square", "square_backward"):
-                source = (SQUARE, BACKWARD)[cell["id"] == "square_backward"]
-                cell["source"] = source if cells else source.split("\n")[0] + "\n    raise NotImplementedError()"
-        path.write_text(json.dumps(tree), encoding="utf-8")
-    plain.grader.write_text(GRADER, encoding="utf-8")
-    exercises = read_exercises(plain.slug, folder / "release.ipynb")
-    made = Assignment(plain.slug, exercises, plain.grader, plain.key, plain.reference)
-    write_key(record_key(made, folder / "no_mistakes.toml", {"grader": digest(made.grader)}), made.key)
-    return made
+    solutions = {"square": SQUARE, "square_backward": BACKWARD}
+    stubs = {name: source.split("return ")[0] for name, source in solutions.items()}
+    return own_assignment(folder, solutions, stubs, GRADER, needs={"square_backward": ["square"]})
 
 
 def verdicts(assignment: Assignment, tmp_path: Path, square: str, backward: str) -> list[Verdict]:
@@ -108,6 +93,108 @@ HONEST = {
 @pytest.mark.parametrize("square", HONEST.values(), ids=HONEST)
 def test_what_is_right_whatever_was_called_before_stays_right(assignment, tmp_path, square):
     assert {v.status for v in verdicts(assignment, tmp_path, square, BACKWARD)} == {Status.PASSED}
+
+
+MODULES = """
+import numpy as np
+import torch
+from autograder.engine.probes import fill, named, probe
+
+@probe("Layer", cases=[(3,), (5,)])
+def outputs(impl, rng, size):
+    x, seed = torch.tensor(rng.standard_normal((4, size))), int(rng.integers(2**32))
+    layer = fill(impl.Layer(size).double(), seed)
+    yield "y", layer(x)
+
+@probe("apply_twice", cases=[(3,), (5,)])
+def applied(impl, rng, size):
+    x, seed = torch.tensor(rng.standard_normal((4, size))), int(rng.integers(2**32))
+    layer = fill(impl.Layer(size).double(), seed).train()
+    yield "y", impl.apply_twice(layer, x)
+"""
+LAYER = """class Layer(nn.Module):
+    def __init__(self, size):
+        super().__init__()
+        self.w = nn.Parameter(torch.ones(size))
+        self.register_buffer("steps", torch.zeros(1))
+
+    def forward(self, x):
+        return self.w * x"""
+APPLY = "def apply_twice(layer, x):\n    return layer(layer(x))"
+
+
+@pytest.fixture(scope="module")
+def modules(tmp_path_factory) -> Assignment:
+    """A torch module, and a function that is given one."""
+    folder = tmp_path_factory.mktemp("modules")
+    bodies = {"Layer": LAYER.split("return ")[0], "apply_twice": APPLY.split("return ")[0]}
+    return own_assignment(
+        folder, {"Layer": LAYER, "apply_twice": APPLY}, bodies, MODULES, track="torch", needs={"apply_twice": ["Layer"]}
+    )
+
+
+def module_verdicts(modules: Assignment, tmp_path: Path, layer: str, applied: str = APPLY) -> list[Verdict]:
+    cells = ["import torch\nfrom torch import nn", layer, applied]
+    return grade(make_notebook(cells, tmp_path / "mine.ipynb"), modules)
+
+
+FORWARD = "        return self.w * x"
+WRONG_LAYERS = {
+    "keeps_its_first_input": (
+        "        self.kept = getattr(self, 'kept', x)\n        return self.w * self.kept",
+        "is wrong",
+    ),
+    "keeps_it_on_the_class": (
+        "        Layer.kept = getattr(Layer, 'kept', x)\n        return self.w * Layer.kept",
+        "is wrong",
+    ),
+    "changes_its_argument": ("        x *= self.w\n        return x.clone()", "`x`"),
+    "changes_its_parameter": (
+        "        y = self.w * x\n        self.w.data *= 2\n        return y",
+        "`self.parameters()`",
+    ),
+    "changes_its_buffer": ("        self.steps += 1\n        return self.w * x", "`self.buffers()`"),
+    "stays_in_another_mode": ("        self.eval()\n        return self.w * x", "`self.training`"),
+    "sets_the_seed": ("        torch.manual_seed(1)\n        return self.w * x", "`torch.initial_seed()`"),
+}
+
+
+@pytest.mark.parametrize(("body", "said"), WRONG_LAYERS.values(), ids=WRONG_LAYERS)
+def test_what_a_module_keeps_or_changes_shows(modules, tmp_path, body, said):
+    layer, _ = module_verdicts(modules, tmp_path, LAYER.replace(FORWARD, body))
+    assert (layer.status, layer.points) == (Status.FAILED, 0)
+    assert said in layer.message
+
+
+WRONG_USES = {
+    "keeps_a_result_on_the_module": (
+        "    layer.kept = getattr(layer, 'kept', layer(x))\n    return layer(layer.kept)",
+        "is wrong",
+    ),
+    "changes_the_mode": ("    layer.eval()\n    return layer(layer(x))", "`layer.training`"),
+    "changes_the_parameters": ("    y = layer(layer(x))\n    layer.w.data += 1\n    return y", "`layer.parameters()`"),
+}
+
+
+@pytest.mark.parametrize(("body", "said"), WRONG_USES.values(), ids=WRONG_USES)
+def test_what_a_function_does_to_a_module_shows(modules, tmp_path, body, said):
+    layer, applied = module_verdicts(modules, tmp_path, LAYER, f"def apply_twice(layer, x):\n{body}")
+    assert layer.status == Status.PASSED
+    assert (applied.status, applied.points) == (Status.FAILED, 0)
+    assert said in applied.message
+
+
+HONEST_LAYERS = {
+    "counts_on_itself": "        self.calls = getattr(self, 'calls', 0) + 1\n        return self.w * x",
+    "keeps_what_it_never_reads": "        self.last = x\n        return self.w * x",
+    "puts_its_mode_back": "        self.eval()\n        y = self.w * x\n        self.train()\n        return y",
+    "draws": "        torch.rand(3)\n        return self.w * x",
+}
+
+
+@pytest.mark.parametrize("body", HONEST_LAYERS.values(), ids=HONEST_LAYERS)
+def test_what_a_module_may_do_stays_right(modules, tmp_path, body):
+    assert {v.status for v in module_verdicts(modules, tmp_path, LAYER.replace(FORWARD, body))} == {Status.PASSED}
 
 
 MODES = {

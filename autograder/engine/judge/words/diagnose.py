@@ -6,6 +6,7 @@ numbers, and for numbers unlike each other, before it speaks.
 
 from __future__ import annotations
 
+import ast
 import itertools
 import math
 from collections.abc import Callable, Iterable
@@ -53,6 +54,99 @@ def swapped(differences: Iterable[tuple[str, Difference]]) -> str | None:
     return None
 
 
+def suspicion(definition: ast.AST) -> str | None:
+    """What stands in the text of wrong code and is seldom meant so. Only facts: whoever reads it can check them."""
+    for rule in (_unread, _adds_once, _binds_late):
+        found = rule(definition)
+        if found:
+            return found
+    return None
+
+
+_Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def _functions(definition: ast.AST) -> list[_Function]:
+    """The function that is defined, or the methods of the class."""
+    body = definition.body if isinstance(definition, ast.ClassDef) else [definition]
+    return [node for node in body if isinstance(node, _Function)]
+
+
+def _parameters(function: _Function) -> list[str]:
+    named = function.args
+    return [arg.arg for arg in (*named.posonlyargs, *named.args, *named.kwonlyargs) if arg.arg not in ("self", "cls")]
+
+
+def _read(node: ast.AST) -> set[str]:
+    return {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and not isinstance(n.ctx, ast.Store)}
+
+
+def _unread(definition: ast.AST) -> str | None:
+    for function in _functions(definition):
+        lost = [name for name in _parameters(function) if name[0] != "_" and name not in _read(function)]
+        if lost and "locals" not in _read(function):
+            where = "" if function is definition else f" in `{function.name}`"
+            return f"the argument `{lost[0]}` is never used{where}."
+    return None
+
+
+def _adds_once(definition: ast.AST) -> str | None:
+    """`dW[ids] += …` where `ids` came as an argument, or out of one, and not from counting."""
+    for function in _functions(definition):
+        given = set(_parameters(function))
+        for node in ast.walk(function):
+            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Name | ast.Subscript | ast.Attribute):
+                given |= {n.id for target in node.targets for n in ast.walk(target) if isinstance(n, ast.Name)}
+        counted = {n.id for loop in ast.walk(function) for n in _targets(loop)}
+        for node in ast.walk(function):
+            if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Subscript):
+                index = node.target.slice
+                parts = index.elts if isinstance(index, ast.Tuple) else [index]
+                if any(isinstance(part, ast.Name) and part.id in given - counted for part in parts):
+                    place = ast.unparse(node.target)
+                    return f"`{place} {_SIGNS.get(type(node.op), '')}= …` does so once for an index that is repeated."
+    return None
+
+
+_SIGNS = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/"}
+
+
+def _targets(node: ast.AST) -> list[ast.Name]:
+    """The names over which a loop runs, or that are counted up or down."""
+    if isinstance(node, ast.For | ast.AsyncFor | ast.comprehension | ast.AugAssign):
+        return [n for n in ast.walk(node.target) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)]
+    return []
+
+
+def _binds_late(definition: ast.AST) -> str | None:
+    """A lambda that is kept, and looks up the variable of the loop that made it when all of the loop is done."""
+    for loop in ast.walk(definition):
+        if isinstance(loop, ast.For):
+            over, kept = _targets(loop), [held for node in ast.walk(loop) for held in _kept(node)]
+        elif isinstance(loop, ast.ListComp | ast.DictComp):
+            over = [n for part in loop.generators for n in _targets(part)]
+            kept = [loop.elt if isinstance(loop, ast.ListComp) else loop.value]
+        else:
+            continue
+        for held in kept:
+            if isinstance(held, ast.Lambda):
+                free = _read(held.body) - {arg.arg for arg in (*held.args.args, *held.args.kwonlyargs)}
+                late = sorted(free & {name.id for name in over})
+                if late:
+                    bound = f"`lambda …, {late[0]}={late[0]}:`"
+                    return f"every lambda of the loop sees the last `{late[0]}` when it is called: write {bound}."
+    return None
+
+
+def _kept(node: ast.AST) -> list[ast.expr]:
+    """What a statement or call puts into a container."""
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "append":
+        return node.args
+    if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Subscript):
+        return [node.value]
+    return []
+
+
 def _close(got: np.ndarray, expected: np.ndarray) -> bool:
     return got.shape == expected.shape and bool(
         np.max(np.abs(got - expected), initial=0.0) <= _CLOSE * np.max(np.abs(expected), initial=0.0)
@@ -70,10 +164,10 @@ def _shape(got: np.ndarray, expected: np.ndarray) -> str | None:
         return "Only axes of length 1 differ: look at keepdims, at reshape, and at (N,) against (N, 1)."
     if got.ndim < expected.ndim and _subsequence(got.shape, expected.shape):
         return "An axis is missing: was one summed, or indexed, that should be kept?"
+    if got.shape == expected.shape * 2 or (got.ndim == expected.ndim == 2 and got.shape[0] == got.shape[1]):
+        return "A square result often comes from broadcasting (N,) against (N, 1): print the shapes."
     if got.ndim > expected.ndim and _subsequence(expected.shape, got.shape):
         return "There is an axis too many: is a sum or a mean over it missing?"
-    if got.ndim == expected.ndim == 2 and got.shape[0] == got.shape[1]:
-        return "A square result often comes from broadcasting (N,) against (N, 1): print the shapes."
     return None
 
 

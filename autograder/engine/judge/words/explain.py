@@ -10,6 +10,7 @@ from autograder.engine.assignment import Exercise
 from autograder.engine.border.rounds import Ending
 from autograder.engine.inside.notebook import BrokenCell, Statement
 from autograder.engine.inside.records import Raised
+from autograder.engine.inside.shortcuts import NUMPY_ALONE, why_not
 from autograder.engine.inside.wire import WireError
 from autograder.engine.judge.compare import Difference
 from autograder.engine.judge.verdict import Label, Reason, Status
@@ -54,10 +55,10 @@ def untouched(exercise: Exercise) -> Told:
 
 def shortcut(exercise: Exercise, dotted: str, where: Statement) -> Told:
     """It mentions what it may not use."""
-    numpy_alone = dotted.split(".")[0] == "torch" and not exercise.torch
-    why = "a NumPy exercise is solved with NumPy alone" if numpy_alone else "it does this exercise for you"
+    numpy_alone = dotted.split(".")[0] in NUMPY_ALONE and not exercise.torch
+    said = f"`{dotted}` can't be used here: a NumPy exercise is solved with NumPy and Python's own library."
     place = f"cell {where.cell.number}, in the statement at line {where.node.lineno}."
-    return _told(f"`{dotted}` can't be used here: {why}.", Reason(Label.WHERE, place))
+    return _told(said if numpy_alone else why_not(dotted), Reason(Label.WHERE, place))
 
 
 def unreadable(sentence: str) -> Told:
