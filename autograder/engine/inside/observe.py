@@ -463,9 +463,9 @@ def _file_of(value: Any) -> str:
 
 
 def _describe(problem: BaseException, loaded: Loaded, own: str = "") -> Raised:
-    """An exception as data: its kind, its text, and where in the learner's code: in the cell `own`, if it came by it.
+    """An exception as data: its kind, its text, and where in the learner's code.
 
-    What is given, or another exercise, is further down, and seldom to blame.
+    That is in the cell `own` of the exercise, if it came by it, and further down: what is given is seldom to blame.
     """
     if isinstance(problem, RuntimeError) and isinstance(problem.__cause__, StopIteration):
         problem = problem.__cause__  # a generator, which a probe is, turns one into the other
@@ -481,12 +481,22 @@ def _describe(problem: BaseException, loaded: Loaded, own: str = "") -> Raised:
     ]
     if not frames:
         return replace(found, unusable=not found.sentence and not memory)
-    frame, line = next((f for f in reversed(frames) if f[0].f_code.co_filename == own), frames[-1])
+    mine = next((f for f in reversed(frames) if f[0].f_code.co_filename == own), frames[-1])
+    cell, line, function, source = _place(*mine)
+    found = replace(found, file=cell, line=line, function=function, source=source)
+    if mine[0].f_code.co_filename == frames[-1][0].f_code.co_filename:
+        return found
+    cell, line, function, source = _place(*frames[-1])
+    where = f"{cell.strip('<>')}, line {line}" if cell else f"line {line} of its cell"
+    return replace(found, below=f"{where}, in `{function}`: `{source}`")
+
+
+def _place(frame: types.FrameType, line: int) -> tuple[str, int, str, str]:
+    """Where a frame is: cell, line, function, and the text of the line."""
     file, source = frame.f_code.co_filename, ""
     with contextlib.suppress(Exception):
         source = linecache.getline(file, line).strip()[:200]
-    cell = file if file.startswith("<cell ") else ""
-    return replace(found, file=cell, line=line, function=frame.f_code.co_name, source=source)
+    return file if file.startswith("<cell ") else "", line, frame.f_code.co_name, source
 
 
 def _sentence(problem: BaseException, text: str, loaded: Loaded) -> str:

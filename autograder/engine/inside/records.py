@@ -88,6 +88,7 @@ class Raised:
         memory: it says that memory ran out.
         unusable: raised by the probe, while it used what the learner returned.
         file, line, function, source: where in the learner's own code; `file` is empty if no cell is known.
+        below: where in what that called, in words, if it was raised in another cell of the notebook.
     """
 
     type: str
@@ -99,6 +100,7 @@ class Raised:
     line: int = 0
     function: str = ""
     source: str = ""
+    below: str = ""
 
     @property
     def misfit(self) -> bool:

@@ -170,7 +170,7 @@ def verdicts(
     key = public_key(assignment)
     chosen = [exercise for exercise in assignment.exercises if exercise.name in static]
     found = {e.name: static[e.name] or _observed_verdict(e, code, seen, key, seed, others) for e in chosen}
-    calls = {e.name: _calls(assignment, e, code, key) for e in assignment.exercises}
+    calls = {e.name: _calls(assignment, e, code, key, seen) for e in assignment.exercises}
     return [_after_needs(assignment, exercise, found, calls, key, seen) for exercise in chosen]
 
 
@@ -190,11 +190,14 @@ def _verdict(
     )
 
 
-def _calls(assignment: Assignment, exercise: Exercise, code: Code, key: Key) -> set[str]:
+def _calls(assignment: Assignment, exercise: Exercise, code: Code, key: Key, seen: Observations) -> set[str]:
     """Which of the exercises that it may need an exercise's probes call, or its own code mentions.
 
-    What probes call is known from the reference: whatever runs beside foreign code may be told anything.
+    What probes call is known from the reference, for what a child says may be a lie. An exercise of which nothing was
+    seen, because what it needs took the process with it, may call all of them.
     """
+    if not any(case_id[0] == exercise.name for case_id, _ in seen.records):
+        return set(exercise.needs)
     called = {name for case_id, case in key.cases.items() if case_id[0] == exercise.name for name in case.called}
     return (called | code.used_by(exercise.name)) & with_needs(assignment.exercises, set(exercise.needs))
 

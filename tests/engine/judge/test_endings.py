@@ -190,10 +190,14 @@ def test_an_error_shows_cell_line_and_source_of_the_learners_own_frame(judged):
     assert f"cell {cell_number(FORWARD, cells)}, line {at}, in `{FORWARD}`: `{line}`" in verdict.message
 
 
-def test_an_error_in_a_helper_shows_the_helper(judged):
+def test_an_error_in_a_helper_shows_the_helper_and_who_called_it(judged):
     cells = with_first_line(FORWARD, "helper(x)")
     cells.insert(1, "def unrelated():\n    pass\n\ndef helper(x):\n    return x['no such key']")
-    assert "cell 2, line 5, in `helper`: `return x['no such key']`" in judged(cells)[FORWARD].message
+    message = judged(cells)[FORWARD].message
+    assert (
+        f"in `{FORWARD}`: `helper(x)`; it was raised in cell 2, line 5, in `helper`: `return x['no such key']`"
+        in message
+    )
 
 
 def test_a_cell_is_counted_with_the_text_between(tmp_path):
@@ -571,7 +575,7 @@ def hidden(tmp_path_factory) -> dict[str, Verdict]:
 @pytest.mark.parametrize("name", HIDDEN)
 def test_a_forbidden_function_whose_name_is_hidden_raises_when_it_is_called(name, hidden):
     assert (hidden[name].status, hidden[name].points) == ("forbidden", 0)
-    assert "does this exercise for you" in hidden[name].message
+    assert "this exercise is to be solved without it" in hidden[name].message
 
 
 @pytest.mark.parametrize("name", FETCHED)

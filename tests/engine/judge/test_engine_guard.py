@@ -134,8 +134,8 @@ def key_with(**changes: Any) -> Callable:
 SABOTAGE = {
     "compare_finds_nothing": (comparing.compare, lambda *args, **how: None),
     "compare_finds_something_always": (comparing.compare, lambda *args, **how: Difference("values", "", "It differs.")),
-    "what_is_called_is_forgotten": (grading._calls, lambda assignment, exercise, code, seen: set()),
-    "all_that_is_needed_counts_as_called": (grading._calls, lambda a, exercise, code, seen: set(exercise.needs)),
+    "what_is_called_is_forgotten": (grading._calls, lambda assignment, exercise, code, key, seen: set()),
+    "all_that_is_needed_counts_as_called": (grading._calls, lambda a, exercise, code, key, seen: set(exercise.needs)),
     "needs_are_forgotten": (with_needs, lambda exercises, names: set(names) if len(names) > 1 else set()),
     "stubs_replace_solved_copies": (grading.later_stubs, lambda assignment, code: []),
     "nothing_is_seen_in_the_text": (grading.static_verdict, lambda exercise, code: None),

@@ -170,7 +170,8 @@ def raised(exercise: Exercise, found: Raised) -> Told:
     if found.line:
         cell = found.file.strip("<>")
         place = f"{cell}, line {found.line}" if cell else f"line {found.line} of the cell"
-        where = Reason(Label.WHERE, f"{place}, in `{found.function}`: `{found.source}`")
+        below = f"; it was raised in {found.below}" if found.below else ""
+        where = Reason(Label.WHERE, f"{place}, in `{found.function}`: `{found.source}`{below}")
     if found.memory:
         return _told(f"`{name}` ran out of memory.", Reason(Label.WHY, found.text) if found.text else None, where)
     if found.type == "Shortcut":
