@@ -295,6 +295,69 @@ class Further:
         return [float(loss) for loss in losses]
 
 
+class Others:
+    """A third set: what is unusual and right."""
+
+    def pairwise_sq_dists(A, B):
+        """One matrix product of points with two more coordinates."""
+        left = np.hstack([-2 * A, np.sum(A * A, axis=1, keepdims=True), np.ones((len(A), 1))])
+        right = np.hstack([B, np.ones((len(B), 1)), np.sum(B * B, axis=1, keepdims=True)])
+        return np.abs(left @ right.T)
+
+    def log_softmax(z, axis=-1):
+        """The largest logit is left out of the sum, and comes back as the 1 of log1p."""
+        largest = np.expand_dims(z.argmax(axis), axis)
+        shifted = z - np.take_along_axis(z, largest, axis)
+        e = np.exp(shifted)
+        np.put_along_axis(e, largest, 0.0, axis)
+        return shifted - np.log1p(e.sum(axis, keepdims=True))
+
+    def cross_entropy(logits, y):
+        """The diagonal of a table of every row at every label."""
+        return -np.trace(log_softmax(logits)[:, y]) / y.size
+
+    def numerical_grad(f, x, h=1e-5):
+        """Divided by the step that was really taken."""
+        grad = np.empty(x.shape)
+        for i in np.ndindex(x.shape):
+            up, down = x.copy(), x.copy()
+            up[i] += h
+            down[i] -= h
+            grad[i] = (f(up) - f(down)) / (up[i] - down[i])
+        return grad
+
+    def unbroadcast(g, shape):
+        """By Einstein's summation: letters that are left out are summed."""
+        letters = "abcdefgh"[: g.ndim]
+        partners = zip(letters[g.ndim - len(shape) :], shape, strict=True)
+        kept = "".join(letter for letter, length in partners if length != 1)
+        return np.einsum(f"{letters}->{kept}", g).reshape(shape)
+
+    class MLP(nn.Sequential):
+        """Named parts of a Sequential, which brings its own forward."""
+
+        def __init__(self, D, H, K):
+            super().__init__()
+            self.hidden = nn.Linear(D, H)
+            self.squash = nn.Tanh()
+            self.readout = nn.Linear(H, K)
+
+    class Softplus(torch.autograd.Function):
+        """The slope from the output: 1 - e^(-s)."""
+
+        @staticmethod
+        def forward(ctx, x):
+            """Two halves, each where it is safe."""
+            out = torch.where(x > 0, x + torch.log1p(torch.exp(-x)), torch.log1p(torch.exp(x)))
+            ctx.save_for_backward(out)
+            return out
+
+        @staticmethod
+        def backward(ctx, dout):
+            """Without a loss of digits where s is tiny."""
+            return -torch.expm1(-ctx.saved_tensors[0]) * dout
+
+
 EQUIVALENT = {
     "one_hot": {
         "Y = np.zeros((y.shape[-1], K))": "y has one axis, which is both its first and its last",

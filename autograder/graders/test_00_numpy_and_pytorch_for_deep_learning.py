@@ -33,18 +33,19 @@ def origin_and_three_four(impl, rng):
     yield "D", impl.pairwise_sq_dists(np.array([[0.0, 0.0], [3.0, 4.0]]), np.array([[3.0, 4.0]]))
 
 
-@probe("pairwise_sq_dists", cases=[(1, 1, 2), (4, 6, 3), (5, 5, 2), (7, 1, 4)])
-def random_points(impl, rng, N, M, dimensions):
-    A, B = rng.standard_normal((N, dimensions)), rng.standard_normal((M, dimensions))
+@probe("pairwise_sq_dists", cases=[(1, 1, 2, 1.0), (4, 6, 3, 1.0), (5, 5, 2, 1.0), (7, 1, 4, 1.0), (4, 3, 2, 1e-5)])
+def random_points(impl, rng, N, M, dimensions, size):
+    """Of small points every distance is small, and none of them is zero."""
+    A, B = size * rng.standard_normal((N, dimensions)), size * rng.standard_normal((M, dimensions))
     yield "D", impl.pairwise_sq_dists(A, B)
 
 
 @probe("pairwise_sq_dists", cases=[20, 30, 40, 60])
 def nearly_the_same_points(impl, rng, N):
-    B = rng.standard_normal((1, 1))
+    B = 0.5 + 0.5 * rng.random((1, 1))
     A = B + 1e-9 * rng.standard_normal((N, 1))
     D = impl.pairwise_sq_dists(A, B)
-    yield "square root of D", observe(np.sqrt(D), atol=1e-6)  # NaN where D is below zero
+    yield "square root of D", observe(np.sqrt(D), atol=1e-7)  # NaN where D is below zero
 
 
 # A stable loss ------------------------------------------------------------------------------------------------------
@@ -56,7 +57,7 @@ def two_logits(impl, rng):
     yield "ln p of (1000, 0)", impl.log_softmax(np.array([1000.0, 0.0]))
 
 
-@probe("log_softmax", cases=[((5,), -1), ((4, 4), -1), ((4, 4), 0), ((3, 5), 0), ((2, 3, 4), 1), ((2, 3, 4), -1)])
+@probe("log_softmax", cases=[((5,), -1), ((4, 4), -1), ((4, 4), 0), ((3, 5), 0), ((2, 3, 4), 1), ((2, 3, 4), -2)])
 def any_axis(impl, rng, shape, axis):
     z = 3 * rng.standard_normal(shape)
     yield "ln p", impl.log_softmax(z, axis)
@@ -72,6 +73,13 @@ def large_logits(impl, rng, size):
 def rows_far_apart(impl, rng):
     z = rng.standard_normal((4, 3)) + np.array([[-1e4], [0.0], [3e3], [1e4]])
     yield "ln p", impl.log_softmax(z)
+
+
+@probe("log_softmax")
+def nearly_certain(impl, rng):
+    """What is added inside the logarithm shows where the logarithm is nearly 0."""
+    z = np.array([0.0, -10.0]) + rng.random((5, 2))
+    yield "ln p of the first class", impl.log_softmax(z)[:, 0]
 
 
 @probe("cross_entropy")
@@ -122,6 +130,13 @@ def logits(impl, rng, N, features, hidden, classes):
     yield "logits", logits
 
 
+@probe("mlp_forward", cases=[1e3])
+def saturated(impl, rng, size):
+    params, X, _ = mlp_inputs(rng, 6, 3, 4, 2)
+    logits, _ = impl.mlp_forward(params, size * X)
+    yield "logits", logits
+
+
 def cubic(weights, coupling):
     """A function with a third derivative, and with mixed second ones.
 
@@ -135,9 +150,9 @@ def cube_at_two(impl, rng):
     yield "gradient", impl.numerical_grad(lambda x: float(x[0] * x[0] * x[0]), np.array([2.0]), h=0.1)
 
 
-@probe("numerical_grad", cases=[((1,),), ((5,),), ((4, 3),), ((2, 3, 2),)])
+@probe("numerical_grad", cases=[((),), ((1,),), ((5,),), ((4, 3),), ((2, 3, 2),)])
 def cubics(impl, rng, shape):
-    f, x = cubic(1 + rng.random(shape), 1 + rng.random()), rng.standard_normal(shape)
+    f, x = cubic(1 + rng.random(shape), 1 + rng.random()), np.array(rng.standard_normal(shape))
     yield "gradient", observe(impl.numerical_grad(f, x), rtol=1e-7)
     yield "x afterwards", x
 
@@ -148,6 +163,19 @@ def large_step(impl, rng, shape):
     h = round(0.1 + 0.1 * rng.random(), 3)
     yield "gradient", impl.numerical_grad(f, x, h=h)
     yield "x afterwards", x
+
+
+@probe("numerical_grad")
+def part_of_a_larger_array(impl, rng):
+    """A view with gaps, of which `reshape` would make a copy."""
+    f, x = cubic(1 + rng.random((3, 2)), 1 + rng.random()), rng.standard_normal((4, 6))[1:, 1:4:2]
+    yield "gradient", observe(impl.numerical_grad(f, x), rtol=1e-7)
+
+
+@probe("numerical_grad")
+def cubics_at_zero(impl, rng):
+    """Here the difference is the square of the step, so it tells which step was taken."""
+    yield "gradient", impl.numerical_grad(cubic(1 + rng.random(4), 0.0), np.zeros(4))
 
 
 @probe("unbroadcast")
@@ -164,6 +192,8 @@ def three_rows(impl, rng):
         ((4, 3), (4, 1)),
         ((4, 3), (1, 3)),
         ((3, 3), (3, 1)),
+        ((3, 3), (3,)),
+        ((1, 3), (3,)),
         ((2, 3, 4), (4,)),
         ((2, 3, 4), (3, 1)),
         ((2, 3, 4), (1,)),
@@ -179,6 +209,13 @@ def broadcasts(impl, rng, broadcast, shape):
     yield f"gradient of shape {shape}", impl.unbroadcast(g, shape)
 
 
+@probe("unbroadcast", cases=[(2, 100_000)])
+def many_copies(impl, rng, rows, columns):
+    """A difference per element would run out of time; a loop over g does not."""
+    g = np.outer(rng.standard_normal(rows), rng.standard_normal(columns))
+    yield "first gradients", impl.unbroadcast(g, (columns,))[:20]
+
+
 def every(gradients):
     """Each gradient of a dict under a name of its own: `dW1` is that of "W1"."""
     for name, gradient in gradients.items():
@@ -188,14 +225,27 @@ def every(gradients):
 @probe("mlp_backward")
 def hidden_unit_of_one_half_gradient(impl, rng):
     _, cache = impl.mlp_forward(*half_inputs())
-    yield from every(impl.mlp_backward(np.array([[1.0, -1.0]]), cache))
+    gradients = impl.mlp_backward(np.array([[1.0, -1.0]]), cache)
+    yield "names of the gradients", sorted(gradients)
+    yield from every(gradients)
 
 
-@probe("mlp_backward", cases=[*SIZES, (4000, 60, 100, 40)])
+@probe("mlp_backward", cases=SIZES)
 def gradients(impl, rng, N, features, hidden, classes):
     params, X, dlogits = mlp_inputs(rng, N, features, hidden, classes)
     _, cache = impl.mlp_forward(params, X)
     yield from every(impl.mlp_backward(dlogits, cache))
+
+
+@probe("mlp_backward", cases=[(96, 8, 12000, 64)])
+def wide_network(impl, rng, N, features, hidden, classes):
+    """So many hidden units that differences, also of a unit in all examples at once, would run out of time."""
+    params, X, dlogits = mlp_inputs(rng, N, features, hidden, classes)
+    _, cache = impl.mlp_forward(params, X)
+    gradients = impl.mlp_backward(dlogits, cache)
+    yield "first columns of dW1", gradients["W1"][:, :20]
+    yield "first of db1", gradients["b1"][:20]
+    yield "first rows of dW2", gradients["W2"][:2]
 
 
 @probe("mlp_backward", cases=[(3, 2, 4, 5)])
@@ -253,6 +303,9 @@ def x_squared_plus_x(impl, rng):
     y = x * x + x
     y.backward()
     yield from told({"y.data": y.data, "x.grad": x.grad, "y.grad": y.grad}, "y = x * x + x")
+    alone = impl.Value(2.0)
+    alone.backward()
+    yield "x.grad, after x.backward() on a value computed from nothing", alone.grad
 
 
 @probe("Value", cases=["*", "+"])
@@ -273,7 +326,9 @@ def one_operand(impl, rng, operation):
         y = getattr(x, operation)() * impl.Value(a + b)
         y.backward()
         sign = "positive" if number > 0 else "negative"
-        yield from told({"y.data": y.data, "x.grad": x.grad}, f"y = x.{operation}() * c with a {sign} x")
+        expression = f"y = x.{operation}() * c with a {sign} x"
+        yield f"y.data, where {expression}", y.data
+        yield f"x.grad, where {expression}", observe(x.grad, rtol=1e-12)  # no difference comes as close
 
 
 @probe("Value")
@@ -324,6 +379,17 @@ def many_paths(impl, rng, doublings):
     yield from told({"z.data": z.data, "x.grad": x.grad}, "z = (z + z) * c, over and over from z = x")
 
 
+@probe("Value", cases=[4096])
+def many_leaves(impl, rng, count):
+    """A flat graph, so large that to run it once per value, as differences do, would take too long."""
+    leaves = [impl.Value(number) for number in rng.standard_normal(count).tolist()]
+    values = [leaf.tanh() for leaf in leaves]
+    while len(values) > 1:
+        values = [a + b for a, b in zip(values[::2], values[1::2], strict=True)]
+    values[0].backward()
+    yield "gradients of the first leaves", [leaf.grad for leaf in leaves[:20]]
+
+
 @probe("Value", cases=[12, 40])
 def random_graph(impl, rng, operations):
     numbers = (0.5 * rng.standard_normal(4)).tolist()
@@ -351,10 +417,12 @@ def network(impl, rng, N, features, hidden, classes):
 
     X = torch.tensor(rng.standard_normal((N, features)), requires_grad=True)
     upstream = torch.tensor(rng.standard_normal((N, classes)))
+    others = torch.tensor(rng.standard_normal((N, features)))
     seed = int(rng.integers(2**32))
 
     module = impl.MLP(features, hidden, classes).double()
     yield "parameters", shapes(module)
+    yield "names in the state_dict", sorted(module.state_dict())
     fill(module, seed)
     logits = module(X)
     yield "logits", logits
@@ -362,6 +430,7 @@ def network(impl, rng, N, features, hidden, classes):
     yield "gradient of X", X.grad
     for name, parameter in sorted(module.named_parameters()):
         yield f"gradient of {name}", parameter.grad
+    yield "logits of other inputs, after module.eval()", module.eval()(others)
 
 
 @probe("MLP")
@@ -390,17 +459,25 @@ def at_zero_and_far_out(impl, rng):
 
 @probe(
     "Softplus",
-    cases=[((1,), 1.0, 0.0), ((4, 3), 2.0, 0.0), ((6, 2), 1e3, 0.0), ((5,), 3.0, -25.0), ((5,), 1e-3, -40.0)],
+    cases=[
+        ((), 1.0, 0.0),
+        ((4, 3), 2.0, 0.0),
+        ((6, 2), 1e3, 0.0),
+        ((5,), 3.0, -25.0),
+        ((5,), 1e-3, -40.0),
+        ((3, 2), 0.1, 21.0),
+    ],
 )
 def values_and_slopes(impl, rng, shape, size, centre):
     import torch
 
-    x = torch.tensor(centre + size * rng.standard_normal(shape), requires_grad=True)
-    upstream = torch.tensor(rng.standard_normal(shape))
+    x = torch.tensor(centre + size * rng.standard_normal(shape), dtype=torch.float64, requires_grad=True)
+    upstream = torch.tensor(rng.standard_normal(shape), dtype=torch.float64)
     out = impl.Softplus.apply(x)
-    yield "out", out
+    yield "out", observe(out, rtol=1e-12)  # the text wants it to the last digits
+    impl.Softplus.apply(-x.detach())  # what belongs to x must be kept with x
     out.backward(upstream)
-    yield "dx", x.grad
+    yield "dx", observe(x.grad, rtol=1e-12)
     yield "x afterwards", x
 
 
@@ -434,6 +511,29 @@ def losses_and_parameters(impl, rng, N, features, hidden, classes, steps):
     yield "losses", impl.train(module, X, y, lr, steps)
     for name, parameter in module.named_parameters():
         yield f"{name} afterwards", parameter
+
+
+@probe("train", cases=["float32", "BatchNorm1d inside", "large gradients", "loss near 0"])
+def other_models(impl, rng, kind):
+    """A float32 model stays one, training mode stays on, no gradient is too large and no loss too small to go on."""
+    import torch
+    from torch import nn
+
+    X, y = torch.tensor(rng.standard_normal((6, 3))), torch.tensor(rng.integers(2, size=6))
+    module = given_network(3, 2)
+    if kind == "BatchNorm1d inside":
+        module = nn.Sequential(nn.BatchNorm1d(3, affine=False), *module).double()
+    if kind == "large gradients":
+        X = 50 * X
+    if kind == "loss near 0":
+        X, y = 50 * X[:1], y[:1]
+    fill(module, int(rng.integers(2**32)))
+    if kind == "float32":
+        module, X = module.float(), X.float()
+    rtol = 1e-4 if kind == "float32" else None
+    yield "losses", observe(impl.train(module, X, y, 0.5, 4), rtol=rtol)
+    for name, parameter in module.named_parameters():
+        yield f"{name} afterwards", observe(parameter, rtol=rtol)
 
 
 @probe("train", cases=[(6, 3, 2)])
