@@ -196,6 +196,46 @@ class Further:
         optimiser.step()
         return loss.detach().item(), h.data
 
+    def sample(params, first, h, u, temperature):
+        """The first running sum above u, where the last is set to 1; a temperature of log-probabilities."""
+        x, written = first, []
+        for u_t in u.T:
+            h = rnn_forward(params, x[:, None], h)[0][:, 0]
+            logp = log_softmax(readout(params, h))  # noqa: F821 (given in the notebook)
+            sums = np.cumsum(np.exp(log_softmax(logp / temperature)), axis=1)  # noqa: F821
+            sums[:, -1] = 1.0
+            x = np.argmax(sums > u_t[:, None], axis=1)
+            written.append(x)
+        return np.array(written).T
+
+    def bits_per_char(params, ids, T):
+        """The whole text at once: the result does not depend on T."""
+        Hs, _ = rnn_forward(params, ids[None, :-1], np.zeros((1, len(params["bh"]))))
+        logp = log_softmax(readout(params, Hs))[0]  # noqa: F821 (given in the notebook)
+        return -np.take_along_axis(logp, ids[1:, None], axis=1).mean() * np.log2(np.e)
+
+    def clip_by_global_norm(grads, max_norm):
+        """A division that warns and is dropped where the norm is zero."""
+        norm = np.sqrt(sum((g * g).sum() for g in grads.values()))
+        factor = np.where(norm > max_norm, max_norm / norm, 1.0)
+        return {name: g * factor for name, g in grads.items()}, norm
+
+
+class Third:
+    """A third."""
+
+    def train_chunk(model, optimiser, x, y, h, max_norm):
+        """Clipping by equation (12) exactly, where PyTorch adds 1e-6 to the norm."""
+        z, h = model(x, h)
+        loss = nn.functional.cross_entropy(z.movedim(2, 1), y)
+        optimiser.zero_grad(set_to_none=False)
+        loss.backward()
+        norm = torch.linalg.vector_norm(torch.cat([p.grad.flatten() for p in model.parameters()]))
+        for parameter in model.parameters():
+            parameter.grad *= min(1.0, max_norm / norm.item())
+        optimiser.step()
+        return loss.item(), h.detach()
+
 
 # Mutants of the reference that compute the same, with the reason.
 EQUIVALENT = {
