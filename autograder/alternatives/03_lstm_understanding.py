@@ -117,6 +117,21 @@ class Further:
         """Through tanh, which saturates by itself; the left tail by the other form."""
         return np.where(x > -20, 0.5 * (1 + np.tanh(0.5 * np.maximum(x, -20.0))), np.exp(np.minimum(x, 0.0)))
 
+    def chrono_init(layer, T_max, u):
+        """One unit after the other, through NumPy's view of the parameter."""
+        b, H = layer.b.detach().numpy(), len(u)
+        for k, v in enumerate(u.tolist()):
+            b[H + k] = np.log1p(v * (T_max - 2))
+            b[k] = -b[H + k]
+
+
+class BothSides:
+    """A third set."""
+
+    def sigmoid(x):
+        """Each form overflows on the side that np.where drops."""
+        return np.where(x >= 0, 1 / (1 + np.exp(-x)), np.exp(x) / (1 + np.exp(x)))
+
 
 # Mutants of the reference that compute the same, with the reason.
 EQUIVALENT = {

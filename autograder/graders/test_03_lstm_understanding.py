@@ -40,9 +40,13 @@ def any_shape(impl, rng, shape):
 @probe("sigmoid")
 def far_out(impl, rng):
     x = np.sort(rng.uniform(-1e3, 1e3, size=40))
-    with np.errstate(over="raise", invalid="raise"):
-        yield "values", impl.sigmoid(x)
-        yield "log of the left tail", np.log(impl.sigmoid(-np.arange(1.0, 700.0, 50.0)))
+    yield "values", impl.sigmoid(x)
+
+
+@probe("sigmoid")
+def left_tail(impl, rng):
+    x = np.append(-np.arange(1.0, 722.0, 24.0), 5.0)  # e^721 overflows; e^-721 is small, and no zero
+    yield "log of the values", np.log(impl.sigmoid(x))
 
 
 @probe("lstm_cell_forward")
@@ -63,7 +67,8 @@ def states(impl, rng, batch, inputs, hidden):
 def saturated(impl, rng, batch, inputs, hidden):
     params, x = draw_weights(rng, inputs, hidden), rng.standard_normal((batch, inputs))
     h_prev, c_prev = draw_states(rng, batch, hidden)
-    params["b"] *= 1e3  # every gate fully open or shut; an unprotected exp overflows
+    params["b"] *= 1e3  # every gate fully open or shut
+    c_prev *= 50.0  # a memory that has piled up
     h, c, _ = impl.lstm_cell_forward(params, x, h_prev, c_prev)
     yield from named("h c", (h, c))
 
@@ -88,23 +93,48 @@ def zero_weights_gradient(impl, rng):
     yield from named("dx dh_prev dc_prev dW db", impl.lstm_cell_backward(ZERO, ONE, cache))
 
 
-@probe("lstm_cell_backward", cases=[(1, 1, 1), (4, 3, 5), (2, 6, 2)])
-def gradients(impl, rng, batch, inputs, hidden):
+@probe("lstm_cell_backward", cases=[(1, 1, 1, 1.0), (4, 3, 5, 1.0), (2, 6, 2, 1e4)])
+def gradients(impl, rng, batch, inputs, hidden, size):
     params, x = draw_weights(rng, inputs, hidden), rng.standard_normal((batch, inputs))
     h_prev, c_prev = draw_states(rng, batch, hidden)
-    dh, dc = rng.standard_normal((2, batch, hidden))
+    dh, dc = size * rng.standard_normal((2, batch, hidden))
     *_, cache = impl.lstm_cell_forward(params, x, h_prev, c_prev)
     yield from named("dx dh_prev dc_prev dW db", impl.lstm_cell_backward(dh, dc, cache))
 
 
-@probe("lstm_cell_backward", cases=[(300, 16, 48)])
+@probe("lstm_cell_backward", cases=[(3, 2, 4)])
+def saturated_gradients(impl, rng, batch, inputs, hidden):
+    params, x = draw_weights(rng, inputs, hidden), rng.standard_normal((batch, inputs))
+    h_prev, c_prev = draw_states(rng, batch, hidden)
+    dh, dc = rng.standard_normal((2, batch, hidden))
+    params["b"] *= 1e3  # through gates that are fully open or shut no gradient comes, and no NaN
+    *_, cache = impl.lstm_cell_forward(params, x, h_prev, c_prev)
+    for name, gradient in named("dx dh_prev dc_prev dW db", impl.lstm_cell_backward(dh, dc, cache)):
+        yield name, observe(gradient, atol=1e-12)
+
+
+@probe("lstm_cell_backward", cases=[(3, 2, 4)])
+def almost_shut(impl, rng, batch, inputs, hidden):
+    params, x = draw_weights(rng, inputs, hidden), rng.standard_normal((batch, inputs))
+    h_prev, c_prev = draw_states(rng, batch, hidden)
+    dh, dc = rng.standard_normal((2, batch, hidden))
+    params["b"][:hidden] -= 20.0  # input and output gate near 1e-9, and so are their gradients:
+    params["b"][3 * hidden :] -= 20.0  # the rounding of a difference would drown them
+    *_, cache = impl.lstm_cell_forward(params, x, h_prev, c_prev)
+    *_, db = impl.lstm_cell_backward(dh, dc, cache)
+    yield "db of the input gate", db[:hidden]
+    yield "db of the output gate", db[3 * hidden :]
+
+
+@probe("lstm_cell_backward", cases=[(256, 16, 512)])
 def too_large_for_differences(impl, rng, batch, inputs, hidden):
     params, x = draw_weights(rng, inputs, hidden), rng.standard_normal((batch, inputs))
     h_prev, c_prev = draw_states(rng, batch, hidden)
     dh, dc = rng.standard_normal((2, batch, hidden))
+    params["W"] /= np.sqrt(inputs + hidden)
     *_, cache = impl.lstm_cell_forward(params, x, h_prev, c_prev)
-    dx, _, _, dW, db = impl.lstm_cell_backward(dh, dc, cache)
-    yield from named("dx dW db", (dx, dW, db))
+    dx, dh_prev, dc_prev, dW, db = impl.lstm_cell_backward(dh, dc, cache)
+    yield from named("dx dh_prev dc_prev dW db", (dx[:2], dh_prev[:2], dc_prev[:2], dW[:2], db))
 
 
 @probe("lstm_cell_backward", cases=[(3, 2, 4)])
@@ -132,12 +162,22 @@ def one_gate_per_step(impl, rng):
     yield from named("dX dh0 dc0", (dX, dh0, dc0))
 
 
-@probe("lstm_backward", cases=[(1, 1, 1, 1), (2, 3, 3, 4), (3, 6, 2, 5), (4, 60, 24, 32)])
+@probe("lstm_backward", cases=[(1, 1, 1, 1), (2, 3, 3, 4), (3, 6, 2, 5)])
 def through_time(impl, rng, batch, time, inputs, hidden):
     params, X, h0, c0 = draw_sequence(rng, batch, time, inputs, hidden)
     dHs = rng.standard_normal((batch, time, hidden))
     _, cache = impl.lstm_forward(params, X, h0, c0)
     yield from named("dX dh0 dc0 dW db", impl.lstm_backward(dHs, cache))
+
+
+@probe("lstm_backward", cases=[(4, 120, 24, 64)])
+def from_end_to_start(impl, rng, batch, time, inputs, hidden):
+    params, X, h0, c0 = draw_sequence(rng, batch, time, inputs, hidden)
+    params["b"][hidden : 2 * hidden] += 4.0  # the last step's gradient reaches the first; differences take too long
+    dHs = 1e3 * rng.standard_normal((batch, time, hidden))
+    _, cache = impl.lstm_forward(params, X, h0, c0)
+    dX, dh0, dc0, dW, db = impl.lstm_backward(dHs, cache)
+    yield from named("dX dh0 dc0 dW db", (dX[:, :2], dh0, dc0, dW[::11], db))
 
 
 @probe("lstm_backward", cases=[(2, 4, 3, 3)])
@@ -157,10 +197,11 @@ def two_steps_by_hand(impl, rng):
     yield "norms", impl.state_gradient_norms(ONE, cache)
 
 
-@probe("state_gradient_norms", cases=[(1, 1, 2, 3), (2, 5, 3, 4), (3, 9, 2, 5)])
+@probe("state_gradient_norms", cases=[(1, 1, 2, 3), (2, 5, 3, 4), (3, 9, 2, 5), (2, 150, 8, 64)])
 def norms(impl, rng, batch, time, inputs, hidden):
     params, X, h0, c0 = draw_sequence(rng, batch, time, inputs, hidden)
-    dh_last = rng.standard_normal((batch, hidden))
+    params["b"][hidden : 2 * hidden] += 4.0  # gradients survive long sequences
+    dh_last = 1e3 * rng.standard_normal((batch, hidden))
     _, cache = impl.lstm_forward(params, X, h0, c0)
     yield "norms", impl.state_gradient_norms(dh_last, cache)
 
@@ -186,6 +227,23 @@ def layer(impl, rng, batch, time, inputs, hidden):
         yield f"d{name}", parameter.grad
 
 
+@probe("LSTM", cases=[(2, 40, 3, 4)])
+def long_memory(impl, rng, batch, time, inputs, hidden):
+    import torch
+
+    X = torch.tensor(rng.standard_normal((batch, time, inputs)), requires_grad=True)
+    upstream = torch.tensor(rng.standard_normal((batch, hidden)))
+    seed = int(rng.integers(2**32))
+    module = fill(impl.LSTM(inputs, hidden).double(), seed).eval()
+    with torch.no_grad():
+        module.b[: 2 * hidden] += 5.0  # everything is written and kept:
+        module.b[2 * hidden : 3 * hidden] += 1.0  # the cell state grows far beyond 1
+    H, (h, c) = module(X)
+    yield from named("H h c", (H, h, c))
+    c.backward(upstream)
+    yield "dX at the first step", X.grad[:, 0]
+
+
 @probe("LSTM")
 def in_single_precision(impl, rng):
     import torch
@@ -209,13 +267,14 @@ def four_steps(impl, rng):
 def biases(impl, rng, hidden, T_max):
     import torch
 
-    u = torch.from_numpy(rng.uniform(size=hidden))
+    u = torch.from_numpy(np.append(0.0, rng.uniform(size=hidden - 1)))
     seed = int(rng.integers(2**32))
     module = fill(impl.LSTM(4, hidden).double(), seed)
-    W = module.W.detach().clone()
+    b, W = module.b, module.W.detach().clone()
     impl.chrono_init(module, T_max, u)
     yield "b", module.b
-    yield "W is left alone", torch.equal(module.W.detach(), W)
+    yield "b is the same parameter", module.b is b  # an optimiser may hold it
+    yield "W is left alone", torch.equal(module.W.detach(), W) and module.W.requires_grad
     yield "b still learns", module.b.requires_grad and module.b.grad_fn is None
     yield "parameters", shapes(module)
 
@@ -234,8 +293,8 @@ def gru_shapes(inputs, hidden):
     return {"Wx": (inputs, 3 * hidden), "Wh": (hidden, 3 * hidden), "bx": (3 * hidden,), "bh": (3 * hidden,)}
 
 
-@probe("gru_cell", cases=[(1, 1, 1), (4, 3, 5), (2, 6, 2)])
-def gru_step(impl, rng, batch, inputs, hidden):
+@probe("gru_cell", cases=[(1, 1, 1, 0.0), (4, 3, 5, 0.0), (2, 6, 2, 30.0)])
+def gru_step(impl, rng, batch, inputs, hidden, shift):
     import torch
 
     def leaf(*shape):
@@ -244,6 +303,9 @@ def gru_step(impl, rng, batch, inputs, hidden):
     params = {name: leaf(*shape) for name, shape in gru_shapes(inputs, hidden).items()}
     x, h = leaf(batch, inputs), leaf(batch, hidden)
     upstream = torch.from_numpy(rng.standard_normal((batch, hidden)))
+    with torch.no_grad():
+        params["bx"][hidden : 2 * hidden : 2] += shift  # every other unit keeps all of h,
+        params["bx"][hidden + 1 : 2 * hidden : 2] -= shift  # the rest nothing
     out = impl.gru_cell(params, x, h)
     yield "h", out
     out.backward(upstream)
