@@ -168,6 +168,12 @@ class Further:
         windows = [x[:, :, i : i + k, j : j + k].reshape(len(x), -1) for i in tops for j in lefts]
         return np.stack(windows, axis=2)
 
+    def augment(images, size, corners, flips, alphas, vectors, values):
+        """All crops by a comprehension; a matrix of eigenvalues."""
+        cut = [p[:, r : r + size, c : c + size] for p, (r, c) in zip(images, corners, strict=True)]
+        crops = np.stack([p[..., :: -1 if f else 1] for p, f in zip(cut, flips, strict=True)])
+        return crops + (vectors @ np.diag(values) @ alphas.T).T.reshape(-1, 3, 1, 1)
+
     def sgd_momentum(params, grads, velocity, lr, momentum=0.9, decay=5e-4):
         """The weights shrink first; the velocity is what they moved by."""
         moved = {}

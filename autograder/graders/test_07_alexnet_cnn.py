@@ -33,7 +33,7 @@ def columns(impl, rng, N, C, H, W, k, stride, pad):
 
 @probe("im2col", cases=[(2, 3, 5, 6, 2)])
 def default_stride(impl, rng, N, C, H, W, k):
-    x = rng.standard_normal((N, C, H, W))
+    x = rng.standard_normal((N, C, W, H)).swapaxes(2, 3)  # a view, with strides of its own
     yield "columns", impl.im2col(x, k)
 
 
@@ -66,9 +66,12 @@ def two_nines(impl, rng):
     yield "out", out
 
 
-@probe("maxpool_forward", cases=[(1, 1, 1, 1, 1, 1), (2, 3, 7, 5, 3, 2), (2, 2, 6, 8, 3, 2), (3, 1, 9, 7, 2, 3)])
-def pooled(impl, rng, N, C, H, W, k, stride):
-    x = rng.standard_normal((N, C, H, W)) - 2.0  # mostly negative: zeros that are added would win
+@probe(
+    "maxpool_forward",
+    cases=[(1, 1, 1, 1, 1, 1, 1), (2, 3, 7, 5, 3, 2, 1), (2, 2, 6, 8, 3, 2, 1e12), (3, 1, 9, 7, 2, 3, 1)],
+)
+def pooled(impl, rng, N, C, H, W, k, stride, scale):
+    x = scale * (rng.standard_normal((N, C, H, W)) - 3.0)  # mostly negative: a constant to start from would win
     out, _ = impl.maxpool_forward(x, k, stride)
     yield "out", out
 
@@ -95,6 +98,13 @@ def papers_constants(impl, rng, N, C, H, W):
     yield "out", out
 
 
+@probe("lrn_forward", cases=[(2, 5, 2, 3)])
+def without_the_constant(impl, rng, N, C, H, W):
+    x = 1e-3 * rng.standard_normal((N, C, H, W))  # so small that anything added in the bracket shows
+    out, _ = impl.lrn_forward(x, 3, 0.0, 1.0, 0.75)
+    yield "out", out
+
+
 @probe("augment")
 def red_row(impl, rng):
     images = np.zeros((1, 3, 2, 3))
@@ -113,7 +123,8 @@ def crops(impl, rng, N, H, W, size):
 
 @probe("augment", cases=[(1, 4, 3), (5, 6, 4)])
 def colours(impl, rng, N, H, size):
-    images, alphas = rng.standard_normal((N, 3, H, H)), rng.standard_normal((N, 3))
+    images, alphas = rng.standard_normal((N, 3, H, H + 1)), rng.standard_normal((N, 3))
+    images = np.maximum(images, 0.0)  # black pixels are shifted as well
     vectors, _ = np.linalg.qr(rng.standard_normal((3, 3)))
     values = rng.uniform(1.0, 3.0, size=3)
     corners, flips = rng.integers(H - size + 1, size=(N, 2)), rng.random(N) < 0.5
@@ -136,11 +147,11 @@ def convolution_gradients(impl, rng, N, C, H, W, F, k, stride, pad, groups):
 
 @probe("conv2d_backward")
 def convolution_too_large_for_differences(impl, rng):
-    x, w, b = draw_convolution(rng, 8, 8, 32, 32, 8, 3, 1)
-    dout = rng.standard_normal((8, 8, 32, 32))
+    x, w, b = draw_convolution(rng, 4, 64, 12, 12, 64, 3, 1)  # many pixels and many weights, in few pictures
+    dout = rng.standard_normal((4, 64, 12, 12))
     _, cache = impl.conv2d_forward(x, w, b, 1, 1)
     for name, value in named("dx dw db", impl.conv2d_backward(dout, cache)):
-        yield name, part(value, 500) if name == "dx" else value
+        yield name, value if name == "db" else part(value, 301)
 
 
 @probe("conv2d_backward", cases=[(2, 2, 5, 4, 4, 3, 2, 1, 2)])
@@ -182,7 +193,7 @@ def ties(impl, rng, N, C, H, W):
 
 @probe("maxpool_backward")
 def pooling_too_large_for_differences(impl, rng):
-    x, dout = rng.standard_normal((8, 16, 41, 41)), rng.standard_normal((8, 16, 20, 20))
+    x, dout = rng.standard_normal((4, 8, 101, 101)), rng.standard_normal((4, 8, 50, 50))  # also pixel by pixel of all
     _, cache = impl.maxpool_forward(x)
     yield "dx", part(impl.maxpool_backward(dout, cache), 301)
 
@@ -197,16 +208,24 @@ def three_eighths(impl, rng):
 @probe("lrn_backward", cases=[(1, 1, 1, 1, 1), (2, 6, 3, 2, 3), (3, 8, 2, 4, 5), (2, 3, 3, 2, 7)])
 def normalisation_gradients(impl, rng, N, C, H, W, n):
     x, dout = 2 * rng.standard_normal((N, C, H, W)), rng.standard_normal((N, C, H, W))
+    x *= rng.random(x.shape) < 0.7  # some zeros, as behind a ReLU
     k, alpha, beta = rng.uniform(0.5, 1.5), rng.uniform(0.3, 0.6), rng.uniform(0.5, 1.2)
     _, cache = impl.lrn_forward(x, n, k, alpha, beta)
     yield "dx", impl.lrn_backward(dout, cache)
 
 
+@probe("lrn_backward", cases=[(2, 5, 2, 3)])
+def gradients_where_activations_are_tiny(impl, rng, N, C, H, W):
+    x, dout = 1e-7 * rng.standard_normal((N, C, H, W)), rng.standard_normal((N, C, H, W))  # below a difference's step
+    _, cache = impl.lrn_forward(x, 3, 0.0, 1.0, 0.75)
+    yield "dx", impl.lrn_backward(dout, cache)
+
+
 @probe("lrn_backward")
 def normalisation_too_large_for_differences(impl, rng):
-    x, dout = 150 * rng.standard_normal((8, 16, 24, 24)), rng.standard_normal((8, 16, 24, 24))
+    x, dout = 150 * rng.standard_normal((4, 600, 16, 16)), rng.standard_normal((4, 600, 16, 16))  # many channels
     _, cache = impl.lrn_forward(x)
-    yield "dx", part(impl.lrn_backward(dout, cache), 301)
+    yield "dx", part(impl.lrn_backward(dout, cache), 1201)
 
 
 @probe("lrn_backward", cases=[(2, 6, 2, 3)])
@@ -229,6 +248,7 @@ def two_and_four(impl, rng):
 @probe("Dropout", cases=[(0.3, 4, 5), (0.8, 1, 7), (0.5, 3, 2)])
 def both_modes(impl, rng, keep, N, D):
     x, dout = rng.standard_normal((2, N, D))
+    x *= rng.random((N, D)) < 0.7  # a zero that is kept looks like one that is dropped
     mask = (rng.random((N, D)) < keep).astype(float)
     layer = impl.Dropout(keep)
     trained, train_cache = layer.forward(x, mask, True)
@@ -259,6 +279,7 @@ def trajectory(impl, rng, lr, momentum, decay):
     sizes = {"conv1.weight": (3, 2, 2, 2), "fc1.bias": (5,)}
     params, velocity, first, second = ({n: rng.standard_normal(s) for n, s in sizes.items()} for _ in range(4))
     params = {name: 3 * w for name, w in params.items()}
+    second = {name: 100 * g for name, g in second.items()}  # large gradients count in full
     for grads in (first, second):
         params, velocity = impl.sgd_momentum(params, grads, velocity, lr, momentum, decay)
         yield "params", params
@@ -274,12 +295,12 @@ def papers_rates(impl, rng):
     yield "velocity", velocity["w"]
 
 
-@probe("MiniAlexNet", cases=[(48, 0.5), (7, 0.2)])
-def logits_and_gradients(impl, rng, hidden, p):
+@probe("MiniAlexNet", cases=[(3, 48, 0.5), (1, 7, 0.2)])
+def logits_and_gradients(impl, rng, N, hidden, p):
     import torch
 
-    x = torch.tensor(rng.standard_normal((3, 3, 16, 16)), requires_grad=True)
-    upstream = torch.from_numpy(rng.standard_normal((3, 6)))
+    x = torch.tensor(rng.standard_normal((N, 3, 16, 16)), requires_grad=True)
+    upstream = torch.from_numpy(rng.standard_normal((N, 6)))
     seed = int(rng.integers(2**32))
     model = impl.MiniAlexNet(hidden, p).double().eval()
     yield "parameters", shapes(model)
@@ -337,17 +358,17 @@ def two_hidden_units(impl, rng, p):
     seed = int(rng.integers(2**32))
     model = fill(impl.MiniAlexNet(2, p).double(), seed, scale=0.3)
     with torch.no_grad():
-        model.fc1.weight.zero_()
-        model.fc1.bias.copy_(on)  # both units are on
+        model.fc1.weight.abs_()
+        model.fc1.bias.copy_(on)  # both units are on, and what dropped features would take from them shows
     model.train()
     yield "logits in training", observe(model(x), judge=same_outcomes)
 
 
-def watching(rng, pixels):
-    """A linear model that behaves differently in training and notes the mode of each call."""
+def watching(rng, numbers, strength=1.0):
+    """A linear model that behaves differently in training, with logits of about the given strength."""
     import torch
 
-    weights = torch.from_numpy(rng.standard_normal((3 * pixels, 4)))
+    weights = torch.from_numpy(strength * rng.standard_normal((numbers, 4)) / numbers**0.5)
 
     class Watching(torch.nn.Module):
         def __init__(self):
@@ -356,7 +377,7 @@ def watching(rng, pixels):
             self.inner = torch.nn.Dropout(0.5)
 
         def forward(self, x):
-            logits = self.scale * (x.flatten(1) @ weights) / pixels**0.5
+            logits = self.scale * (x.flatten(1) @ weights)
             return logits[:, [1, 2, 3, 0]] if self.training or self.inner.training else logits
 
     return Watching()
@@ -367,16 +388,16 @@ def four_by_four(impl, rng):
     import torch
 
     images = torch.arange(48.0, dtype=torch.float64).reshape(1, 3, 4, 4) / 10
-    model = watching(np.random.default_rng(5), 4).eval()
+    model = watching(np.random.default_rng(5), 12).eval()
     yield "probabilities", impl.ten_crop(model, images, 2)
 
 
-@probe("ten_crop", cases=[(1, 5, 5), (3, 6, 4), (4, 9, 4)])
-def mean_probabilities(impl, rng, N, H, size):
+@probe("ten_crop", cases=[(1, 3, 5, 5, 1), (3, 3, 6, 4, 1), (4, 1, 9, 4, 1), (2, 3, 8, 5, 2000)])
+def mean_probabilities(impl, rng, N, C, H, size, strength):
     import torch
 
-    images = torch.from_numpy(rng.standard_normal((N, 3, H, H)))
-    model = watching(rng, size * size).eval()
+    images = torch.from_numpy(rng.standard_normal((N, C, H, H)))
+    model = watching(rng, C * size * size, strength).eval()
     yield "probabilities", impl.ten_crop(model, images, size)
     yield "is in the mode of testing", not model.training and not model.inner.training
 
@@ -386,8 +407,9 @@ def in_the_middle_of_training(impl, rng, N, H, size):
     import torch
 
     images = torch.from_numpy(rng.standard_normal((N, 3, H, H)))
-    model = watching(rng, size * size).train()
+    model = watching(rng, 3 * size * size).train()
     found = impl.ten_crop(model, images, size)
     yield "probabilities", found
     yield "is in the mode of training again", model.training and model.inner.training
     yield "has a graph", found.requires_grad
+    yield "weights can still learn", model.scale.requires_grad
