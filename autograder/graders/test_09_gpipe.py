@@ -311,7 +311,7 @@ def gradients(impl, rng, n, widths, p, scale):
 
 
 # So many units that finite differences run out of time, also those that perturb a unit in all examples at once.
-WIDE = (32, 512, 8)
+WIDE = (64, 512, 8)
 
 
 def few_of(grads):
