@@ -763,7 +763,7 @@ def kept_tensors(impl, rng, which):
     dout = torch.from_numpy(rng.standard_normal((rows, columns)))
     kept = {
         1: [fresh[0], fresh[1], fresh[0]],  # one of them twice
-        2: [fresh[0][:1], fresh[0].T, fresh[1][1:, 1:], fresh[1], mask, single],  # views hold all of their storage
+        2: [fresh[0][:1], fresh[0].T, fresh[1], fresh[1][1:, 1:], mask, single],  # views hold all of their storage
         3: [weight, weight.T, fresh[2], weight.detach()[2:], x],  # parameters, and views of them
     }[which]
     calls = []
