@@ -520,10 +520,10 @@ def with_dropout(rng, width):
 
 
 def with_batch_norm(rng, width):
-    """A linear layer, BatchNorm and tanh; the running statistics are those of no batch here."""
+    """A linear layer, BatchNorm and tanh. No bias: its gradient is 0. The running statistics are those of no batch."""
     import torch
 
-    layers = torch.nn.Linear(width, width), torch.nn.BatchNorm1d(width), torch.nn.Tanh()
+    layers = torch.nn.Linear(width, width, bias=False), torch.nn.BatchNorm1d(width), torch.nn.Tanh()
     cell = fill(torch.nn.Sequential(*layers).double(), int(rng.integers(2**32)))
     cell[1].running_mean.copy_(torch.from_numpy(rng.standard_normal(width)))
     cell[1].running_var.copy_(torch.from_numpy(rng.uniform(2.0, 4.0, size=width)))
