@@ -69,6 +69,13 @@ def one_giant_layer(impl, rng, L, K):
     yield "cells", observe(impl.balanced_partition(costs, K), judge=best_cut, given={"costs": costs})
 
 
+@probe("balanced_partition", cases=[((4, 8, 3, 5, 3, 3), 3), ((1, 1, 8, 7, 1, 3, 4, 2), 4)])
+def other_measures_part(impl, rng, about, K):
+    """Squares, spread, deviation from the mean or the lightest cell would have another best cut here."""
+    costs = rng.uniform(0.1, 10.0) * np.array(about) * rng.uniform(1.0, 1.01, size=len(about))
+    yield "cells", observe(impl.balanced_partition(costs, K), judge=best_cut, given={"costs": costs})
+
+
 @probe("balanced_partition", cases=[(60, 8)])
 def too_many_to_try_all(impl, rng, L, K):
     costs = np.exp(rng.standard_normal(L))
@@ -284,23 +291,43 @@ def one_unit_by_hand(impl, rng):
     yield from named("dx grads", impl.stage_backward(np.array([[3.0]]), cache))
 
 
-@probe("stage_backward", cases=[(1, (1, 1), 0.0), (4, (3, 5), 0.0), (5, (3, 6, 2, 4), 0.0), (6, (4, 7, 3, 2), 0.4)])
-def gradients(impl, rng, n, widths, p):
-    stage, x, dout = draw_stage(rng, widths), rng.standard_normal((n, widths[0])), rng.standard_normal((n, widths[-1]))
+@probe(
+    "stage_backward",
+    cases=[
+        (1, (1, 1), 0.0, 1.0),
+        (4, (3, 5), 0.0, 1.0),
+        (5, (3, 6, 2, 4), 0.0, 1.0),
+        (6, (4, 7, 3, 2), 0.4, 1.0),
+        (5, (4, 4, 4, 4), 0.4, 1.0),  # every mask has the same shape
+        (7, (5, 3), 0.3, 8.0),  # most units saturate
+    ],
+)
+def gradients(impl, rng, n, widths, p, scale):
+    stage, dout = draw_stage(rng, widths), rng.standard_normal((n, widths[-1]))
+    x = scale * rng.standard_normal((n, widths[0]))
     dice = np.random.default_rng(int(rng.integers(2**32)))
     _, cache = impl.stage_forward(stage, x, p, dice)
     yield from named("dx grads", impl.stage_backward(dout, cache))
 
 
-@probe("stage_backward", cases=[(60, 40, 40)])  # finite differences run out of time
-def deep(impl, rng, n, width, layers):
+# So many units that finite differences run out of time, also those that perturb a unit in all examples at once.
+WIDE = (64, 512, 8)
+
+
+def few_of(grads):
+    """The number of layers, and a part of the first one's gradients: all of them would make the key large."""
+    dW, db = grads[0]
+    return {"layers": len(grads), "dW": dW[:2], "db": db}
+
+
+@probe("stage_backward", cases=[WIDE])
+def wide(impl, rng, n, width, layers):
     stage = draw_stage(rng, [width] * (layers + 1))
     x, dout = rng.standard_normal((2, n, width))
     _, cache = impl.stage_forward(stage, x)
     (_, dx), (_, grads) = named("dx grads", impl.stage_backward(dout, cache))
-    yield "dx", dx
-    yield "number of layers with gradients", len(grads)
-    yield "grads of the first layer", grads[0]
+    yield "dx", dx[:2]
+    yield "grads of the first layer", few_of(grads)
 
 
 @probe("stage_backward", cases=[(5, (3, 6, 4))])
@@ -358,15 +385,15 @@ def with_cross_entropy(impl, rng, N, M, K):
     yield from named("loss grads", impl.pipeline_grads([layers[k : k + 1] for k in range(K)], X, y, M))
 
 
-@probe("pipeline_grads", cases=[(128, 5, 8, 32)])  # finite differences run out of time
-def deep_pipeline(impl, rng, N, M, K, width):
-    layers = draw_stage(rng, [width] * (5 * K + 1))
+@probe("pipeline_grads", cases=[(*WIDE, 3, 4)])
+def wide_pipeline(impl, rng, N, width, L, M, K):
+    layers = draw_stage(rng, [width] * (L + 1))
     X, y = rng.standard_normal((N, width)), rng.integers(width, size=N)
-    stages = [layers[5 * k : 5 * k + 5] for k in range(K)]
+    stages = [layers[k * L // K : (k + 1) * L // K] for k in range(K)]
     (_, total), (_, grads) = named("loss grads", impl.pipeline_grads(stages, X, y, M))
     yield "loss", total
     yield "number of stages with gradients", len(grads)
-    yield "grads of the first stage", grads[0]
+    yield "grads of the first layer", few_of(grads[0])
 
 
 @probe("remat_backward")
@@ -395,16 +422,15 @@ def several_wait(impl, rng, M, n, widths, p):
         yield from named(f"dx_{m} grads_{m}", impl.remat_backward(douts[m], caches[m]))
 
 
-@probe("remat_backward", cases=[(60, 40, 40)])  # finite differences run out of time
-def deep_and_recomputed(impl, rng, n, width, layers):
+@probe("remat_backward", cases=[WIDE])
+def wide_and_recomputed(impl, rng, n, width, layers):
     stage = draw_stage(rng, [width] * (layers + 1))
     x, dout = rng.standard_normal((2, n, width))
     dice = np.random.default_rng(int(rng.integers(2**32)))
     _, cache = impl.remat_forward(stage, x, 0.1, dice)
     (_, dx), (_, grads) = named("dx grads", impl.remat_backward(dout, cache))
-    yield "dx", dx
-    yield "number of layers with gradients", len(grads)
-    yield "grads of the first layer", grads[0]
+    yield "dx", dx[:2]
+    yield "grads of the first layer", few_of(grads)
 
 
 # PyTorch ------------------------------------------------------------------------------------------------------------
@@ -478,6 +504,59 @@ def same_numbers_again(got, expected):
     return f"{wrong} of {len(got)} layers drew other random numbers when they ran again" if wrong else None
 
 
+def with_dropout(rng, width):
+    """Half of the units dropped, the rest times a weight each: which they are shows in output and gradient."""
+    import torch
+
+    class Scale(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.w = torch.nn.Parameter(torch.from_numpy(rng.uniform(1.0, 2.0, size=width)))
+
+        def forward(self, x):
+            return x * self.w
+
+    return [torch.nn.Dropout(0.5), Scale()]
+
+
+def with_batch_norm(rng, width):
+    """A linear layer, BatchNorm and tanh. No bias: its gradient is 0. The running statistics are those of no batch."""
+    import torch
+
+    layers = torch.nn.Linear(width, width, bias=False), torch.nn.BatchNorm1d(width), torch.nn.Tanh()
+    cell = fill(torch.nn.Sequential(*layers).double(), int(rng.integers(2**32)))
+    cell[1].running_mean.copy_(torch.from_numpy(rng.standard_normal(width)))
+    cell[1].running_var.copy_(torch.from_numpy(rng.uniform(2.0, 4.0, size=width)))
+    return list(cell)
+
+
+def same_units_dropped(got, expected, x, dout):
+    """Judge of a `with_dropout` cell: (the plain cell's output, the output, dx), all from the same random state."""
+    plain, out, dx = np.asarray(got)
+    if out.shape != plain.shape or not np.allclose(out, plain, rtol=1e-9, atol=0):
+        return (
+            "from the same random state the cell alone gives another output: is it in another mode, or is torch's "
+            "generator seeded anew?"
+        )
+    if dx.shape != x.shape or not np.allclose(dx * x, dout * out, rtol=1e-9, atol=0):  # both are r x w dout
+        return "the gradient does not go through the units that were dropped, or kept, forward"
+    return None
+
+
+def dropout_in(run, cell, x, dout):
+    """What `same_units_dropped` looks at, of `run(x)`."""
+    import torch
+
+    torch.rand(3)  # whatever was seeded before, the generator has moved on
+    state = torch.get_rng_state()
+    plain = cell(x).detach()
+    torch.set_rng_state(state)
+    leaf = x.clone().requires_grad_()
+    out = run(leaf)
+    out.backward(dout)
+    return torch.stack([plain, out.detach(), leaf.grad]).numpy()
+
+
 CELLS = ((0, 2), (2, 3), (3, 6))
 
 
@@ -497,6 +576,25 @@ def names_values_gradients(impl, rng, n, remat):
     for name, parameter in sorted(model.named_parameters()):
         yield f"d{name}", parameter.grad
     yield "order in which the layers ran", observe(ran, judge=cell_by_cell, given={"remat": remat})
+    yield "x.requires_grad", x.requires_grad
+    with torch.no_grad():
+        layers[0].b += 1.0
+    yield "out, once the given layers have changed", model(x)
+
+
+@probe("PipelineModel", cases=[(True, True), (True, False), (False, True)])
+def modes(impl, rng, remat, training):
+    import torch
+
+    x, dout = (torch.from_numpy(a) for a in rng.standard_normal((2, 30, 4)))
+    model = impl.PipelineModel(with_batch_norm(rng, 4), ((0, 1), (1, 3)), remat).train(training)
+    yield "out with BatchNorm", model(x)
+    dropping = with_dropout(rng, 4)
+    model = impl.PipelineModel(dropping, ((0, 2),), remat).train(training)
+    got = dropout_in(model, torch.nn.Sequential(*dropping), x, dout)
+    given = {"x": x.numpy(), "dout": dout.numpy()}
+    yield "outputs and dx with dropout", observe(got, judge=same_units_dropped, given=given)
+    yield "training, of all modules", [module.training for module in model.modules()]
 
 
 @probe("PipelineModel", cases=[(1, ((0, 1), (1, 2), (2, 3))), (6, ((0, 3),)), (4, ((0, 3), (3, 4)))])
@@ -542,7 +640,10 @@ def random_layers(impl, rng, n):
 
 
 def forward_then_backward(got, expected):
-    """Judge of what happened in a step: micro-batches of the right sizes, each back before the next goes forward."""
+    """Judge of what happened in a step: micro-batches of the right sizes, each back before the next goes forward.
+
+    A forward pass that makes no graph keeps nothing, so it is free.
+    """
     sizes = [entry for entry in got if entry != "backward"]
     right = [entry for entry in expected if entry != "backward"]
     if sorted(sizes) != sorted(right):
@@ -579,8 +680,9 @@ def two_steps(impl, rng, N, M):
     log = []
 
     def seen(module, args, out):
-        log.append(len(out))
-        out.register_hook(lambda gradient: log.append("backward"))
+        if out.requires_grad:
+            log.append(len(out))
+            out.register_hook(lambda gradient: log.append("backward"))
 
     model.register_forward_hook(seen)
     for step in range(2):
@@ -602,6 +704,17 @@ def other_optimiser(impl, rng, N, M):
         yield f"loss of step {step}", impl.microbatch_step(model, X, y, M, optimiser)
     for name, parameter in sorted(model.named_parameters()):
         yield f"{name} after 3 steps", parameter
+
+
+@probe("microbatch_step", cases=[(9, 4)])
+def batch_norm_in_training(impl, rng, N, M):
+    import torch
+
+    X, y = torch.from_numpy(rng.standard_normal((N, 4))), torch.from_numpy(rng.integers(4, size=N))
+    model = torch.nn.Sequential(*with_batch_norm(rng, 4))
+    impl.microbatch_step(model, X, y, M, torch.optim.SGD(model.parameters(), lr=0.5))
+    yield from sorted(model.named_parameters())
+    yield "training, of all modules", [module.training for module in model.modules()]
 
 
 def keeper():
@@ -643,15 +756,15 @@ def kept_tensors(impl, rng, which):
     rows, columns = (int(n) for n in rng.integers(3, 40, size=2))
     keep = keeper()
     x = torch.tensor(rng.standard_normal((rows, columns)), requires_grad=True)
-    weight = torch.tensor(rng.standard_normal((columns, rows)), requires_grad=True)
+    weight = torch.from_numpy(rng.standard_normal((columns + 1, rows)))[1:].requires_grad_()  # not its storage's start
     fresh = [torch.from_numpy(rng.standard_normal((rows, columns))) for _ in range(3)]
     mask = torch.from_numpy(rng.random((rows, columns)) < 0.5)
     single = torch.from_numpy(rng.standard_normal((columns, 2), dtype=np.float32))
     dout = torch.from_numpy(rng.standard_normal((rows, columns)))
     kept = {
         1: [fresh[0], fresh[1], fresh[0]],  # one of them twice
-        2: [fresh[0][:1], fresh[0].T, fresh[1][1:, 1:], mask, single],  # views hold all of their storage
-        3: [weight, weight.T, fresh[2], weight.detach()[:2], x],  # parameters, and views of them
+        2: [fresh[0][:1], fresh[0].T, fresh[1], fresh[1][1:, 1:], mask, single],  # views hold all of their storage
+        3: [weight, weight.T, fresh[2], weight.detach()[2:], x],  # parameters, and views of them
     }[which]
     calls = []
 
@@ -723,15 +836,40 @@ def chain_of_cells(impl, rng, n, K):
     cells = [torch.nn.Sequential(*layers[2 * k : 2 * k + 2]) for k in range(K)]
     start = torch.tensor(rng.standard_normal((n, 3)), requires_grad=True)
     dout = torch.from_numpy(rng.standard_normal((n, 3)))
-    x = torch.sin(start)
-    for cell in cells:
-        x = impl.Checkpoint.apply(cell, x, *cell.parameters())
-    yield "out", x
-    (x * x).backward(dout)  # more of the graph on both sides
+    for part in (0, 1):  # of two micro-batches the gradients add up
+        x = torch.sin(start + part)
+        for cell in cells:
+            x = impl.Checkpoint.apply(cell, x, *cell.parameters())
+        yield f"out {part}", x
+        (x * x).backward(dout)  # more of the graph on both sides
     yield "gradient in front of all cells", start.grad
     for k, cell in enumerate(cells):
         for name, parameter in sorted(cell.named_parameters()):
             yield f"d{name} of cell {k}", parameter.grad
+
+
+@probe("Checkpoint", cases=["training", "evaluating", "training, BatchNorm frozen"])
+def modes_inside(impl, rng, mode):
+    """A cell with BatchNorm, compared by value, and one with dropout, held against itself."""
+    import torch
+
+    x, dout = (torch.from_numpy(a) for a in rng.standard_normal((2, 30, 4)))
+    normed, dropping = (torch.nn.Sequential(*make(rng, 4)) for make in (with_batch_norm, with_dropout))
+    for cell in (normed, dropping):
+        cell.train(mode != "evaluating")
+    if "frozen" in mode:
+        normed[1].eval()
+    leaf = x.clone().requires_grad_()
+    out = impl.Checkpoint.apply(normed, leaf, *normed.parameters())
+    yield "out with BatchNorm", out
+    out.backward(dout)
+    yield "dx with BatchNorm", leaf.grad
+    for name, parameter in sorted(normed.named_parameters()):
+        yield f"d{name} with BatchNorm", parameter.grad
+    got = dropout_in(lambda x: impl.Checkpoint.apply(dropping, x, *dropping.parameters()), dropping, x, dout)
+    given = {"x": x.numpy(), "dout": dout.numpy()}
+    yield "outputs and dx with dropout", observe(got, judge=same_units_dropped, given=given)
+    yield "training, of all modules", [module.training for cell in (normed, dropping) for module in cell.modules()]
 
 
 @probe("Checkpoint", cases=[(4,)])

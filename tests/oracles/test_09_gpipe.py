@@ -371,6 +371,15 @@ def test_pipeline_grads_is_the_full_batch_in_torch_whatever_M(gpipe, rng, M):
         same(pair[1], parameters[1].grad)
 
 
+def test_recomputing_pays_between_the_ends_as_the_text_found(gpipe):
+    cells = [1, 2, 4, 8, 16]
+    kept, again = ([gpipe.peak_rows(K, remat) for K in cells] for remat in (False, True))
+    assert cells[int(np.argmin(again))] == 4
+    assert again[2] < 0.7 * min(kept)
+    assert all(3.5 < peak - (K + 16 / K - 1) < 6.5 for K, peak in zip(cells, again, strict=True))
+    assert all(again[i] > kept[i] for i in (0, -1))
+
+
 # PyTorch ------------------------------------------------------------------------------------------------------------
 
 
