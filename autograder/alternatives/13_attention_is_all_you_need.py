@@ -220,6 +220,66 @@ class Further:
         turning = np.exp(1j * np.outer(np.arange(T), np.exp(-np.log(10000.0) * 2 * np.arange(half) / d)))
         return np.ascontiguousarray(np.stack([turning.imag, turning.real], axis=-1).reshape(T, 2 * half)[:, :d])
 
+    def mha_backward(dout, cache):
+        """Zeros for everything that the forward pass was given, filled: there are more gradients than asked for."""
+        p, x_q, x_kv, heads, joined, inner = cache
+        grads = {name: np.zeros_like(value) for name, value in p.items()}
+        d = sdpa_backward(np.stack(np.split(dout @ p["Wo"].T, heads, axis=2), axis=1), inner)
+        dQ, dK, dV = (np.concatenate(list(np.moveaxis(part, 1, 0)), axis=-1) for part in d)
+        for name, x, back in (("Wq", x_q, dQ), ("Wk", x_kv, dK), ("Wv", x_kv, dV), ("Wo", joined, dout)):
+            for one, its in zip(x, back, strict=True):
+                grads[name] += one.T @ its
+        return dQ @ p["Wq"].T, dK @ p["Wk"].T + dV @ p["Wv"].T, grads
+
+    def label_smoothing_loss(logits, y, eps):
+        """PyTorch's negative log-likelihood for the right class's part."""
+        log_p = nn.functional.log_softmax(logits, dim=-1)
+        return (1 - eps) * nn.functional.nll_loss(log_p, y) - eps * log_p.mean()
+
+    class Transformer(nn.Module):
+        """The memory is zero at the padding; the output is shifted by rolling."""
+
+        def __init__(self, vocab, d, heads, layers, d_ff):
+            super().__init__()
+            self.embedding = nn.Embedding(vocab, d)
+            nn.init.normal_(self.embedding.weight, std=d**-0.5)
+            self.register_buffer("positions", torch.from_numpy(sinusoidal_pe(64, d)))
+            self.encoder = nn.ModuleList(TransformerLayer(d, heads, d_ff) for _ in range(layers))
+            self.decoder = nn.ModuleList(TransformerLayer(d, heads, d_ff, True) for _ in range(layers))
+
+        def embed(self, tokens, start=0):
+            E = self.embedding.weight
+            return E[tokens] * E.shape[1] ** 0.5 + self.positions.type_as(E)[start:][: tokens.shape[1]]
+
+        def encode(self, src, src_mask):
+            x = self.embed(src)
+            for layer in self.encoder:
+                x = layer(x, src_mask[:, None, None]) * src_mask[..., None]
+            return x
+
+        def decode(self, read, memory, src_mask):
+            y, causal = self.embed(read), ~torch.ones(2 * [read.shape[1]]).triu(1).bool()
+            for layer in self.decoder:
+                y = layer(y, mask=causal, memory=memory, memory_mask=src_mask[:, None, None])
+            return torch.einsum("btd,vd->btv", y, self.embedding.weight)
+
+        def forward(self, src, tgt, src_mask):
+            read = tgt.roll(1, dims=1)
+            read[:, 0] = START  # noqa: F821
+            return self.decode(read, self.encode(src, src_mask), src_mask)
+
+
+class Third:
+    """A third."""
+
+    def attention_weights(Q, K, mask=None):
+        """0 / 0 where nothing is seen, which is dropped at the end."""
+        scores = np.einsum("...id,...jd->...ij", Q, K) / Q.shape[-1] ** 0.5
+        scores = scores if mask is None else np.where(mask, scores, -np.inf)
+        terms = np.exp(scores - scores.max(axis=-1, keepdims=True))
+        weights = terms / terms.sum(axis=-1, keepdims=True)
+        return np.where(np.isnan(weights), 0.0, weights)
+
 
 # Mutants of the reference that compute the same, with the reason.
 EQUIVALENT = {
