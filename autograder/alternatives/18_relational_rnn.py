@@ -239,6 +239,6 @@ EQUIVALENT = {
         "dM, dX, grads = np.zeros_like(dmemories[:, -1]), [], {}": "zeros of the same shape",
     },
     "grad_check": {
-        "errors[name] = float(np.abs(claimed - slopes).max() / size) if size != 0 else 0.0": "a size is never below 0",
+        "errors[name] = 0.0 if size <= 0 else float(np.abs(claimed - slopes).max() / size)": "a size is never below 0",
     },
 }

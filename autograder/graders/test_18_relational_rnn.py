@@ -27,23 +27,21 @@ def all_zero(inputs, size):
     return {name: np.zeros_like(a) for name, a in draw(np.random.default_rng(0), inputs, size).items()}
 
 
-def part(value, every):
-    """Some of the vectors of an array, one of `every`, and a third of their numbers, so that keys stay small."""
-    if every == 1 or not isinstance(value, np.ndarray) or not value.ndim:
-        return value
-    return value[..., ::every, ::3] if value.ndim > 1 else value[::3]
+def few(value):
+    """About forty numbers of an array, evenly spread, so that keys stay small."""
+    return value.reshape(-1)[:: value.size // 40 | 1] if isinstance(value, np.ndarray) else value
 
 
-def gradients(names, found, parameters, every=1):
+def gradients(names, found, parameters, part=lambda value: value):
     """What was returned under each of `names`; the last thing is a dict of the parameters' gradients."""
     *values, grads = (value for _, value in named(f"{names} grads", found))
     for name, value in zip(names.split(), values, strict=True):
-        yield name, part(value, every)
+        yield name, part(value)
     grads = grads if isinstance(grads, dict) else {}
     yield "names of the gradients", sorted(grads)
     for name in parameters:
         if name in grads:
-            yield f"d{name}", part(grads[name], every)
+            yield f"d{name}", part(grads[name])
 
 
 @probe("memory_attention_forward")
@@ -53,10 +51,13 @@ def three_quarters(impl, rng):
     yield "out", out
 
 
-@probe("memory_attention_forward", cases=[(1, 1, 1, 1), (2, 4, 6, 3), (3, 2, 8, 2), (2, 5, 4, 1)])
-def attended(impl, rng, B, S, D, heads):
-    p, M = draw(rng, 1, D, OF_ATTENTION), 1.5 * rng.standard_normal((B, S, D))
-    row = 1.5 * rng.standard_normal((B, 1, D))
+@probe(
+    "memory_attention_forward",
+    cases=[(1, 1, 1, 1, 1.5), (2, 4, 6, 3, 1.5), (3, 2, 8, 2, 1.5), (2, 5, 4, 1, 1.5), (2, 3, 4, 2, 60.0)],
+)
+def attended(impl, rng, B, S, D, heads, size):
+    p, M = draw(rng, 1, D), size * rng.standard_normal((B, S, D))  # p holds more than the three matrices
+    row = size * rng.standard_normal((B, 1, D))
     out, _ = impl.memory_attention_forward(p, M, row, heads)
     yield "out", out
 
@@ -72,9 +73,9 @@ def _three(values):
     return tuple(value for _, value in named("i f cache", values))
 
 
-@probe("gates_forward", cases=[(1, 1, 1), (2, 4, 3), (3, 2, 5)])
-def gates(impl, rng, B, S, D):
-    p, row, M = draw(rng, 1, D, OF_GATES), rng.standard_normal((B, 1, D)), 2 * rng.standard_normal((B, S, D))
+@probe("gates_forward", cases=[(1, 1, 1, 1.0), (2, 4, 3, 1.0), (3, 2, 5, 1.0), (3, 2, 4, 3e3)])
+def gates(impl, rng, B, S, D, size):
+    p, row, M = draw(rng, 1, D), size * rng.standard_normal((B, 1, D)), 2 * size * rng.standard_normal((B, S, D))
     i, f, _ = _three(impl.gates_forward(p, row, M))
     yield from named("i f", (i, f))
 
@@ -96,24 +97,18 @@ def stepped(impl, rng, B, inputs, S, D, heads):
 def permuted_slots(impl, rng):
     p, x, M = draw(rng, 3, 4), rng.standard_normal((2, 3)), rng.standard_normal((2, 4, 4))
     order = rng.permutation(4)
-    before = M.copy(), {name: a.copy() for name, a in p.items()}
     M_new, _ = impl.rmc_step_forward(p, x, M[:, order], 2)
     yield "M_new of permuted slots", M_new
     M_new, _ = impl.rmc_step_forward(p, x, M, 2)
     yield "M_new", M_new
-    yield (
-        "M and p are left as they were",
-        [np.array_equal(M, before[0]), *(np.array_equal(p[k], before[1][k]) for k in p)],
-    )
 
 
 @probe("rmc_step_forward")
 def far_from_zero(impl, rng):
     p, x = draw(rng, 3, 4), 1e3 * rng.standard_normal((2, 3))
     M = 1e2 * rng.standard_normal((2, 3, 4))
-    with np.errstate(over="raise", invalid="raise"):
-        M_new, _ = impl.rmc_step_forward(p, x, M, 2)
-        yield "M_new", M_new
+    M_new, _ = impl.rmc_step_forward(p, x, M, 2)
+    yield "M_new", M_new
 
 
 @probe("recall_batch")
@@ -135,9 +130,13 @@ def three_sixteenths(impl, rng):
     yield from named("dQ dK", impl.attention_weights_backward(np.array([[[[1.0, 0.0]]]]), cache))
 
 
-@probe("attention_weights_backward", cases=[((1, 1), 1, 2, 4), ((2, 3), 4, 5, 2), ((), 5, 3, 6), ((3,), 2, 4, 3)])
-def weights_gradients(impl, rng, batch, Tq, Tk, d_k):
-    Q, K = rng.standard_normal((*batch, Tq, d_k)), rng.standard_normal((*batch, Tk, d_k))
+@probe(
+    "attention_weights_backward",
+    cases=[((1, 1), 1, 2, 4, 0), ((2, 3), 4, 5, 2, 0), ((), 5, 3, 6, 0), ((3,), 2, 4, 3, 0), ((2,), 9, 3, 5, 1500)],
+)
+def weights_gradients(impl, rng, batch, Tq, Tk, d_k, offset):
+    """An offset of the keys makes scores large and leaves the weights as they are: they differ by a number a row."""
+    Q, K = rng.standard_normal((*batch, Tq, d_k)), offset + rng.standard_normal((*batch, Tk, d_k))
     dA = rng.standard_normal((*batch, Tq, Tk))
     _, cache = impl.attention_weights_forward(Q, K)
     yield from named("dQ dK", impl.attention_weights_backward(dA, cache))
@@ -145,10 +144,15 @@ def weights_gradients(impl, rng, batch, Tq, Tk, d_k):
 
 @probe("attention_weights_backward")
 def too_many_weights_for_differences(impl, rng):
-    (Q, K), dA = rng.standard_normal((2, 4, 4, 100, 16)), rng.standard_normal((4, 4, 100, 100))
+    """The keys of an example are 25,600 numbers: moving one in all examples at once takes more than half a minute.
+
+    Few enough keys for whoever writes out the whole Jacobian of the softmax, row by row.
+    """
+    Q, K = rng.standard_normal((3, 100, 64)), rng.standard_normal((3, 400, 64))
+    dA = rng.standard_normal((3, 100, 400))
     _, cache = impl.attention_weights_forward(Q, K)
     for name, value in named("dQ dK", impl.attention_weights_backward(dA, cache)):
-        yield name, part(value, 50)
+        yield name, few(value)
 
 
 @probe("memory_attention_backward")
@@ -160,7 +164,7 @@ def three_quarters_backward(impl, rng):
 
 @probe("memory_attention_backward", cases=[(1, 1, 2, 1), (2, 4, 6, 3), (3, 2, 8, 2)])
 def attention_gradients(impl, rng, B, S, D, heads):
-    p, row = draw(rng, 1, D, OF_ATTENTION), 1.5 * rng.standard_normal((B, 1, D))
+    p, row = draw(rng, 1, D), 1.5 * rng.standard_normal((B, 1, D))
     M, dout = rng.standard_normal((2, B, S, D))
     _, cache = impl.memory_attention_forward(p, M, row, heads)
     yield from gradients("dM drow", impl.memory_attention_backward(dout, cache), OF_ATTENTION)
@@ -168,10 +172,11 @@ def attention_gradients(impl, rng, B, S, D, heads):
 
 @probe("memory_attention_backward")
 def attention_too_large_for_differences(impl, rng):
-    p, row = draw(rng, 1, 32, OF_ATTENTION), rng.standard_normal((16, 1, 32))
-    M, dout = rng.standard_normal((2, 16, 40, 32))
+    """A memory of 8192 numbers: moving one of them in all sequences at once is too slow as well. So below."""
+    p, row = draw(rng, 1, 128, OF_ATTENTION), rng.standard_normal((8, 1, 128))
+    M, dout = rng.standard_normal((2, 8, 64, 128))
     _, cache = impl.memory_attention_forward(p, M, row, 4)
-    yield from gradients("dM drow", impl.memory_attention_backward(dout, cache), OF_ATTENTION, every=20)
+    yield from gradients("dM drow", impl.memory_attention_backward(dout, cache), OF_ATTENTION, part=few)
 
 
 @probe("memory_attention_backward", cases=[(2, 3, 4, 2)])
@@ -194,7 +199,7 @@ def a_quarter(impl, rng):
 
 @probe("gates_backward", cases=[(1, 2, 1), (2, 4, 3), (3, 2, 5), (2, 3, 3)])
 def gate_gradients(impl, rng, B, S, D):
-    p, row, M = draw(rng, 1, D, OF_GATES), rng.standard_normal((B, 1, D)), rng.standard_normal((B, S, D))
+    p, row, M = draw(rng, 1, D), rng.standard_normal((B, 1, D)), rng.standard_normal((B, S, D))
     di, df = rng.standard_normal((2, B, S, D))
     *_, cache = impl.gates_forward(p, row, M)
     yield from gradients("drow dM", impl.gates_backward(di, df, cache), OF_GATES)
@@ -202,10 +207,10 @@ def gate_gradients(impl, rng, B, S, D):
 
 @probe("gates_backward")
 def gates_too_large_for_differences(impl, rng):
-    p, row = draw(rng, 1, 64, OF_GATES), rng.standard_normal((32, 1, 64))
-    M, di, df = rng.standard_normal((3, 32, 20, 64))
+    p, row = draw(rng, 1, 512, OF_GATES), rng.standard_normal((32, 1, 512))
+    M, di, df = rng.standard_normal((3, 32, 20, 512))
     *_, cache = impl.gates_forward(p, row, M)
-    yield from gradients("drow dM", impl.gates_backward(di, df, cache), OF_GATES, every=20)
+    yield from gradients("drow dM", impl.gates_backward(di, df, cache), OF_GATES, part=few)
 
 
 @probe("gates_backward", cases=[(2, 3, 4)])
@@ -234,6 +239,7 @@ def the_straight_line(impl, rng):
 @probe("rmc_step_backward", cases=[(1, 2, 1, 3, 1), (2, 3, 4, 6, 3), (3, 5, 2, 8, 2)])
 def step_gradients(impl, rng, B, inputs, S, D, heads):
     p, x = draw(rng, inputs, D), rng.standard_normal((B, inputs))
+    p["W1"][:, 0], p["b1"][0] = 0, 0  # a hidden unit at the kink of the ReLU: [h > 0] is 0 there
     M, dM_new = rng.standard_normal((2, B, S, D))
     _, cache = impl.rmc_step_forward(p, x, M, heads)
     yield from gradients("dx dM", impl.rmc_step_backward(dM_new, cache), OF_STEP)
@@ -241,10 +247,10 @@ def step_gradients(impl, rng, B, inputs, S, D, heads):
 
 @probe("rmc_step_backward")
 def step_too_large_for_differences(impl, rng):
-    p, x = draw(rng, 5, 32), rng.standard_normal((8, 5))
-    M, dM_new = rng.standard_normal((2, 8, 40, 32))
+    p, x = draw(rng, 5, 128), rng.standard_normal((8, 5))
+    M, dM_new = rng.standard_normal((2, 8, 64, 128))
     _, cache = impl.rmc_step_forward(p, x, M, 4)
-    yield from gradients("dx dM", impl.rmc_step_backward(dM_new, cache), SOME, every=20)
+    yield from gradients("dx dM", impl.rmc_step_backward(dM_new, cache), SOME, part=few)
 
 
 @probe("rmc_step_backward", cases=[(2, 3, 3, 4, 2)])
@@ -285,10 +291,10 @@ def only_the_last_counts(impl, rng):
 
 @probe("rmc_backward")
 def too_long_for_differences(impl, rng):
-    p, X, M0 = draw(rng, 5, 24), rng.standard_normal((8, 20, 5)), rng.standard_normal((8, 12, 24))
-    dmemories = rng.standard_normal((8, 20, 12, 24))
+    p, X, M0 = draw(rng, 5, 64), rng.standard_normal((8, 10, 5)), rng.standard_normal((8, 32, 64))
+    dmemories = rng.standard_normal((8, 10, 32, 64))
     _, cache = impl.rmc_forward(p, X, M0, 4)
-    yield from gradients("dX dM0", impl.rmc_backward(dmemories, cache), SOME, every=12)
+    yield from gradients("dX dM0", impl.rmc_backward(dmemories, cache), SOME, part=few)
 
 
 @probe("rmc_backward", cases=[(2, 4, 3, 3, 4, 2)])
@@ -317,7 +323,7 @@ def one_sixth(impl, rng):
         yield f"errors over {entries}", observe(errors, atol=1e-7)
 
 
-@probe("grad_check", cases=[(1.0,), (1e-4,), (1e4,)])
+@probe("grad_check", cases=[(1.0,), (1e-20,), (1e4,)])
 def claims(impl, rng, size):
     params = {"W": rng.standard_normal((3, 4)), "b": 1 + rng.random(5)}
     right = {"W": np.cos(params["W"]), "b": 3 * params["b"] ** 2}
@@ -353,10 +359,25 @@ def no_gradient_at_all(impl, rng):
     params = {"W": rng.standard_normal((2, 3)), "b": rng.standard_normal(4)}
     entries = {"W": np.arange(6), "b": np.arange(4)}
     zeros = {name: np.zeros(a.shape) for name, a in params.items()}
-    with np.errstate(all="raise"):
-        yield "errors", impl.grad_check(lambda q: 2.0, params, zeros, entries)
-        missed = impl.grad_check(waves, params, zeros, entries)
-        yield "errors of gradients that are wrongly zero", observe(missed, atol=1e-9)
+    yield "errors", impl.grad_check(lambda q: 2.0, params, zeros, entries)
+    missed = impl.grad_check(waves, params, zeros, entries)
+    yield "errors of gradients that are wrongly zero", observe(missed, atol=1e-9)
+
+
+def caught(got, expected):
+    """Every error is NaN or infinite."""
+    if not isinstance(got, dict) or got.keys() != expected.keys():
+        return "It should be a dict with an error for each parameter."
+    small = [name for name, error in got.items() if np.isfinite(error)]
+    return f"The gradient of {small[0]!r} is NaN, and its error is a number, {got[small[0]]:g}." if small else None
+
+
+@probe("grad_check")
+def no_numbers(impl, rng):
+    params = {"W": rng.standard_normal((2, 3)), "b": rng.standard_normal(4)}
+    entries = {"W": np.arange(6), "b": np.arange(4)}
+    lost = {name: np.full(a.shape, np.nan) for name, a in params.items()}
+    yield "errors of gradients that are NaN", observe(impl.grad_check(waves, params, lost, entries), judge=caught)
 
 
 def remember(q, X, frozen_before=0, gate_of=None):
@@ -472,17 +493,19 @@ CLIPPED = 1e-5  # PyTorch divides by the norm plus 1e-6
 
 
 def small_model(rng, inputs, classes):
-    """A linear reader of sequences, with large weights."""
+    """A reader of sequences with large weights, a norm that counts its calls, and a bias that is frozen."""
     import torch
 
     class Reader(torch.nn.Module):
         def __init__(self):
             super().__init__()
             self.hidden = torch.nn.Linear(inputs, 4)
+            self.hidden.bias.requires_grad_(False)
+            self.norm = torch.nn.BatchNorm1d(4)
             self.out = torch.nn.Linear(4, classes)
 
         def forward(self, X):
-            return self.out(torch.tanh(self.hidden(X).sum(dim=1)))
+            return self.out(self.norm(torch.tanh(self.hidden(X).sum(dim=1))))
 
     return fill(Reader().double(), int(rng.integers(2**32)), scale=1.0)
 
@@ -531,6 +554,7 @@ def updates(impl, rng, clip, kind):
         )
     for name, parameter in model.named_parameters():
         yield f"{name} after three updates", observe(parameter, rtol=CLIPPED)
+    yield "norm.running_mean after three updates", observe(model.norm.running_mean, rtol=CLIPPED)
 
 
 @probe("train_step")

@@ -218,6 +218,8 @@ def test_grad_check_is_the_closed_form_and_names_what_is_wrong(rmc, rng):
         for name in params
     }
     assert wrong == pytest.approx(from_course, rel=1e-6, abs=1e-8)
+    lost = rmc.grad_check(loss, params, {name: np.nan * g for name, g in right.items()}, entries)
+    assert all(math.isnan(error) for error in lost.values())
 
 
 def test_grad_check_divides_by_the_largest_and_moves_by_eps(rmc, rng):
