@@ -268,6 +268,7 @@ EQUIVALENT = {
         "while len(heap) != 1:": "the heap is never empty",
     },
     "mdl_prune": {
+        "masks = [rank.view_as(w) < kept for rank, w in zip(ranks, matrices(net), strict=False)]": "equally long",
         "values = [w[mask] for w, mask in zip(matrices(sent), masks, strict=False)]": "both are always equally long",
         "values += [b for b in sent.parameters() if b.ndim <= 1]": "the networks have no parameter without an axis",
     },
