@@ -27,6 +27,7 @@ def test_elias_gamma_encode_is_a_code_that_elias_gamma_decode_undoes(mdl):
     words = [mdl.elias_gamma_encode(n) for n in range(1, 10_001)]
     assert [mdl.elias_gamma_decode(word) for word in words] == [(n, "") for n in range(1, 10_001)]
     assert prefix_free(words[:300])
+    assert all(mdl.elias_gamma_decode(mdl.elias_gamma_encode(3**k) + "01") == (3**k, "01") for k in range(300))
     assert sum(Fraction(1, 2 ** len(word)) for word in words[: 2**13 - 1]) == 1 - Fraction(1, 2**13)
     assert all(len(word) == 2 * math.floor(math.log2(n)) + 1 for n, word in enumerate(words, 1))
 
@@ -347,7 +348,7 @@ def test_mdl_prune_against_torchs_own_pruning_scipy_and_cells_of_the_grid(mdl, r
     net = nn.Sequential(nn.Linear(2, 5), nn.Tanh(), nn.Linear(5, 3)).double()
     before = {name: w.detach().clone() for name, w in net.named_parameters()}
     X, y = torch.from_numpy(rng.standard_normal((30, 2))), torch.from_numpy(rng.integers(3, size=30))
-    sigma0, delta, sparsities = 1.1, 0.2, [0.0, 0.4, 0.8]
+    sigma0, delta, sparsities = 1.1, 0.2, [0.0, 0.4, 0.8, 1.0]
     best, table = mdl.mdl_prune(net, X, y, sparsities, sigma0, delta, step_down)
     assert all(torch.equal(w, before[name]) for name, w in net.named_parameters())
     for sparsity, row in zip(sparsities, table, strict=True):
@@ -398,3 +399,15 @@ def test_mdl_prune_unpruned_costs_what_code_length_forward_says(mdl, rng):
     }
     bits, _ = mdl.code_length_forward(params, X, y, 1.5, 0.25)
     assert row["total_bits"] == pytest.approx(bits + np.log2(4 * 5 + 1), rel=1e-10)
+
+
+def test_mdl_prune_keeps_exactly_m_of_equals(mdl):
+    net = nn.Sequential(nn.Linear(2, 4), nn.Tanh(), nn.Linear(4, 3)).double()
+    with torch.no_grad():
+        for w in net.parameters():
+            w.fill_(1.5)
+    X, y = torch.zeros(3, 2, dtype=torch.float64), torch.tensor([0, 1, 2])
+    _, table = mdl.mdl_prune(net, X, y, [0.3, 0.95, 1.0], 1.0, 0.5, lambda net, X, y, after_step: after_step())
+    of_one = -(stats.norm.logpdf(1.5) + np.log(0.5)) / np.log(2)
+    kept = [round(row["weight_bits"] / of_one, 9) - 7 for row in table]
+    assert kept == [20 - 6, 20 - 19, 0]
