@@ -439,7 +439,7 @@ def last_symbol_is_not_read(impl, rng):
     yield "logits for 5 7 1", model(src, torch.tensor([[5, 7, 1]]), src_mask)
 
 
-@probe("Transformer", cases=[(1, 3, 1, 5, 2, 1, 1, 2), (2, 5, 4, 7, 4, 2, 1, 3), (3, 4, 6, 11, 6, 3, 2, 5)])
+@probe("Transformer", cases=[(1, 3, 1, 5, 4, 1, 1, 2), (2, 5, 4, 7, 4, 2, 1, 3), (3, 4, 6, 11, 6, 3, 2, 5)])
 def whole(impl, rng, B, S, T, vocab, d, heads, depth, d_ff):
     src, src_mask, tgt = draw_tokens(rng, B, S, T, vocab)
     import torch
@@ -466,6 +466,7 @@ def parts(impl, rng, B, S, T, vocab, d, heads, depth, d_ff):
     yield "embed", model.embed(read)
     yield "embed with start", model.embed(read, start=start)
     yield "encode, where there is a symbol", model.encode(src, src_mask).masked_fill(~src_mask[:, :, None], 0.0)
+    yield "decode one symbol fewer", model.decode(read[:, 1:], memory, src_mask)
     yield "decode", model.decode(read, memory, src_mask)
     model.positions.copy_(positions)
     yield "embed with other positions", model.embed(read)
