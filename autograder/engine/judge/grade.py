@@ -35,7 +35,7 @@ from autograder.engine.judge.keys import (
 )
 from autograder.engine.judge.verdict import Status, Verdict
 from autograder.engine.judge.words import explain
-from autograder.engine.judge.words.diagnose import diagnose, suspicion, swapped
+from autograder.engine.judge.words.diagnose import confined, diagnose, suspicion, swapped
 from autograder.engine.judge.words.explain import Shown, Told, Wrong, printable
 
 _ELSEWHERE = "On inputs other than the public ones."
@@ -403,7 +403,7 @@ def _causes(
     if failure.told.cause or not failure.differences:
         return [failure.told.cause] if failure.told.cause else []
     small = explain.only_small([r.case.sizes for r in public], [r.failure is not None for r in public])
-    seen = [text for text in (small, _diagnosis(shown, failure)) if text]
+    seen = [text for text in (small, _diagnosis(shown, failure) or _confined(failure, public)) if text]
     read = suspicion(definition.node) if definition and not seen else None
     return [read] if read else seen
 
@@ -415,8 +415,15 @@ def _diagnosis(result: _CaseResult, failure: _Failure) -> str | None:
     for name, difference in failure.differences:
         text = diagnose(difference, result.case.sizes)
         if text:
-            return f"in `{name}`: {text[0].lower()}{text[1:]}"
+            return explain.of_value(name, text)
     return None
+
+
+def _confined(failure: _Failure, public: list[_CaseResult]) -> str | None:
+    """Where alone the first wrong value of the case that is told of is wrong, in it and in every other case."""
+    name, _ = failure.differences[0]
+    text = confined([d for r in public if r.failure for other, d in r.failure.differences if other == name])
+    return explain.of_value(name, text) if text else None
 
 
 def recognise(exercise: str, key: Key, seen: Observations, failing: Collection[CaseId]) -> KnownMistake | None:

@@ -10,7 +10,7 @@ import pytest
 
 from autograder.engine.inside.wire import Opaque, Tensor
 from autograder.engine.judge.compare import RTOL, Difference, compare
-from autograder.engine.judge.words.diagnose import diagnose, swapped
+from autograder.engine.judge.words.diagnose import confined, diagnose, swapped
 
 
 def rng(seed: int = 0) -> np.random.Generator:
@@ -452,9 +452,11 @@ SIZES = {"batch": BATCH, "time": TIME, "hidden": HIDDEN}
 
 def said(got: np.ndarray, expected: np.ndarray = RIGHT, sizes: dict[str, int] = SIZES) -> str | None:
     """What the diagnosis says: the same about arrays and about tensors."""
-    text = diagnose(differs(got, expected), sizes)
-    assert diagnose(differs(tensor(got, str(got.dtype)), tensor(expected, str(expected.dtype))), sizes) == text
-    return text
+    arrays = differs(got, expected)
+    tensors = differs(tensor(got, str(got.dtype)), tensor(expected, str(expected.dtype)))
+    texts = [diagnose(one, sizes) or confined([one]) for one in (arrays, tensors)]
+    assert texts[0] == texts[1]
+    return texts[0]
 
 
 def with_wrong(index: Any, expected: np.ndarray = RIGHT) -> np.ndarray:

@@ -152,15 +152,19 @@ def _listed(names: Iterable[str]) -> str:
 
 def changed_arguments(changed: Sequence[str]) -> Told:
     """The values are right, but arguments, or torch's modes, are not what they were."""
-    modes = [name for name in changed if name.startswith("torch.")]
+    modes = [name for name in changed if name.startswith("torch.") or name.endswith(".training")]
     if modes:
         return _told(
             f"The values are right, but afterwards {_listed(modes)} is not what it was.",
             cause="a mode that is switched and not put back. Let a `with` block switch it, or restore it in `finally`.",
         )
+    held = [name for name in changed if name.endswith("()")]
+    if held:
+        cause = "a value that is set, or a layer that changes itself when it is called (batch norm in training)."
+        return _told(f"The values are right, but the call changes {_listed(held)}.", cause=cause)
     return _told(
         f"The values are right, but the call changes its argument {_listed(changed)} in place.",
-        cause="an operator such as `+=`, or assignment into a slice, on an input. Work on a copy.",
+        cause="`+=` or an assignment into it, or a method that changes it, such as `sort` or `pop`. Work on a copy.",
     )
 
 
@@ -251,12 +255,19 @@ def also_right(told: Told, parts: Sequence[str]) -> Told:
     return Told(told.headline, (*told.reasons, Reason(Label.PARTS, f"{', '.join(parts)}.")))
 
 
+def of_value(name: str, cause: str) -> str:
+    """A cause that is seen in one of the values."""
+    acronym = cause[:2] != cause[:2].capitalize() or cause.startswith("NaN")
+    return f"in `{name}`: {cause if acronym else cause[0].lower() + cause[1:]}"
+
+
 def only_small(sizes: Sequence[dict[str, int]], fails: Sequence[bool]) -> str | None:
     """Right where a size is 1 and wrong where it is larger, given each case's sizes and whether it fails."""
     names = set.intersection(*map(set, sizes)) if sizes else set()
     for name in sorted(names):
         right = {size[name] for size, failed in zip(sizes, fails, strict=True) if not failed}
         wrong = {size[name] for size, failed in zip(sizes, fails, strict=True) if failed}
-        if right == {1} and wrong and min(wrong) > 1:
+        alone = sum(not failed for failed in fails) < 2 or sum(fails) < 2  # one case differs from another in much else
+        if right == {1} and wrong and min(wrong) > 1 and not alone:
             return f"It is right for {name}={1}, and wrong for larger {name}."
     return None
