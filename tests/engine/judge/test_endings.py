@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -828,8 +828,8 @@ def test_a_record_of_any_content_gives_a_verdict_without_points(rest):
     assert all(verdict.points == 0 for verdict in sent(None, **rest).values())
 
 
-def test_the_reference_itself_sends_what_passes():
-    """The two tests above can fail: with the values of the reference the same records earn all points."""
+def sent_by_the_reference(change: Callable[[Record], Record]) -> dict[str, Verdict]:
+    """The verdicts when a process sends what the reference yields, each record changed."""
     assignment = Project().assignment("03")
     seen = Observations()
     assert assignment.reference is not None
@@ -837,10 +837,27 @@ def test_the_reference_itself_sends_what_passes():
     loaded = load(cells, [e.name for e in assignment.exercises])
     names = [e.name for e in assignment.exercises]
     for one in observe(probes_of(load_grader(assignment.grader)), names, PUBLIC_SEED, loaded):
-        seen.records[one.record.id, PUBLIC_SEED] = one.record
+        seen.records[one.record.id, PUBLIC_SEED] = change(one.record)
     code = Code(cells)
     found = verdicts(assignment, static_verdicts(assignment, code, names), code, seen, PUBLIC_SEED, {})
-    assert sum(verdict.points for verdict in found) == assignment.max_points
+    return {verdict.name: verdict for verdict in found}
+
+
+def test_the_reference_itself_sends_what_passes():
+    """The two tests above can fail: with the values of the reference the same records earn all points."""
+    found = sent_by_the_reference(lambda record: record)
+    assert all(verdict.points == verdict.max_points for verdict in found.values())
+
+
+def test_a_lie_about_what_was_called_unblocks_nothing():
+    """A process may hold a right backward pass beside a forward pass that it wants nobody to look at."""
+
+    def lie(record: Record) -> Record:
+        return replace(record, called=(), seen={} if record.exercise == FORWARD else record.seen)
+
+    found = sent_by_the_reference(lie)
+    assert (found[FORWARD].status, found[FORWARD].points) == ("failed", 0)
+    assert (found[BACKWARD].status, found[BACKWARD].points) == ("blocked", 0)
 
 
 def test_nothing_of_the_graded_process_stays_in_this_one(judged):
