@@ -42,14 +42,14 @@ def diagnose(difference: Difference, sizes: dict[str, int] | None = None) -> str
 
 def confined(differences: Sequence[Difference]) -> str | None:
     """Where alone the same value is right, or wrong, in every case that fails: in one case that may be chance."""
-    told = set()
+    told: list[list[str | None]] = []
     for difference in differences:
         got, expected = difference.got, difference.expected
         if got is None or expected is None or difference.kind != "values" or expected.dtype.kind not in "fc":
             return None
         if got.size > 1 and not _close(got, expected):
-            told.add(_blocks(got, expected) or _slices(got, expected))
-    return told.pop() if len(told) == 1 else None
+            told.append([_blocks(got, expected), _slices(got, expected)])
+    return next((text for text in told[0] if text and all(text in others for others in told)), None) if told else None
 
 
 def swapped(differences: Iterable[tuple[str, Difference]]) -> str | None:
