@@ -82,6 +82,29 @@ def test_a_memo_with_the_wrong_key_is_wrong(assignment, tmp_path, square):
     assert back.status == Status.BLOCKED
 
 
+BUFFERS = {
+    "a_buffer_of_the_shape": (
+        "kept = {}\ndef square(x):\n    y = kept.setdefault(x.shape, np.empty(x.shape))\n"
+        "    np.square(x, out=y)\n    return y, x"
+    ),
+    "one_list_for_every_cache": ("kept = []\ndef square(x):\n    kept[:] = [x.copy()]\n    return x**2, kept"),
+}
+
+
+@pytest.mark.parametrize("square", BUFFERS.values(), ids=BUFFERS)
+def test_a_result_that_the_next_call_changes_is_wrong(assignment, tmp_path, square):
+    forward, _ = verdicts(assignment, tmp_path, square, BACKWARD)
+    assert (forward.status, forward.points) == (Status.FAILED, 0)
+    assert "the next call changes what an earlier one returned" in forward.message
+
+
+def test_what_an_earlier_call_returned_is_named_as_such(assignment, tmp_path):
+    forward, _ = verdicts(assignment, tmp_path, MEMOS["by_shape"], BACKWARD)
+    assert "it returned what it had computed in an earlier call" in forward.message
+    plain, _ = verdicts(assignment, tmp_path, "def square(x):\n    return np.ones_like(x), x", BACKWARD)
+    assert "earlier call" not in plain.message
+
+
 HONEST = {
     "a_right_memo": "memo = {}\ndef square(x):\n    return memo.setdefault(x.tobytes(), x**2).copy(), x.copy()",
     "a_counter": "calls = 0\ndef square(x):\n    global calls\n    calls += 1\n    return x**2, x.copy()",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -18,8 +18,11 @@ from autograder.engine.judge.compare import Difference
 _CLOSE = 1e-6  # how well a transformation must explain the difference, norm-wise
 
 
-def diagnose(difference: Difference, sizes: dict[str, int] | None = None) -> str | None:
-    """The likely cause of a difference between arrays, as one difference alone shows it.
+Patterns = dict[str, str]  # what makes two patterns the same in two cases → a sentence
+
+
+def patterns(difference: Difference, sizes: dict[str, int] | None = None) -> Patterns:
+    """What a wrong value has in common with the right one, the most telling first.
 
     Args:
         difference: as :func:`compare` gave it.
@@ -27,29 +30,37 @@ def diagnose(difference: Difference, sizes: dict[str, int] | None = None) -> str
     """
     got, expected = difference.got, difference.expected
     if got is None or expected is None:
-        return None
+        return {}
+    found: dict[str, str | None] = {}
     if difference.kind == "shape":
-        return _shape(got, expected)
-    if got.dtype.kind not in "fc" or expected.dtype.kind not in "fc" or difference.kind not in ("values", "nonfinite"):
-        return _integers(got, expected) if got.shape == expected.shape and difference.kind == "values" else None
-    if difference.kind == "nonfinite":
-        return _nonfinite(got, expected)
-    rules: list[Callable[[np.ndarray, np.ndarray], str | None]] = [_zeros, _precision]
-    if not _close(got, expected):  # else what is right is close enough to all that follows
-        rules += [_sign, lambda g, e: _factor(g, e, sizes or {}), _offset, _axes, _order]
-    return next(filter(None, (rule(got, expected) for rule in rules)), None)
+        found["shape"] = _shape(got, expected)
+    elif difference.kind == "nonfinite":
+        found["nonfinite"] = _nonfinite(got, expected)
+    elif difference.kind == "values" and got.dtype.kind in "fc" and expected.dtype.kind in "fc":
+        found["zeros"] = _zeros(got, expected)
+        if _close(got, expected):  # what is right is close enough to all that follows
+            found["precision"] = _precision(got, expected)
+        else:
+            found |= {"sign": _sign(got, expected), "factor": _factor(got, expected, sizes or {})}
+            found["offset"] = _offset(got, expected)
+            found |= {str(text): text for rule in (_axes, _order, _blocks, _slices) if (text := rule(got, expected))}
+    elif difference.kind == "values" and got.shape == expected.shape:
+        found["offset"] = _integers(got, expected)
+    return {name: text for name, text in found.items() if text}
 
 
-def confined(differences: Sequence[Difference]) -> str | None:
-    """Where alone the same value is right, or wrong, in every case that fails: in one case that may be chance."""
-    told: list[list[str | None]] = []
-    for difference in differences:
-        got, expected = difference.got, difference.expected
-        if got is None or expected is None or difference.kind != "values" or expected.dtype.kind not in "fc":
-            return None
-        if got.size > 1 and not _close(got, expected):
-            told.append([_blocks(got, expected), _slices(got, expected)])
-    return next((text for text in told[0] if text and all(text in others for others in told)), None) if told else None
+def common(shown: Patterns, others: Iterable[tuple[Difference, Patterns]]) -> str | None:
+    """The first pattern of the case that is told of which every other case that fails alike shows too.
+
+    In one case alone it may be chance. Cases with too few numbers to tell are passed over.
+    """
+    telling = [found for difference, found in others if _tells(difference)]
+    return next((text for name, text in shown.items() if all(name in found for found in telling)), None)
+
+
+def _tells(difference: Difference) -> bool:
+    expected = difference.expected
+    return difference.kind == "values" and expected is not None and _varied(expected)
 
 
 def swapped(differences: Iterable[tuple[str, Difference]]) -> str | None:
@@ -110,8 +121,7 @@ def _adds_once(definition: ast.AST) -> str | None:
         for node in ast.walk(function):
             if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Subscript):
                 index = node.target.slice
-                parts = index.elts if isinstance(index, ast.Tuple) else [index]
-                if any(isinstance(part, ast.Name) and part.id in given - counted for part in parts):
+                if isinstance(index, ast.Name) and index.id in given - counted:
                     place = ast.unparse(node.target)
                     return f"`{place} {_SIGNS.get(type(node.op), '')}= …` does so once for an index that is repeated."
     return None
@@ -173,7 +183,8 @@ def _shape(got: np.ndarray, expected: np.ndarray) -> str | None:
         return "Only axes of length 1 differ: look at keepdims, at reshape, and at (N,) against (N, 1)."
     if got.ndim < expected.ndim and _subsequence(got.shape, expected.shape):
         return "An axis is missing: was one summed, or indexed, that should be kept?"
-    if got.shape == expected.shape * 2 or (got.ndim == expected.ndim == 2 and got.shape[0] == got.shape[1]):
+    square = got.ndim == 2 and got.shape[0] == got.shape[1] > 1
+    if square and (expected.shape * 2 == got.shape or expected.ndim == 2):
         return "A square result often comes from broadcasting (N,) against (N, 1): print the shapes."
     if got.ndim > expected.ndim and _subsequence(expected.shape, got.shape):
         return "There is an axis too many: is a sum or a mean over it missing?"
@@ -236,7 +247,7 @@ def _factor(got: np.ndarray, expected: np.ndarray, sizes: dict[str, int]) -> str
         return None
     power = float(np.vdot(expected, expected))
     factor = float(np.vdot(expected, got)) / power if power else 0.0
-    if not factor or not _close(got / factor, expected):
+    if not factor or f"{factor:.6g}" == "1" or not _close(got / factor, expected):
         return None
     return f"Every value is the right one times {factor:.6g}{_name_factor(factor, sizes)}."
 
