@@ -121,7 +121,7 @@ class Record:
         called: the names of the notebook that were called.
         call: the call under test in words, with shapes, if there was one kind of it.
         drew_late: the probe drew inputs after its first call.
-        remembered: a call returned what one with other inputs had returned before it.
+        remembered: what a call returned depends on calls before it.
         raised: what ended it, if it did not come to its end.
     """
 

@@ -349,6 +349,7 @@ def _sum_up(
         told = explain.wrong_on_others(exercise, case.call, case.described)
     else:
         case, status = shown[0].case, shown[1].status
+        unread = key.unread.get(exercise.name, ())
         known = recognise(exercise.name, key, seen, {r.id for r in public if r.failure})
         told = explain.wrong(
             exercise,
@@ -358,7 +359,7 @@ def _sum_up(
                 case.described,
                 failed=sum(r.failure is not None for r in public),
                 cases=len(public),
-                causes=[known.hint] if known else _causes(*shown, public, definition),
+                causes=[known.hint] if known else _causes(*shown, public, definition, unread),
             ),
         )
     mistake = known.name if known else None
@@ -398,14 +399,18 @@ def _shown(public: list[_CaseResult]) -> tuple[_CaseResult, _Failure] | None:
 
 
 def _causes(
-    shown: _CaseResult, failure: _Failure, public: list[_CaseResult], definition: Statement | None
+    shown: _CaseResult,
+    failure: _Failure,
+    public: list[_CaseResult],
+    definition: Statement | None,
+    unread: Collection[tuple[str, str]],
 ) -> list[str]:
     """What may have caused a failure that is no known mistake, seen in the case that is told of or in the text."""
     if failure.told.cause or not failure.differences:
         return [failure.told.cause] if failure.told.cause else []
     small = explain.only_small([r.case.sizes for r in public], [r.failure is not None for r in public])
     seen = [text for text in (small, _diagnosis(shown, failure, public)) if text]
-    read = suspicion(definition.node) if definition and not seen else None
+    read = suspicion(definition.node, unread) if definition and not seen else None
     return [read] if read else seen
 
 

@@ -98,11 +98,16 @@ def test_a_result_that_the_next_call_changes_is_wrong(assignment, tmp_path, squa
     assert "the next call changes what an earlier one returned" in forward.message
 
 
-def test_what_an_earlier_call_returned_is_named_as_such(assignment, tmp_path):
+def test_what_depends_on_an_earlier_call_is_told_so(assignment, tmp_path):
+    told = "it depends on an earlier call"
     forward, _ = verdicts(assignment, tmp_path, MEMOS["by_shape"], BACKWARD)
-    assert "it returned what it had computed in an earlier call" in forward.message
-    plain, _ = verdicts(assignment, tmp_path, "def square(x):\n    return np.ones_like(x), x", BACKWARD)
-    assert "earlier call" not in plain.message
+    assert told in forward.message
+    for square, backward in KEPT.values():
+        assert told in verdicts(assignment, tmp_path, square, backward)[1].message
+    plain, back = verdicts(assignment, tmp_path, "def square(x):\n    return np.ones_like(x), x", BACKWARD)
+    assert told not in plain.message
+    _, back = verdicts(assignment, tmp_path, SQUARE, "def square_backward(dy, cache):\n    return cache * dy")
+    assert told not in back.message
 
 
 HONEST = {

@@ -9,10 +9,11 @@ from __future__ import annotations
 import ast
 import itertools
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 import numpy as np
 
+from autograder.engine.inside.notebook import unread
 from autograder.engine.judge.compare import Difference
 
 _CLOSE = 1e-6  # how well a transformation must explain the difference, norm-wise
@@ -74,9 +75,18 @@ def swapped(differences: Iterable[tuple[str, Difference]]) -> str | None:
     return None
 
 
-def suspicion(definition: ast.AST) -> str | None:
-    """What stands in the text of wrong code and is seldom meant so. Only facts: whoever reads it can check them."""
-    for rule in (_unread, _adds_once, _binds_late):
+def suspicion(definition: ast.AST, meant: Collection[tuple[str, str]] = ()) -> str | None:
+    """What stands in the text of wrong code and is seldom meant so. Only facts: whoever reads it can check them.
+
+    Args:
+        definition: of the exercise.
+        meant: function and argument, for each argument that need not be read.
+    """
+    for function, lost in unread(definition):
+        if (function, lost) not in meant:
+            where = f" in `{function}`" if isinstance(definition, ast.ClassDef) else ""
+            return f"the argument `{lost}` is never used{where}."
+    for rule in (_adds_once, _binds_late):
         found = rule(definition)
         if found:
             return found
@@ -99,15 +109,6 @@ def _parameters(function: _Function) -> list[str]:
 
 def _read(node: ast.AST) -> set[str]:
     return {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and not isinstance(n.ctx, ast.Store)}
-
-
-def _unread(definition: ast.AST) -> str | None:
-    for function in _functions(definition):
-        lost = [name for name in _parameters(function) if name[0] != "_" and name not in _read(function)]
-        if lost and "locals" not in _read(function):
-            where = "" if function is definition else f" in `{function.name}`"
-            return f"the argument `{lost[0]}` is never used{where}."
-    return None
 
 
 def _adds_once(definition: ast.AST) -> str | None:

@@ -132,7 +132,7 @@ def wrong_values(
 ) -> Told:
     """Some of the values that it returned are wrong; the first is told of.
 
-    Besides, arguments may have been changed, and the values be those of an earlier call.
+    Besides, arguments may have been changed, and the values depend on an earlier call.
     """
     first, *more = wrong
     found, compared = wrong[first], None
@@ -157,8 +157,8 @@ def wrong_values(
 
 _RIGHT = "The values are right, but "
 _REMEMBERED = (
-    "it returned what it had computed in an earlier call, for other inputs. Is something kept between calls, in a "
-    "global, a default argument, or an attribute?"
+    "it depends on an earlier call, with other inputs. Is something kept between calls, in a global, a default "
+    "argument or an attribute, that belongs into the cache?"
 )
 
 
