@@ -22,6 +22,7 @@ _CLOSE = 1e-6  # how well a transformation must explain the difference, norm-wis
 Patterns = dict[str, str]  # what makes two patterns the same in two cases → a sentence
 
 
+@np.errstate(all="ignore")
 def patterns(difference: Difference, sizes: dict[str, int] | None = None) -> Patterns:
     """What a wrong value has in common with the right one, the most telling first.
 
@@ -168,9 +169,13 @@ def _kept(node: ast.AST) -> list[ast.expr]:
 
 
 def _close(got: np.ndarray, expected: np.ndarray) -> bool:
-    return got.shape == expected.shape and bool(
-        np.max(np.abs(got - expected), initial=0.0) <= _CLOSE * np.max(np.abs(expected), initial=0.0)
-    )
+    if got.shape != expected.shape:
+        return False
+    finite = np.isfinite(got) & np.isfinite(expected)
+    if not ((got == expected) | finite | (np.isnan(got) & np.isnan(expected))).all():
+        return False
+    wrong, scale = np.abs(got[finite] - expected[finite]), np.abs(expected[finite])
+    return bool(np.max(wrong, initial=0.0) <= _CLOSE * np.max(scale, initial=0.0))
 
 
 def _shape(got: np.ndarray, expected: np.ndarray) -> str | None:
@@ -203,7 +208,7 @@ def _nonfinite(got: np.ndarray, expected: np.ndarray) -> str | None:
     if np.isnan(bad).any():
         return "NaN comes from inf - inf, 0 / 0, 0 * inf or log of a negative number. Is an exponential shifted first?"
     if bad.dtype.kind == "f" and np.isposinf(bad).any():
-        return "inf comes from an overflow (exp of a large number) or from a division by 0."
+        return "inf comes from an overflow (exp of a large number), from a division by 0, or from where it is written."
     return None
 
 
@@ -229,7 +234,7 @@ def _precision(got: np.ndarray, expected: np.ndarray) -> str | None:
     """Every digit but the last half is right, everywhere: a few values that are off have another cause."""
     wrong, known = np.abs(got - expected), np.abs(expected)
     inexact = np.mean(wrong > 0) > 0.5 or expected.size == 1
-    if expected.dtype not in (np.float64, np.complex128) or not inexact or not known.any():
+    if expected.dtype not in (np.float64, np.complex128) or not inexact or not known.any() or np.isinf(known).any():
         return None
     if np.max(wrong) < 3e-7 * np.max(known) and np.median(wrong[known > 0] / known[known > 0]) < 1e-6:
         return (
