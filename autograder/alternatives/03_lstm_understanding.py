@@ -96,7 +96,7 @@ class LSTM(nn.Module):
 def chrono_init(layer, T_max, u):
     """A new content copied into the parameter's data."""
     H = len(u)
-    times = torch.lerp(torch.ones_like(u), torch.full_like(u, T_max - 1.0), u)
+    times = torch.lerp(torch.ones_like(u), torch.full_like(u, T_max - 1.0), u).to(layer.b.dtype)
     layer.b.data = torch.cat([-times.log(), times.log(), layer.b.data[2 * H :]])
 
 

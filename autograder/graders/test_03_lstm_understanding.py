@@ -31,9 +31,9 @@ def by_hand(impl, rng):
     yield "values", impl.sigmoid(np.array([0.0, np.log(3.0), -np.log(3.0)]))
 
 
-@probe("sigmoid", cases=[((1,),), ((7,),), ((3, 4),), ((2, 3, 2),)])
+@probe("sigmoid", cases=[((1,),), ((7,),), ((3, 4),), ((2, 3, 2),), ((),), ((0, 3),)])
 def any_shape(impl, rng, shape):
-    x = 5 * rng.standard_normal(shape)
+    x = np.asarray(5 * rng.standard_normal(shape))
     yield "values", impl.sigmoid(x)
 
 
@@ -85,6 +85,16 @@ def sequences(impl, rng, batch, time, inputs, hidden):
     Hs, cache = impl.lstm_forward(params, X, h0, c0)
     yield "Hs", Hs
     yield "length of the cache", len(cache)
+    yield "different step caches", len({id(step) for step in list(cache)})
+
+
+@probe("lstm_forward", cases=[(3, 60, 2, 4)])
+def long_with_silence(impl, rng, batch, time, inputs, hidden):
+    params, X, h0, c0 = draw_sequence(rng, batch, time, inputs, hidden)
+    params["b"][hidden : 2 * hidden] += 3.0  # what was kept at one step shows many steps later
+    X[0, ::3] = X[1] = 0.0  # an input of zeros is an input: the state moves on
+    Hs, _ = impl.lstm_forward(params, X, h0, c0)
+    yield "Hs", Hs
 
 
 @probe("lstm_cell_backward")
@@ -93,7 +103,7 @@ def zero_weights_gradient(impl, rng):
     yield from named("dx dh_prev dc_prev dW db", impl.lstm_cell_backward(ZERO, ONE, cache))
 
 
-@probe("lstm_cell_backward", cases=[(1, 1, 1, 1.0), (4, 3, 5, 1.0), (2, 6, 2, 1e4)])
+@probe("lstm_cell_backward", cases=[(1, 1, 1, 1.0), (4, 3, 5, 1.0), (2, 6, 2, 1e4), (2, 3, 4, 1e-13)])
 def gradients(impl, rng, batch, inputs, hidden, size):
     params, x = draw_weights(rng, inputs, hidden), rng.standard_normal((batch, inputs))
     h_prev, c_prev = draw_states(rng, batch, hidden)
@@ -134,7 +144,7 @@ def too_large_for_differences(impl, rng, batch, inputs, hidden):
     params["W"] /= np.sqrt(inputs + hidden)
     *_, cache = impl.lstm_cell_forward(params, x, h_prev, c_prev)
     dx, dh_prev, dc_prev, dW, db = impl.lstm_cell_backward(dh, dc, cache)
-    yield from named("dx dh_prev dc_prev dW db", (dx[:2], dh_prev[:2], dc_prev[:2], dW[:2], db))
+    yield from named("dx dh_prev dc_prev dW db", (dx[:2], dh_prev[:1], dc_prev[:1], dW[::527, ::8], db[::4]))
 
 
 @probe("lstm_cell_backward", cases=[(3, 2, 4)])
@@ -162,10 +172,13 @@ def one_gate_per_step(impl, rng):
     yield from named("dX dh0 dc0", (dX, dh0, dc0))
 
 
-@probe("lstm_backward", cases=[(1, 1, 1, 1), (2, 3, 3, 4), (3, 6, 2, 5)])
-def through_time(impl, rng, batch, time, inputs, hidden):
+@probe(
+    "lstm_backward",
+    cases=[(1, 1, 1, 1, 1.0), (2, 3, 3, 4, 1.0), (3, 6, 2, 5, 1.0), (2, 5, 3, 2, 1e-12), (3, 4, 2, 3, 1e6)],
+)
+def through_time(impl, rng, batch, time, inputs, hidden, size):
     params, X, h0, c0 = draw_sequence(rng, batch, time, inputs, hidden)
-    dHs = rng.standard_normal((batch, time, hidden))
+    dHs = size * rng.standard_normal((batch, time, hidden))
     _, cache = impl.lstm_forward(params, X, h0, c0)
     yield from named("dX dh0 dc0 dW db", impl.lstm_backward(dHs, cache))
 
@@ -177,7 +190,7 @@ def from_end_to_start(impl, rng, batch, time, inputs, hidden):
     dHs = 1e3 * rng.standard_normal((batch, time, hidden))
     _, cache = impl.lstm_forward(params, X, h0, c0)
     dX, dh0, dc0, dW, db = impl.lstm_backward(dHs, cache)
-    yield from named("dX dh0 dc0 dW db", (dX[:, :2], dh0, dc0, dW[::11], db))
+    yield from named("dX dh0 dc0 dW db", (dX[:, :2], dh0, dc0, dW[::29, ::4], db))
 
 
 @probe("lstm_backward", cases=[(2, 4, 3, 3)])
@@ -197,6 +210,16 @@ def two_steps_by_hand(impl, rng):
     yield "norms", impl.state_gradient_norms(ONE, cache)
 
 
+@probe("state_gradient_norms", cases=[(1, 60, 2, 3, 1.0), (2, 60, 3, 4, 1e8)])
+def vanishing(impl, rng, batch, time, inputs, hidden, size):
+    params, X, h0, c0 = draw_sequence(rng, batch, time, inputs, hidden)
+    params["W"] /= 4.0
+    params["b"][hidden : 2 * hidden] = rng.uniform(-1.0, 0.0, size=hidden)  # forget gates below one half:
+    dh_last = size * rng.standard_normal((batch, hidden))  # twenty powers of ten are lost on the way
+    _, cache = impl.lstm_forward(params, X, h0, c0)
+    yield "log of the norms", np.log(impl.state_gradient_norms(dh_last, cache))
+
+
 @probe("state_gradient_norms", cases=[(1, 1, 2, 3), (2, 5, 3, 4), (3, 9, 2, 5), (2, 150, 8, 64)])
 def norms(impl, rng, batch, time, inputs, hidden):
     params, X, h0, c0 = draw_sequence(rng, batch, time, inputs, hidden)
@@ -212,7 +235,7 @@ def layer(impl, rng, batch, time, inputs, hidden):
 
     X = torch.tensor(rng.standard_normal((batch, time, inputs)), requires_grad=True)
     upstream = torch.tensor(rng.standard_normal((batch, time, hidden)))
-    upstream_c = torch.tensor(rng.standard_normal((batch, hidden)))
+    upstream_h, upstream_c = torch.tensor(rng.standard_normal((2, batch, hidden)))
     seed = int(rng.integers(2**32))
 
     module = impl.LSTM(inputs, hidden).double()
@@ -221,7 +244,7 @@ def layer(impl, rng, batch, time, inputs, hidden):
     H, last = module(X)
     h, c = last
     yield from named("H h c", (H, h, c))
-    (torch.sum(H * upstream) + torch.sum(c * upstream_c)).backward()
+    (torch.sum(H * upstream) + torch.sum(h * upstream_h) + torch.sum(c * upstream_c)).backward()
     yield "dX", X.grad
     for name, parameter in sorted(module.named_parameters()):
         yield f"d{name}", parameter.grad
@@ -238,10 +261,30 @@ def long_memory(impl, rng, batch, time, inputs, hidden):
     with torch.no_grad():
         module.b[: 2 * hidden] += 5.0  # everything is written and kept:
         module.b[2 * hidden : 3 * hidden] += 1.0  # the cell state grows far beyond 1
+        X[0, 3::4] = 0.0  # also where the input is silent
     H, (h, c) = module(X)
     yield from named("H h c", (H, h, c))
     c.backward(upstream)
     yield "dX at the first step", X.grad[:, 0]
+
+
+@probe("LSTM", cases=[(2, 3, 2, 6)])
+def gates_shut_and_open(impl, rng, batch, time, inputs, hidden):
+    import torch
+
+    X = torch.tensor(rng.standard_normal((batch, time, inputs)), requires_grad=True)
+    upstream = torch.tensor(rng.standard_normal((batch, time, hidden)))
+    seed = int(rng.integers(2**32))
+    module = fill(impl.LSTM(inputs, hidden).double(), seed)
+    with torch.no_grad():  # e^800 overflows: through such a gate no gradient comes, and no NaN
+        module.b[[0, hidden + 1, 3 * hidden + 2]] -= 800.0
+        module.b[[3, hidden + 4, 3 * hidden + 5]] += 800.0
+    H, (_, c) = module(X)
+    yield from named("H c", (H, c))
+    H.backward(upstream)
+    yield "dX", X.grad
+    for name, parameter in sorted(module.named_parameters()):
+        yield f"d{name}", parameter.grad
 
 
 @probe("LSTM")
@@ -268,6 +311,7 @@ def biases(impl, rng, hidden, T_max):
     import torch
 
     u = torch.from_numpy(np.append(0.0, rng.uniform(size=hidden - 1)))
+    upstream = torch.from_numpy(rng.standard_normal(4 * hidden))
     seed = int(rng.integers(2**32))
     module = fill(impl.LSTM(4, hidden).double(), seed)
     b, W = module.b, module.W.detach().clone()
@@ -277,6 +321,19 @@ def biases(impl, rng, hidden, T_max):
     yield "W is left alone", torch.equal(module.W.detach(), W) and module.W.requires_grad
     yield "b still learns", module.b.requires_grad and module.b.grad_fn is None
     yield "parameters", shapes(module)
+    module.b.backward(upstream)
+    yield "gradient that reaches b", module.b.grad
+
+
+@probe("chrono_init")
+def draws_in_double_precision(impl, rng):
+    import torch
+
+    u = torch.from_numpy(rng.uniform(size=3))
+    seed = int(rng.integers(2**32))
+    module = fill(impl.LSTM(2, 3), seed)
+    impl.chrono_init(module, 30, u)
+    yield "b", module.b  # float32 as before, whatever u is
 
 
 @probe("gru_cell")
@@ -293,7 +350,7 @@ def gru_shapes(inputs, hidden):
     return {"Wx": (inputs, 3 * hidden), "Wh": (hidden, 3 * hidden), "bx": (3 * hidden,), "bh": (3 * hidden,)}
 
 
-@probe("gru_cell", cases=[(1, 1, 1, 0.0), (4, 3, 5, 0.0), (2, 6, 2, 30.0)])
+@probe("gru_cell", cases=[(1, 1, 1, 0.0), (4, 3, 5, 0.0), (2, 6, 4, 30.0), (3, 2, 4, 800.0)])
 def gru_step(impl, rng, batch, inputs, hidden, shift):
     import torch
 
@@ -306,6 +363,8 @@ def gru_step(impl, rng, batch, inputs, hidden, shift):
     with torch.no_grad():
         params["bx"][hidden : 2 * hidden : 2] += shift  # every other unit keeps all of h,
         params["bx"][hidden + 1 : 2 * hidden : 2] -= shift  # the rest nothing
+        params["bx"][: hidden // 2] -= shift  # the first half sees nothing of h,
+        params["bx"][hidden // 2 : hidden] += shift  # the other all of it
     out = impl.gru_cell(params, x, h)
     yield "h", out
     out.backward(upstream)
