@@ -7,7 +7,6 @@ from itertools import groupby
 
 import numpy as np
 import torch
-from scipy.special import logsumexp
 from torch import nn
 from torch.nn import functional as F
 
@@ -115,7 +114,7 @@ def ctc_beta(logp, y, blank=0):
     log_beta = np.full((len(logp), S), -np.inf)
     log_beta[-1, max(S - 2, 0) :] = 0.0
     for t in range(len(logp) - 2, -1, -1):
-        log_beta[t] = logsumexp(allowed + logp[t + 1, l] + log_beta[t + 1], axis=1)
+        log_beta[t] = np.logaddexp.reduce(allowed + logp[t + 1, l] + log_beta[t + 1], axis=1)
     return log_beta
 
 
@@ -206,8 +205,8 @@ class Further:
         allowed = np.where(reach > 0, 0.0, -np.inf)  # from, to
         rows = [np.where(np.arange(len(l)) < 2, logp[0, l], -np.inf)]
         for frame in logp[1:]:
-            rows.append(frame[l] + logsumexp(rows[-1][:, None] + allowed, axis=0))
-        return float(-logsumexp(rows[-1][-2:])), np.array(rows)
+            rows.append(frame[l] + np.logaddexp.reduce(rows[-1][:, None] + allowed, axis=0))
+        return float(-np.logaddexp.reduce(rows[-1][-2:])), np.array(rows)
 
     def collapse(path, blank=0):
         """With NumPy."""
@@ -215,6 +214,49 @@ class Further:
         new = np.ones(len(path), dtype=bool)
         new[1:] = path[1:] != path[:-1]
         return path[new & (path != blank)].tolist()
+
+    def ctc_grad(logits, y, blank=0):
+        """Through the gradient at the log-probabilities; 0/0 of an impossible target, dropped by np.where."""
+        logp = log_softmax(logits)  # noqa: F821, given in the notebook
+        loss, log_alpha = ctc_alpha(logp, y, blank)
+        joint = log_alpha + ctc_beta(logp, y, blank)
+        gamma = np.exp(joint - np.logaddexp.reduce(joint, axis=1, keepdims=True))
+        dlogp = -gamma @ np.eye(logits.shape[1])[extend_with_blanks(y, blank)[0]]
+        return loss, np.where(np.isinf(loss), 0.0, dlogp - np.exp(logp) * dlogp.sum(axis=1, keepdims=True))
+
+    def rnn_ctc_backward(params, x, y):
+        """With the gradient at the input besides."""
+        logits, h = rnn_forward(params, x)  # noqa: F821, given in the notebook
+        loss, dz = ctc_grad(logits, y)
+        da = np.zeros_like(h)
+        for t in range(len(x))[::-1]:
+            da[t] = (params["V"] @ dz[t] + params["Wh"] @ da[t + 1]) * (1 - h[t + 1]) * (1 + h[t + 1])
+        da = da[:-1]
+        grads = {"x": da @ params["Wx"].T, "c": dz.sum(axis=0), "V": np.einsum("th,tc->hc", h[1:], dz)}
+        return loss, grads | {"b": da.sum(axis=0), "Wh": h[:-1].T @ da, "Wx": x.T @ da}
+
+    def sortagrad_batches(lens, B, epoch, order):
+        """Equal lengths the other way round, in tuples."""
+        if epoch == 0:
+            order = sorted(range(len(lens)), key=lambda i: (lens[i], -i))
+        return [tuple(order[start : start + B]) for start in range(0, len(lens), B)]
+
+    def train_step(model, optimiser, X, lens, targets, max_norm):
+        """Utterance by utterance, and a norm that is reached exactly."""
+        model.zero_grad()
+        logp, out_lens = model(X, lens)
+        ends = out_lens.tolist()
+        loss = sum(
+            F.ctc_loss(logp[:n, i], y, [n], [len(y)], reduction="sum") / len(targets)
+            for i, (n, y) in enumerate(zip(ends, targets, strict=True))
+        )
+        loss.backward()
+        norm = torch.linalg.vector_norm(torch.stack([p.grad.norm() for p in model.parameters()]))
+        if norm > max_norm:
+            for p in model.parameters():
+                p.grad *= max_norm / norm
+        optimiser.step()
+        return loss.detach()
 
 
 # Mutants of the reference that compute the same, with the reason.

@@ -97,6 +97,19 @@ class BrokenCell:
         return f"{where} is not valid Python ({self.problem}){source}"
 
 
+def unread(definition: ast.AST) -> list[tuple[str, str]]:
+    """Function and argument, for each argument that a definition never reads."""
+    body = definition.body if isinstance(definition, ast.ClassDef) else [definition]
+    found: list[tuple[str, str]] = []
+    for function in body:
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+            read = {n.id for n in ast.walk(function) if isinstance(n, ast.Name) and not isinstance(n.ctx, ast.Store)}
+            takes = (*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs)
+            lost = [arg.arg for arg in takes if arg.arg not in ("self", "cls", *read) and arg.arg[0] != "_"]
+            found += [(function.name, name) for name in lost if "locals" not in read]
+    return found
+
+
 def place_name(place: tuple[int, int]) -> str:
     """A statement's place in words."""
     return f"cell {place[0]}, line {place[1]}"

@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 
 from autograder.engine.inside.load import Loaded, as_main
-from autograder.engine.inside.records import Raised, Record
+from autograder.engine.inside.records import EARLIER, Raised, Record
 from autograder.engine.inside.shortcuts import Shortcut, ruled_out
 from autograder.engine.inside.wire import WireError, encode
 from autograder.engine.probes import Case, Observed, Probe, WrongReturn, only
@@ -88,10 +88,13 @@ class _Implementation:
         self._exercise = exercise
         self._rng = rng
         self.drawn_before = ""  # hash of what had been drawn when the implementation was first called
-        self.call = ""
+        self.calls: set[str] = set()  # of the exercise, in words
         self.called: set[str] = set()
         self._decoys: Counter[str] = Counter()
         self.touched: set[str] = set()
+        self.remembered = False
+        self._asked = False  # whether a call depends on others
+        self._needed: Callable[[], Any] | None = None  # the last call of what the exercise needs
         self._inside = False  # code of the learner's is running
         self._watched: dict[type, dict[str, Any]] = {}  # class → its methods as they were
 
@@ -123,10 +126,14 @@ class _Implementation:
         """Look at the calls of a class's own public methods from now on."""
         if cls in self._watched:
             return
-        own = {n: m for n, m in vars(cls).items() if inspect.isfunction(m) and (n[0] != "_" or n in _DUNDERS)}
+        public = {n: m for n, m in vars(cls).items() if n[0] != "_" or n in _DUNDERS}
+        own = {n: m for n, m in public.items() if inspect.isfunction(m) or isinstance(m, staticmethod)}
         self._watched[cls] = own
-        for method, function in own.items():
-            setattr(cls, method, self._method(name, f"{name}.{method}", function))
+        for method, held in own.items():
+            if isinstance(held, staticmethod):  # as those of an autograd.Function
+                setattr(cls, method, staticmethod(self._method(name, f"{name}.{method}", held.__func__)))
+            else:
+                setattr(cls, method, self._method(name, f"{name}.{method}", held))
 
     def _method(self, owner: str, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function)
@@ -144,26 +151,65 @@ class _Implementation:
         self._inside = True
         try:
             arguments = _bind(function, args, kwargs)
-            if owner == self._exercise and not self.call and not name.endswith("__init__"):
-                shown = {n: v for n, v in arguments.items() if n != "self"}
-                self.call = f"{name}({', '.join(f'{n}: {summary(v)}' for n, v in shown.items())})"
+            if owner == self._exercise and not name.endswith("__init__"):
+                shown = [f"{n}: {summary(v)}" for n, v in arguments.items() if n != "self"]
+                self.calls.add(f"{name}({', '.join(shown)})")
             if name.endswith("__init__"):  # what it makes of its object is its own business
                 arguments.pop("self", None)
             before = _states(arguments)
             decoy = self._decoy(owner, name, args, kwargs)
             if owner == self._exercise:  # what it keeps of one call must not become the answer to the next
-                decoy(function)
+                other = decoy(function)
+                its_state = _checksum(other)
+            again = self._again(function, args, kwargs, needed=owner != self._exercise)
             result = function(*args, **kwargs)
-            self.touched |= {f"{name}: {n}" for n, state in _states(arguments).items() if state != before.get(n)}
+            if owner == self._exercise and other is not None:  # nor may the next change what the first returned
+                self.touched |= {f"{name}: {EARLIER}"} if _checksum(other) != its_state else set()
+                first, its_first = (next(_arrays(value), None) for value in (result, other))
+                self.remembered |= _telling(first) and _checksum(first) == _checksum(its_first)
+            if again:
+                self.remembered |= again(result)
+            after = _states(arguments)
+            self.touched |= {f"{name}: {n}" for n, state in before.items() if not _kept(state, after[n])}
             if owner != self._exercise:  # what it keeps aside is not what whoever gets its cache may look at
                 decoy(function)
             return result
         finally:
             self._inside = False
 
+    def _again(
+        self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], *, needed: bool
+    ) -> Callable[[Any], bool] | None:
+        """What tells whether a result depends on calls with other inputs: the same call right after what it needs.
+
+        Only for the first call of a case, and where copies of its arguments cost little.
+        """
+        arrays = list(_arrays([*args, *kwargs.values()]))
+        data = all(isinstance(array, np.ndarray) for array in arrays) and not any(map(callable, args))
+        if not data or not arrays or sum(array.nbytes for array in arrays) > 2**20 or self._asked:
+            return None
+        try:
+            copied = copy.deepcopy((args, kwargs))
+        except Exception:
+            return None
+        if needed:
+            self._needed = functools.partial(function, *copied[0], **copied[1])
+            return None
+        self._asked = True
+
+        def differs(result: Any) -> bool:
+            with contextlib.suppress(Exception), _random_kept():
+                if self._needed:
+                    self._needed()
+                other = function(*copied[0], **copied[1])
+                return _checksum(next(_arrays(result), None)) != _checksum(next(_arrays(other), None))
+            return False
+
+        return differs
+
     def _decoy(
         self, owner: str, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Callable[[Callable[..., Any]], None]:
+    ) -> Callable[[Callable[..., Any]], Any]:
         """A call of the same function with the same arrays in another order, of which nothing is observed.
 
         Only where all arguments are data or modules, and for the first few calls: a probe may measure a function a
@@ -178,14 +224,36 @@ class _Implementation:
         except _NoData:
             return lambda function: None
 
-        def call(function: Callable[..., Any]) -> None:
+        def call(function: Callable[..., Any]) -> Any:
             with contextlib.suppress(Exception), _random_kept(), _modules_kept(modules):
-                function(*other_args, **other_kwargs)
+                return function(*other_args, **other_kwargs)
+            return None
 
         return call
 
 
 _DUNDERS = ("__init__", "__call__")
+
+
+def _is_tensor(value: Any) -> bool:
+    return type(value).__module__.split(".")[0] == "torch" and hasattr(value, "detach")
+
+
+def _arrays(value: Any, depth: int = 0) -> Iterator[Any]:
+    """The arrays and tensors that a value holds."""
+    if isinstance(value, np.ndarray) or _is_tensor(value):
+        yield value
+    elif isinstance(value, dict | list | tuple) and depth < MAX_DEPTH:
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _arrays(item, depth + 1)
+
+
+def _telling(array: Any) -> bool:
+    """Whether an array holds so many different numbers that two are not equal by chance."""
+    if _is_tensor(array):
+        return bool(array.numel() < 2**20 and array.detach().unique().numel() > 2)
+    floats = isinstance(array, np.ndarray) and array.dtype.kind in "fc"
+    return floats and array.size < 2**20 and np.unique(array).size > 2
 
 
 def _is_module(value: Any) -> bool:
@@ -199,16 +267,21 @@ def _measured(module: Any) -> bool:
     return any(hooks) or type(module).__module__.startswith(GRADER)
 
 
-def _states(arguments: Mapping[str, Any]) -> dict[str, int]:
+def _kept(before: Any, after: Any) -> bool:
+    """Whether a state is still what it was; a module may have more buffers than before."""
+    return bool(before == after if not isinstance(before, dict) else before.items() <= after.items())
+
+
+def _states(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """A checksum of each argument; for a module, of each thing that a call of it leaves alone.
 
     What an object of any other class holds is its own business: `self` above all.
     """
-    found: dict[str, int] = {}
+    found: dict[str, Any] = {}
     for name, value in arguments.items():
         if _is_module(value):
-            found[f"{name}.parameters()"] = _checksum([p.detach() for p in value.parameters()])
-            found[f"{name}.buffers()"] = _checksum(list(value.buffers()))
+            found[f"{name}.parameters()"] = {n: _checksum(p) for n, p in value.named_parameters()}
+            found[f"{name}.buffers()"] = {n: _checksum(b) for n, b in value.named_buffers()}
             found[f"{name}.training"] = _checksum([module.training for module in value.modules()])
         else:
             found[name] = _checksum(value)
@@ -308,7 +381,7 @@ def _checksum(value: Any, depth: int = 0) -> int:
     if isinstance(value, int):
         return hash(value)
     if isinstance(value, np.ndarray) and value.dtype.kind in "biufc":
-        return zlib.crc32(np.ascontiguousarray(value).data)
+        return hash((value.shape, value.flags.writeable, zlib.crc32(np.ascontiguousarray(value).data)))
     if depth < 4 and isinstance(value, dict):
         return hash(tuple(_checksum(item, depth + 1) for item in value.values()))
     if depth < 4 and isinstance(value, list | tuple):
@@ -317,7 +390,8 @@ def _checksum(value: Any, depth: int = 0) -> int:
         return _checksum(getattr(value, "__dict__", 0), depth + 1)
     if type(value).__module__.split(".")[0] == "torch" and hasattr(value, "detach"):
         with contextlib.suppress(Exception):
-            return zlib.crc32(value.detach().float().cpu().contiguous().numpy())
+            held = value.detach().float().cpu().contiguous().numpy()
+            return hash((held.shape, value.requires_grad, zlib.crc32(held)))
     return 0
 
 
@@ -393,7 +467,8 @@ def _observe_case(probe: Probe, case: Case, seed: int, loaded: Loaded) -> Seen:
         seen=seen,
         touched=tuple(sorted(impl.touched)),
         called=tuple(sorted(impl.called)),
-        call=impl.call,
+        call=impl.calls.pop() if len(impl.calls) == 1 else "",
+        remembered=impl.remembered,
         drew_late=impl.drawn_before not in ("", drawn),
         raised=raised,
     )
@@ -439,20 +514,28 @@ def _seeded(*seed: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _modes(exercise: str, touched: set[str]) -> Iterator[None]:
-    """Torch's modes are afterwards what they were; one that was not put back is noted, as a changed argument is."""
+    """Modes are afterwards what they were; one that was not put back is noted, as a changed argument is."""
     torch = sys.modules.get("torch")
-    if not torch:
-        yield
-        return
-    before = torch.is_grad_enabled(), torch.get_default_dtype(), torch.initial_seed()
+
+    def modes() -> dict[str, Any]:
+        found: dict[str, Any] = {"np.geterr()": np.geterr()}
+        if torch:
+            found["torch.is_grad_enabled()"] = torch.is_grad_enabled()
+            found["torch.get_default_dtype()"] = torch.get_default_dtype()
+            found["torch.initial_seed()"] = torch.initial_seed()
+            found["torch.is_anomaly_enabled()"] = torch.is_anomaly_enabled()
+        return found
+
+    before = modes()
     try:
         yield
     finally:
-        after = torch.is_grad_enabled(), torch.get_default_dtype(), torch.initial_seed()
-        names = ("torch.is_grad_enabled()", "torch.get_default_dtype()", "torch.initial_seed()")
-        touched |= {f"{exercise}: {name}" for name, a, b in zip(names, before, after, strict=True) if a != b}
-        torch.set_grad_enabled(before[0])
-        torch.set_default_dtype(before[1])
+        touched |= {f"{exercise}: {name}" for name, mode in modes().items() if mode != before[name]}
+        np.seterr(**before["np.geterr()"])
+        if torch:
+            torch.set_grad_enabled(before["torch.is_grad_enabled()"])
+            torch.set_default_dtype(before["torch.get_default_dtype()"])
+            torch.autograd.set_detect_anomaly(before["torch.is_anomaly_enabled()"])
 
 
 def _file_of(value: Any) -> str:

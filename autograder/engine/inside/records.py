@@ -21,6 +21,7 @@ from autograder.engine.inside.wire import WireError
 MAX_PARTS = 2_000_000  # of one line: an empty list takes two bytes to send and sixty to hold
 MAX_TEXT = 20_000  # characters of one name, sentence or line of source that is sent back
 Shape = TypeVar("Shape")
+EARLIER = "an earlier result"  # among what a call has changed: what the call before it returned
 _MISFIT = re.compile(r"\(\) (takes|missing|got an unexpected|got multiple|got some positional)")
 
 
@@ -116,10 +117,11 @@ class Record:
         exercise, probe, case, seed: of what.
         inputs: a hash of the inputs that were drawn.
         seen: name → value, as :func:`autograder.engine.inside.wire.encode` gives it.
-        touched: arguments that a call has changed.
+        touched: arguments that a call has changed, modes that it left switched, or :data:`EARLIER`.
         called: the names of the notebook that were called.
-        call: the call under test in words, with shapes.
+        call: the call under test in words, with shapes, if there was one kind of it.
         drew_late: the probe drew inputs after its first call.
+        remembered: what a call returned depends on calls before it.
         raised: what ended it, if it did not come to its end.
     """
 
@@ -133,6 +135,7 @@ class Record:
     called: tuple[str, ...] = ()
     call: str = ""
     drew_late: bool = False
+    remembered: bool = False
     raised: Raised | None = None
 
     @property

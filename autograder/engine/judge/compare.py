@@ -153,7 +153,7 @@ def type_name(value: Any) -> str:
     if isinstance(value, Opaque):
         return f"an object of type {value.type}"
     if value is None:
-        return "None (is a `return` missing?)"
+        return "None (is a `return` missing, or a gradient that does not arrive?)"
     words = {bool: "True or False", int: "an int", float: "a float", str: "a string", list: "a list", tuple: "a tuple"}
     words |= {dict: "a dict", frozenset: "a set"}
     return words.get(type(value), f"a {type(value).__name__}")

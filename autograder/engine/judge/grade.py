@@ -35,7 +35,7 @@ from autograder.engine.judge.keys import (
 )
 from autograder.engine.judge.verdict import Status, Verdict
 from autograder.engine.judge.words import explain
-from autograder.engine.judge.words.diagnose import confined, diagnose, suspicion, swapped
+from autograder.engine.judge.words.diagnose import common, patterns, suspicion, swapped
 from autograder.engine.judge.words.explain import Shown, Told, Wrong, printable
 
 _ELSEWHERE = "On inputs other than the public ones."
@@ -307,12 +307,13 @@ def _judge_case(exercise: Exercise, case: ExpectedCase, record: Record | None) -
             wrong[name] = difference
         else:
             right.append(name)
+    changed = sorted({text.split(": ")[-1] for text in set(record.touched) - case.touched})
     if wrong:
         differences = tuple((name, d) for name, d in wrong.items() if isinstance(d, Difference) and d.kind != "judged")
-        return _Failure(Status.FAILED, explain.wrong_values(wrong, right), differences), right
-    changed = sorted(set(record.touched) - case.touched)
+        told = explain.wrong_values(wrong, right, changed=changed, remembered=record.remembered)
+        return _Failure(Status.FAILED, told, differences), right
     if changed:
-        return _Failure(Status.FAILED, explain.changed_arguments([text.split(": ")[-1] for text in changed])), right
+        return _Failure(Status.FAILED, explain.changed_arguments(changed)), right
     return None, right
 
 
@@ -348,6 +349,7 @@ def _sum_up(
         told = explain.wrong_on_others(exercise, case.call, case.described)
     else:
         case, status = shown[0].case, shown[1].status
+        unread = key.unread.get(exercise.name, ())
         known = recognise(exercise.name, key, seen, {r.id for r in public if r.failure})
         told = explain.wrong(
             exercise,
@@ -357,7 +359,7 @@ def _sum_up(
                 case.described,
                 failed=sum(r.failure is not None for r in public),
                 cases=len(public),
-                causes=[known.hint] if known else _causes(*shown, public, definition),
+                causes=[known.hint] if known else _causes(*shown, public, definition, unread),
             ),
         )
     mistake = known.name if known else None
@@ -392,38 +394,41 @@ def _shown(public: list[_CaseResult]) -> tuple[_CaseResult, _Failure] | None:
     failing = [(r, r.failure) for r in public if r.failure]
     if failing and failing[0][1].differences:
         telling = sorted(failing, key=lambda one: 1 in one[0].case.sizes.values() or not one[0].case.sizes)
-        return next((one for one in telling if _diagnosis(*one)), failing[0])
+        return next((one for one in telling if _diagnosis(*one, public)), failing[0])
     return failing[0] if failing else None
 
 
 def _causes(
-    shown: _CaseResult, failure: _Failure, public: list[_CaseResult], definition: Statement | None
+    shown: _CaseResult,
+    failure: _Failure,
+    public: list[_CaseResult],
+    definition: Statement | None,
+    unread: Collection[tuple[str, str]],
 ) -> list[str]:
     """What may have caused a failure that is no known mistake, seen in the case that is told of or in the text."""
     if failure.told.cause or not failure.differences:
         return [failure.told.cause] if failure.told.cause else []
     small = explain.only_small([r.case.sizes for r in public], [r.failure is not None for r in public])
-    seen = [text for text in (small, _diagnosis(shown, failure) or _confined(failure, public)) if text]
-    read = suspicion(definition.node) if definition and not seen else None
+    seen = [text for text in (small, _diagnosis(shown, failure, public)) if text]
+    read = suspicion(definition.node, unread) if definition and not seen else None
     return [read] if read else seen
 
 
-def _diagnosis(result: _CaseResult, failure: _Failure) -> str | None:
+def _diagnosis(result: _CaseResult, failure: _Failure, public: list[_CaseResult]) -> str | None:
     """The first wrong value of a case whose relation to the right one can be named, or two that are swapped."""
     if both := swapped(failure.differences):
         return both
     for name, difference in failure.differences:
-        text = diagnose(difference, result.case.sizes)
+        alike = [
+            (other, patterns(other, r.case.sizes))
+            for r in public
+            for called, other in (r.failure.differences if r.failure and r is not result else ())
+            if called == name and other.kind == difference.kind
+        ]
+        text = common(patterns(difference, result.case.sizes), alike)
         if text:
             return explain.of_value(name, text)
     return None
-
-
-def _confined(failure: _Failure, public: list[_CaseResult]) -> str | None:
-    """Where alone the first wrong value of the case that is told of is wrong, in it and in every other case."""
-    name, _ = failure.differences[0]
-    text = confined([d for r in public if r.failure for other, d in r.failure.differences if other == name])
-    return explain.of_value(name, text) if text else None
 
 
 def recognise(exercise: str, key: Key, seen: Observations, failing: Collection[CaseId]) -> KnownMistake | None:

@@ -24,7 +24,7 @@ import numpy as np
 from autograder.engine.assignment import Assignment, with_needs
 from autograder.engine.inside.errors import UserError
 from autograder.engine.inside.load import Loaded, load
-from autograder.engine.inside.notebook import read_notebook
+from autograder.engine.inside.notebook import Code, read_notebook, unread
 from autograder.engine.inside.observe import PUBLIC_SEED, Seen, load_grader, observe
 from autograder.engine.inside.records import CaseId, Raised, Record
 from autograder.engine.inside.wire import Opaque, Tensor, WireError, decode, encode
@@ -127,10 +127,18 @@ class KnownMistake:
 
 @dataclass(frozen=True)
 class Key:
-    """The public expectations and known mistakes of an assignment."""
+    """The public expectations and known mistakes of an assignment.
+
+    Attributes:
+        cases: what is expected.
+        mistakes: what is known.
+        unread: exercise → function and argument, for each that the reference itself does not read.
+        made_from: fingerprints.
+    """
 
     cases: dict[CaseId, ExpectedCase]
     mistakes: tuple[KnownMistake, ...]
+    unread: dict[str, tuple[tuple[str, str], ...]]
     made_from: dict[str, str]
 
 
@@ -238,6 +246,7 @@ def record_key(
     grader = _grader(assignment.grader)
     probes = probes_of(grader)
     known, names = read_mistakes(mistakes), [e.name for e in assignment.exercises]
+    code = Code(read_notebook(assignment.reference)) if assignment.reference else Code([])
     for path, kind, listed in ((assignment.grader, "probes", probes), (mistakes, "mistakes", known)):
         if unknown := sorted({one.exercise for one in listed} - set(names)):
             raise AnswerKeyError(f"{path.name} has {kind} for {unknown}, which {assignment.slug} lacks.")
@@ -262,6 +271,7 @@ def record_key(
     return {
         "made_from": made_from,
         "cases": cases,
+        "unread": {name: unread(statement.node) for name in names if (statement := code.definition(name))},
         "mistakes": [_trace(m, probes, loaded, public, assignment) for m in _told(known, tell)],
     }
 
@@ -277,7 +287,7 @@ def record_reference(assignment: Assignment, seed: int, made_from: dict[str, str
     loaded, probes = load_reference(assignment), probes_of(_grader(assignment.grader))
     names = [e.name for e in assignment.exercises]
     cases = [_case_tree(_expected_case(seen), seen.record) for seen in observe(probes, names, seed, loaded)]
-    return {"made_from": made_from, "cases": cases, "mistakes": []}
+    return {"made_from": made_from, "cases": cases, "unread": {}, "mistakes": []}
 
 
 def _case_tree(expected: ExpectedCase, record: Record, varies: Mapping[str, bool] | None = None) -> Tree:
@@ -505,9 +515,10 @@ def read_key(path: Path, grader: Path) -> Key:
             KnownMistake(m["exercise"], m["name"], m["hint"], tuple(map(_trace_of, m["traces"])))
             for m in tree["mistakes"]
         )
-    except (KeyError, TypeError, AttributeError, WireError) as problem:
+        unmeant = {name: tuple((f, a) for f, a in listed) for name, listed in tree["unread"].items()}
+    except (KeyError, TypeError, ValueError, AttributeError, WireError) as problem:
         raise AnswerKeyError(f"{path} does not fit {grader.name} ({problem!r}): run `s30 build`.") from None
-    return Key(cases, mistakes, made_from)
+    return Key(cases, mistakes, unmeant, made_from)
 
 
 def _trace_of(t: Tree) -> Trace:

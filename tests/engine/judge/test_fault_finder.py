@@ -117,7 +117,7 @@ TASKS = {
         {
             "one_less": (
                 "return (x - x.mean(1, keepdims=True)) / np.sqrt(x.var(1, keepdims=True, ddof=1) + eps)",
-                "times 0.9",
+                SILENT,
             ),
             "eps_fixed": (
                 "return (x - x.mean(1, keepdims=True)) / np.sqrt(x.var(1, keepdims=True) + 1e-3)",
@@ -328,4 +328,4 @@ def test_the_cause_is_the_true_one_or_none(said, name):
 
 def test_six_in_ten_are_told_the_cause_and_nobody_is_misled(said):
     counts = Counter("named" if causes else "missed" if ANSWERS[n][2] else "silent" for n, (_, causes) in said.items())
-    assert counts == {"named": 41, "silent": 25}
+    assert counts == {"named": 40, "silent": 26}

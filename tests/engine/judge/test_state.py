@@ -82,6 +82,34 @@ def test_a_memo_with_the_wrong_key_is_wrong(assignment, tmp_path, square):
     assert back.status == Status.BLOCKED
 
 
+BUFFERS = {
+    "a_buffer_of_the_shape": (
+        "kept = {}\ndef square(x):\n    y = kept.setdefault(x.shape, np.empty(x.shape))\n"
+        "    np.square(x, out=y)\n    return y, x"
+    ),
+    "one_list_for_every_cache": ("kept = []\ndef square(x):\n    kept[:] = [x.copy()]\n    return x**2, kept"),
+}
+
+
+@pytest.mark.parametrize("square", BUFFERS.values(), ids=BUFFERS)
+def test_a_result_that_the_next_call_changes_is_wrong(assignment, tmp_path, square):
+    forward, _ = verdicts(assignment, tmp_path, square, BACKWARD)
+    assert (forward.status, forward.points) == (Status.FAILED, 0)
+    assert "the next call changes what an earlier one returned" in forward.message
+
+
+def test_what_depends_on_an_earlier_call_is_told_so(assignment, tmp_path):
+    told = "it depends on an earlier call"
+    forward, _ = verdicts(assignment, tmp_path, MEMOS["by_shape"], BACKWARD)
+    assert told in forward.message
+    for square, backward in KEPT.values():
+        assert told in verdicts(assignment, tmp_path, square, backward)[1].message
+    plain, back = verdicts(assignment, tmp_path, "def square(x):\n    return np.ones_like(x), x", BACKWARD)
+    assert told not in plain.message
+    _, back = verdicts(assignment, tmp_path, SQUARE, "def square_backward(dy, cache):\n    return cache * dy")
+    assert told not in back.message
+
+
 HONEST = {
     "a_right_memo": "memo = {}\ndef square(x):\n    return memo.setdefault(x.tobytes(), x**2).copy(), x.copy()",
     "a_counter": "calls = 0\ndef square(x):\n    global calls\n    calls += 1\n    return x**2, x.copy()",

@@ -9,17 +9,22 @@ from __future__ import annotations
 import ast
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 
 import numpy as np
 
+from autograder.engine.inside.notebook import unread
 from autograder.engine.judge.compare import Difference
 
 _CLOSE = 1e-6  # how well a transformation must explain the difference, norm-wise
 
 
-def diagnose(difference: Difference, sizes: dict[str, int] | None = None) -> str | None:
-    """The likely cause of a difference between arrays, as one difference alone shows it.
+Patterns = dict[str, str]  # what makes two patterns the same in two cases → a sentence
+
+
+@np.errstate(all="ignore")
+def patterns(difference: Difference, sizes: dict[str, int] | None = None) -> Patterns:
+    """What a wrong value has in common with the right one, the most telling first.
 
     Args:
         difference: as :func:`compare` gave it.
@@ -27,29 +32,37 @@ def diagnose(difference: Difference, sizes: dict[str, int] | None = None) -> str
     """
     got, expected = difference.got, difference.expected
     if got is None or expected is None:
-        return None
+        return {}
+    found: dict[str, str | None] = {}
     if difference.kind == "shape":
-        return _shape(got, expected)
-    if got.dtype.kind not in "fc" or expected.dtype.kind not in "fc" or difference.kind not in ("values", "nonfinite"):
-        return _integers(got, expected) if got.shape == expected.shape and difference.kind == "values" else None
-    if difference.kind == "nonfinite":
-        return _nonfinite(got, expected)
-    rules: list[Callable[[np.ndarray, np.ndarray], str | None]] = [_zeros, _precision]
-    if not _close(got, expected):  # else what is right is close enough to all that follows
-        rules += [_sign, lambda g, e: _factor(g, e, sizes or {}), _offset, _axes, _order]
-    return next(filter(None, (rule(got, expected) for rule in rules)), None)
+        found["shape"] = _shape(got, expected)
+    elif difference.kind == "nonfinite":
+        found["nonfinite"] = _nonfinite(got, expected)
+    elif difference.kind == "values" and got.dtype.kind in "fc" and expected.dtype.kind in "fc":
+        found["zeros"] = _zeros(got, expected)
+        if _close(got, expected):  # what is right is close enough to all that follows
+            found["precision"] = _precision(got, expected)
+        else:
+            found |= {"sign": _sign(got, expected), "factor": _factor(got, expected, sizes or {})}
+            found["offset"] = _offset(got, expected)
+            found |= {str(text): text for rule in (_axes, _order, _blocks, _slices) if (text := rule(got, expected))}
+    elif difference.kind == "values" and got.shape == expected.shape:
+        found["offset"] = _integers(got, expected)
+    return {name: text for name, text in found.items() if text}
 
 
-def confined(differences: Sequence[Difference]) -> str | None:
-    """Where alone the same value is right, or wrong, in every case that fails: in one case that may be chance."""
-    told: list[list[str | None]] = []
-    for difference in differences:
-        got, expected = difference.got, difference.expected
-        if got is None or expected is None or difference.kind != "values" or expected.dtype.kind not in "fc":
-            return None
-        if got.size > 1 and not _close(got, expected):
-            told.append([_blocks(got, expected), _slices(got, expected)])
-    return next((text for text in told[0] if text and all(text in others for others in told)), None) if told else None
+def common(shown: Patterns, others: Iterable[tuple[Difference, Patterns]]) -> str | None:
+    """The first pattern of the case that is told of which every other case that fails alike shows too.
+
+    In one case alone it may be chance. Cases with too few numbers to tell are passed over.
+    """
+    telling = [found for difference, found in others if _tells(difference)]
+    return next((text for name, text in shown.items() if all(name in found for found in telling)), None)
+
+
+def _tells(difference: Difference) -> bool:
+    expected = difference.expected
+    return difference.kind == "values" and expected is not None and _varied(expected)
 
 
 def swapped(differences: Iterable[tuple[str, Difference]]) -> str | None:
@@ -63,9 +76,18 @@ def swapped(differences: Iterable[tuple[str, Difference]]) -> str | None:
     return None
 
 
-def suspicion(definition: ast.AST) -> str | None:
-    """What stands in the text of wrong code and is seldom meant so. Only facts: whoever reads it can check them."""
-    for rule in (_unread, _adds_once, _binds_late):
+def suspicion(definition: ast.AST, meant: Collection[tuple[str, str]] = ()) -> str | None:
+    """What stands in the text of wrong code and is seldom meant so. Only facts: whoever reads it can check them.
+
+    Args:
+        definition: of the exercise.
+        meant: function and argument, for each argument that need not be read.
+    """
+    for function, lost in unread(definition):
+        if (function, lost) not in meant:
+            where = f" in `{function}`" if isinstance(definition, ast.ClassDef) else ""
+            return f"the argument `{lost}` is never used{where}."
+    for rule in (_adds_once, _binds_late):
         found = rule(definition)
         if found:
             return found
@@ -90,15 +112,6 @@ def _read(node: ast.AST) -> set[str]:
     return {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and not isinstance(n.ctx, ast.Store)}
 
 
-def _unread(definition: ast.AST) -> str | None:
-    for function in _functions(definition):
-        lost = [name for name in _parameters(function) if name[0] != "_" and name not in _read(function)]
-        if lost and "locals" not in _read(function):
-            where = "" if function is definition else f" in `{function.name}`"
-            return f"the argument `{lost[0]}` is never used{where}."
-    return None
-
-
 def _adds_once(definition: ast.AST) -> str | None:
     """`dW[ids] += …` where `ids` came as an argument, or out of one, and not from counting."""
     for function in _functions(definition):
@@ -110,8 +123,7 @@ def _adds_once(definition: ast.AST) -> str | None:
         for node in ast.walk(function):
             if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Subscript):
                 index = node.target.slice
-                parts = index.elts if isinstance(index, ast.Tuple) else [index]
-                if any(isinstance(part, ast.Name) and part.id in given - counted for part in parts):
+                if isinstance(index, ast.Name) and index.id in given - counted:
                     place = ast.unparse(node.target)
                     return f"`{place} {_SIGNS.get(type(node.op), '')}= …` does so once for an index that is repeated."
     return None
@@ -157,9 +169,13 @@ def _kept(node: ast.AST) -> list[ast.expr]:
 
 
 def _close(got: np.ndarray, expected: np.ndarray) -> bool:
-    return got.shape == expected.shape and bool(
-        np.max(np.abs(got - expected), initial=0.0) <= _CLOSE * np.max(np.abs(expected), initial=0.0)
-    )
+    if got.shape != expected.shape:
+        return False
+    finite = np.isfinite(got) & np.isfinite(expected)
+    if not ((got == expected) | finite | (np.isnan(got) & np.isnan(expected))).all():
+        return False
+    wrong, scale = np.abs(got[finite] - expected[finite]), np.abs(expected[finite])
+    return bool(np.max(wrong, initial=0.0) <= _CLOSE * np.max(scale, initial=0.0))
 
 
 def _shape(got: np.ndarray, expected: np.ndarray) -> str | None:
@@ -173,7 +189,8 @@ def _shape(got: np.ndarray, expected: np.ndarray) -> str | None:
         return "Only axes of length 1 differ: look at keepdims, at reshape, and at (N,) against (N, 1)."
     if got.ndim < expected.ndim and _subsequence(got.shape, expected.shape):
         return "An axis is missing: was one summed, or indexed, that should be kept?"
-    if got.shape == expected.shape * 2 or (got.ndim == expected.ndim == 2 and got.shape[0] == got.shape[1]):
+    square = got.ndim == 2 and got.shape[0] == got.shape[1] > 1
+    if square and (expected.shape * 2 == got.shape or expected.ndim == 2):
         return "A square result often comes from broadcasting (N,) against (N, 1): print the shapes."
     if got.ndim > expected.ndim and _subsequence(expected.shape, got.shape):
         return "There is an axis too many: is a sum or a mean over it missing?"
@@ -191,7 +208,7 @@ def _nonfinite(got: np.ndarray, expected: np.ndarray) -> str | None:
     if np.isnan(bad).any():
         return "NaN comes from inf - inf, 0 / 0, 0 * inf or log of a negative number. Is an exponential shifted first?"
     if bad.dtype.kind == "f" and np.isposinf(bad).any():
-        return "inf comes from an overflow (exp of a large number) or from a division by 0."
+        return "inf comes from an overflow (exp of a large number), from a division by 0, or from where it is written."
     return None
 
 
@@ -217,7 +234,7 @@ def _precision(got: np.ndarray, expected: np.ndarray) -> str | None:
     """Every digit but the last half is right, everywhere: a few values that are off have another cause."""
     wrong, known = np.abs(got - expected), np.abs(expected)
     inexact = np.mean(wrong > 0) > 0.5 or expected.size == 1
-    if expected.dtype not in (np.float64, np.complex128) or not inexact or not known.any():
+    if expected.dtype not in (np.float64, np.complex128) or not inexact or not known.any() or np.isinf(known).any():
         return None
     if np.max(wrong) < 3e-7 * np.max(known) and np.median(wrong[known > 0] / known[known > 0]) < 1e-6:
         return (
@@ -236,7 +253,7 @@ def _factor(got: np.ndarray, expected: np.ndarray, sizes: dict[str, int]) -> str
         return None
     power = float(np.vdot(expected, expected))
     factor = float(np.vdot(expected, got)) / power if power else 0.0
-    if not factor or not _close(got / factor, expected):
+    if not factor or f"{factor:.6g}" == "1" or not _close(got / factor, expected):
         return None
     return f"Every value is the right one times {factor:.6g}{_name_factor(factor, sizes)}."
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from autograder.engine.assignment import Exercise
 from autograder.engine.border.rounds import Ending
 from autograder.engine.inside.notebook import BrokenCell, Statement
-from autograder.engine.inside.records import Raised
+from autograder.engine.inside.records import EARLIER, Raised
 from autograder.engine.inside.shortcuts import NUMPY_ALONE, why_not
 from autograder.engine.inside.wire import WireError
 from autograder.engine.judge.compare import Difference
@@ -82,7 +82,9 @@ def no_torch(exercise: Exercise) -> Told:
 
 def stopped(exercise: Exercise, ending: Ending) -> Told:
     """It took time, memory or its process with it."""
-    return _told(f"`{exercise.name}` was stopped.", Reason(Label.WHY, ending.sentence))
+    measured = exercise.track == "backward" and ending.status == Status.TIMEOUT
+    cause = "a gradient that is measured by differences, or a whole Jacobian: the largest case is too large for them."
+    return _told(f"`{exercise.name}` was stopped.", Reason(Label.WHY, ending.sentence), cause=cause if measured else "")
 
 
 def blocked(exercise: Exercise, by: str, status: Status, *, consistent: bool) -> Told:
@@ -125,10 +127,16 @@ _KINDS = {
 }
 
 
-def wrong_values(wrong: dict[str, Wrong], right: Sequence[str]) -> Told:
-    """Some of the values that it returned are wrong; the first is told of."""
+def wrong_values(
+    wrong: dict[str, Wrong], right: Sequence[str], *, changed: Sequence[str] = (), remembered: bool = False
+) -> Told:
+    """Some of the values that it returned are wrong; the first is told of.
+
+    Besides, arguments may have been changed, and the values depend on an earlier call.
+    """
     first, *more = wrong
     found, compared = wrong[first], None
+    also = changed_arguments(changed) if changed else None
     if found is None:
         headline = f"`{first}` is missing from what it returned."
     elif isinstance(found, WireError):
@@ -143,7 +151,15 @@ def wrong_values(wrong: dict[str, Wrong], right: Sequence[str]) -> Told:
         compared,
         Reason(Label.ALSO_WRONG, _listed(more)) if more else None,
         Reason(Label.RIGHT, _listed(right)) if right else None,
+        cause=_REMEMBERED if remembered else f"{also.headline.removeprefix(_RIGHT)} {also.cause}" if also else "",
     )
+
+
+_RIGHT = "The values are right, but "
+_REMEMBERED = (
+    "it depends on an earlier call, with other inputs. Is something kept between calls, in a global, a default "
+    "argument or an attribute, that belongs into the cache?"
+)
 
 
 def _listed(names: Iterable[str]) -> str:
@@ -152,18 +168,23 @@ def _listed(names: Iterable[str]) -> str:
 
 def changed_arguments(changed: Sequence[str]) -> Told:
     """The values are right, but arguments, or torch's modes, are not what they were."""
-    modes = [name for name in changed if name.startswith("torch.") or name.endswith(".training")]
+    modes = [name for name in changed if name.startswith(("torch.", "np.")) or name.endswith(".training")]
     if modes:
         return _told(
-            f"The values are right, but afterwards {_listed(modes)} is not what it was.",
+            f"{_RIGHT}afterwards {_listed(modes)} is not what it was.",
             cause="a mode that is switched and not put back. Let a `with` block switch it, or restore it in `finally`.",
+        )
+    if EARLIER in changed:
+        return _told(
+            f"{_RIGHT}the next call changes what an earlier one returned.",
+            cause="an array or a list that is made once and filled anew by every call. Make a new one in each.",
         )
     held = [name for name in changed if name.endswith("()")]
     if held:
         cause = "a value that is set, or a layer that changes itself when it is called (batch norm in training)."
-        return _told(f"The values are right, but the call changes {_listed(held)}.", cause=cause)
+        return _told(f"{_RIGHT}the call changes {_listed(held)}.", cause=cause)
     return _told(
-        f"The values are right, but the call changes its argument {_listed(changed)} in place.",
+        f"{_RIGHT}the call changes its argument {_listed(changed)} in place.",
         cause="`+=` or an assignment into it, or a method that changes it, such as `sort` or `pop`. Work on a copy.",
     )
 
