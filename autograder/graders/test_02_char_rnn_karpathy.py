@@ -79,7 +79,15 @@ def it_remembers(impl, rng):
 
 
 @probe(
-    "rnn_forward", cases=[(1, 1, 2, 1, 1.0), (2, 1, 4, 3, 1.0), (3, 6, 5, 4, 1.0), (6, 3, 3, 5, 1.0), (3, 4, 4, 5, 1e3)]
+    "rnn_forward",
+    cases=[
+        (1, 1, 2, 1, 1.0),
+        (2, 1, 4, 3, 1.0),
+        (3, 6, 5, 4, 1.0),
+        (6, 3, 3, 5, 1.0),
+        (4, 4, 4, 4, 1.0),
+        (3, 4, 4, 5, 1e3),
+    ],
 )
 def states(impl, rng, B, T, V, H, inputs):
     params, x, h0 = draw_params(rng, V, H, inputs=inputs), draw_ids(rng, V, B, T), rng.standard_normal((B, H))
@@ -119,6 +127,7 @@ def one_draw_by_hand(impl, rng, temperature, u):
         (4, 6, 6, 3, 0.4, 1.0),
         (2, 9, 4, 5, 2.5, 1.0),
         (20, 12, 9, 6, 1.3, 1.0),
+        (4, 4, 4, 4, 1.0, 1.0),
         (5, 6, 5, 4, 1e-3, 1e-3),
         (5, 6, 5, 4, 1e3, 1e3),
     ],
@@ -155,7 +164,10 @@ def largest_draw(impl, rng, B, V, H):
 @probe("sample", cases=[(8, 3, 5, 4)])
 def close_to_a_border(impl, rng, B, n, V, H):
     params, first, h = draw_params(rng, V, H, scores=0.0), draw_ids(rng, V, B), rng.standard_normal((B, H))
-    u = (rng.integers(1, V, size=(B, n)) + rng.choice([-1e-10, 1e-10], size=(B, n))) / V
+    weights = np.arange(1, V + 1)  # unequal, or a small number in the softmax would cancel
+    params["by"] = np.log(weights)
+    border = rng.choice(np.cumsum(weights)[:-1], size=(B, n))
+    u = (border + rng.choice([-1e-10, 1e-10], size=(B, n))) / weights.sum()
     yield "written", impl.sample(params, first, h, u, 1.0)
 
 
@@ -188,6 +200,7 @@ def draw_chunk(rng, B, T, V, H, *, inputs=1.0):
         (2, 1, 3, 4, 1.0, 1.0),
         (3, 5, 4, 3, 1.0, 1.0),
         (2, 7, 5, 6, 1.0, 1.0),
+        (4, 4, 4, 4, 1.0, 1.0),
         (3, 4, 4, 5, 10.0, 1e3),
     ],
 )
@@ -237,7 +250,7 @@ def a_coin_by_hand(impl, rng):
     yield from loss_gradients_state(impl.loss_and_grads(zero_weights(2, 1), x, y, np.zeros((1, 1))))
 
 
-@probe("loss_and_grads", cases=[(1, 1, 2, 1), (2, 1, 3, 4), (3, 5, 4, 3), (4, 6, 7, 2)])
+@probe("loss_and_grads", cases=[(1, 1, 2, 1), (2, 1, 3, 4), (3, 5, 4, 3), (4, 6, 7, 2), (4, 4, 4, 4)])
 def chunks(impl, rng, B, T, V, H):
     params, h0 = draw_params(rng, V, H), rng.standard_normal((B, H))
     x, y = draw_ids(rng, V, 2, B, T)
@@ -289,6 +302,12 @@ def nothing_to_clip(impl, rng):
     yield from named("clipped norm", impl.clip_by_global_norm({"a": np.zeros((2, 3)), "b": np.zeros(4)}, 1.0))
 
 
+# names that a network has: its biases count, too
+@probe("clip_by_global_norm", cases=[(5, 3, 1.0)])
+def of_a_network(impl, rng, V, H, max_norm):
+    yield from named("clipped norm", impl.clip_by_global_norm(draw_params(rng, V, H), max_norm))
+
+
 @probe("adagrad_step")
 def from_sixteen(impl, rng):
     given = ({"w": np.array([value])} for value in (1.0, 3.0, 16.0))
@@ -310,9 +329,14 @@ def steps(impl, rng, scale, lr):
 @probe("adagrad_step")
 def weights_that_rest(impl, rng):
     params, grads = draw_arrays(rng), draw_arrays(rng)
-    memory = {name: np.zeros(a.shape) for name, a in grads.items()}
-    grads["b"] = np.zeros(5)
-    yield from named("params memory", impl.adagrad_step(params, grads, memory, 0.1))
+    memory = {name: a**2 for name, a in draw_arrays(rng).items()}
+    grads["W"][1] = 0.0  # some of an array, and all of it: their memory stays
+    grads["U"] = np.zeros((2, 3, 2))
+    grads["b"], memory["b"] = np.zeros(5), np.zeros(5)  # never had a gradient
+    returned = impl.adagrad_step(params, grads, memory, 0.1)
+    for a in (*params.values(), *memory.values()):
+        a += 1.0  # what was returned is new, so it does not follow
+    yield from named("params memory", returned)
 
 
 def silenced(model):
@@ -333,7 +357,7 @@ def silent(impl, rng):
     yield from named("z h", model(torch.tensor([[3, 1]])))
 
 
-@probe("CharRNN", cases=[(1, 1, 2, 1), (2, 5, 4, 3), (5, 3, 7, 6)])
+@probe("CharRNN", cases=[(1, 1, 2, 1), (2, 5, 4, 3), (5, 3, 7, 6), (4, 4, 4, 4)])
 def network(impl, rng, B, T, V, H):
     import torch
 
@@ -348,6 +372,7 @@ def network(impl, rng, B, T, V, H):
     fill(model, seed)
     z, h = model(x, h0)
     yield from named("z h", (z, h))
+    yield "shape of x after the call", list(x.shape)
     (torch.sum(z * upstream) + torch.sum(h * upstream_h)).backward()
     yield "dh0", h0.grad
     for name, parameter in sorted(model.named_parameters()):
@@ -358,10 +383,26 @@ def network(impl, rng, B, T, V, H):
 def from_zero_in_single_precision(impl, rng):
     import torch
 
-    x = torch.from_numpy(draw_ids(rng, 5, 2, 6))
+    x = torch.from_numpy(1 + draw_ids(rng, 3, 2, 6))  # neither the first nor the last character occurs
     seed = int(rng.integers(2**32))
     for name, value in named("z h", fill(impl.CharRNN(5, 3), seed)(x)):
         yield name, observe(value, rtol=1e-4)
+
+
+def order_one(spread, expected):
+    """Whether entries are of order one; where exactly is free."""
+    if isinstance(spread, float) and 0.5 < spread < 2:
+        return None
+    return f"the first weights of the inputs have a spread of {spread:.2g}; the text asks for entries of order one"
+
+
+@probe("CharRNN", cases=[(50, 128)])
+def first_weights(impl, rng, V, H):
+    import torch
+
+    torch.manual_seed(int(rng.integers(2**32)))
+    weights = impl.CharRNN(V, H).rnn.weight_ih_l0
+    yield "spread of the first weights", observe(round(float(weights.std()), 1), judge=order_one)
 
 
 @probe("train_chunk")
@@ -380,7 +421,7 @@ def three_chunks(impl, rng, B, T, V, H, max_norm):
     import torch
 
     x, y = torch.from_numpy(draw_ids(rng, V, 2, 3, B, T))
-    h = torch.from_numpy(rng.standard_normal((1, B, H)))
+    h = given = torch.from_numpy(rng.standard_normal((1, B, H)))
     seed = int(rng.integers(2**32))
 
     model = fill(impl.CharRNN(V, H).double(), seed)
@@ -394,5 +435,34 @@ def three_chunks(impl, rng, B, T, V, H, max_norm):
         yield f"loss of chunk {t + 1}", observe(loss, rtol=rtol)
         yield f"h after chunk {t + 1}", observe(h, rtol=rtol)
         yield f"h has a graph after chunk {t + 1}", h.requires_grad
+    yield "the h that was given requires a gradient", given.requires_grad
     for name, parameter in sorted(model.named_parameters()):
         yield name, observe(parameter, rtol=rtol)
+
+
+# few characters and many units: the gradient is longer than the first max_norm, and mostly than the second
+@probe("train_chunk", cases=[(2, 3, 5, 16, 1.5), (3, 2, 5, 16, 3.0)])
+def a_long_gradient(impl, rng, B, T, V, H, max_norm):
+    import torch
+
+    x, y = torch.from_numpy(draw_ids(rng, V, 2, B, T))
+    h = torch.from_numpy(rng.standard_normal((1, B, H)))
+    model = fill(impl.CharRNN(V, H).double(), int(rng.integers(2**32)), scale=1.0)
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.5)
+    impl.train_chunk(model, optimiser, x, y, h, max_norm)
+    for name, parameter in sorted(model.named_parameters()):
+        yield name, observe(parameter, rtol=1e-5)  # PyTorch adds 1e-6 to the norm
+
+
+# with a rate of 0 the model stays the same; None is zero also where another chunk went before
+@probe("train_chunk", cases=[(3, 4, 5, 3)])
+def none_again(impl, rng, B, T, V, H):
+    import torch
+
+    x, y = torch.from_numpy(draw_ids(rng, V, 2, 3, B, T))
+    model = fill(impl.CharRNN(V, H).double(), int(rng.integers(2**32)))
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.0)
+    for t in range(3):
+        (_, loss), (_, h) = named("loss h", impl.train_chunk(model, optimiser, x[t], y[t], None, 1.0))
+        yield f"loss of chunk {t + 1}", loss
+        yield f"h after chunk {t + 1}", h
