@@ -213,7 +213,7 @@ def single_number(impl, rng):
         return f(v)
 
     yield "gradient at an x of shape ()", observe(impl.numerical_grad(seeing, x), rtol=1e-7)
-    yield "shapes that f was given", [list(shape) for shape in sorted(seen)]
+    yield "shapes that f was given", " and ".join(map(str, sorted(seen)))
 
 
 @probe("unbroadcast")
@@ -664,13 +664,13 @@ def losses_and_parameters(impl, rng, N, features, hidden, classes, steps):
         "float32",
         "BatchNorm1d inside",
         "Dropout, in eval mode",
-        "layer used twice",
+        "shared weight",
         "large gradients",
         "loss near 0",
     ],
 )
 def other_models(impl, rng, kind):
-    """Dtype and mode stay, a shared layer moves once, no gradient is too large and no loss too small to go on."""
+    """Dtype and mode stay, a shared weight moves once, no gradient is too large and no loss too small to go on."""
     import torch
     from torch import nn
 
@@ -680,9 +680,9 @@ def other_models(impl, rng, kind):
         module = nn.Sequential(nn.BatchNorm1d(3, affine=False), *module).double()
     if kind == "Dropout, in eval mode":
         module = nn.Sequential(nn.Dropout(0.5), *module).eval()
-    if kind == "layer used twice":
-        layer = nn.Linear(3, 3)
-        module = nn.Sequential(layer, nn.Tanh(), layer).double()
+    if kind == "shared weight":
+        module = given_network(3, 3, 3)
+        module[2].weight = module[0].weight
     if kind == "large gradients":
         X = 50 * X
     if kind == "loss near 0":
