@@ -102,7 +102,8 @@ class Value:
 
     def tanh(self):
         """By the exponential."""
-        return self._made(1 - 2 / (math.exp(2 * self.data) + 1), (self,), 1 / math.cosh(self.data) ** 2)
+        e = math.exp(-2 * abs(self.data))
+        return self._made(math.copysign((1 - e) / (1 + e), self.data), (self,), 4 * e / (1 + e) ** 2)
 
     def relu(self):
         """Zero or the number."""
@@ -245,9 +246,9 @@ class Further:
             return Value(self.data * other.data, (self, other), (other.data, self.data), "*")
 
         def tanh(self):
-            """From the given operations."""
-            e = math.exp(-2 * abs(self.data))
-            t = math.copysign((1 - e) / (1 + e), self.data)
+            """By expm1, which keeps the digits of small numbers."""
+            e = math.expm1(-2 * abs(self.data))
+            t = math.copysign(e / (e + 2), self.data)
             return Value(t, (self,), ((1 - t) * (1 + t),), "tanh")
 
         def backward(self):

@@ -28,12 +28,22 @@ def last_class_absent(impl, rng, count, classes):
     yield "Y", impl.one_hot(y, classes)
 
 
+@probe("one_hot", cases=[300])
+def many_classes(impl, rng, classes):
+    """More of them than one byte can number."""
+    y = rng.integers([128, 256], [256, classes])
+    yield "Y", impl.one_hot(y, classes)
+
+
 @probe("pairwise_sq_dists")
 def origin_and_three_four(impl, rng):
     yield "D", impl.pairwise_sq_dists(np.array([[0.0, 0.0], [3.0, 4.0]]), np.array([[3.0, 4.0]]))
 
 
-@probe("pairwise_sq_dists", cases=[(1, 1, 2, 1.0), (4, 6, 3, 1.0), (5, 5, 2, 1.0), (7, 1, 4, 1.0), (4, 3, 2, 1e-5)])
+@probe(
+    "pairwise_sq_dists",
+    cases=[(1, 1, 2, 1.0), (4, 6, 3, 1.0), (5, 5, 2, 1.0), (7, 1, 4, 1.0), (4, 3, 2, 1e-5), (3, 4, 2, 1e3)],
+)
 def random_points(impl, rng, N, M, dimensions, size):
     """Of small points every distance is small, and none of them is zero."""
     A, B = size * rng.standard_normal((N, dimensions)), size * rng.standard_normal((M, dimensions))
@@ -75,6 +85,13 @@ def rows_far_apart(impl, rng):
     yield "ln p", impl.log_softmax(z)
 
 
+@probe("log_softmax", cases=[-1e3, -1e4, 1e3])
+def all_rows_far_out(impl, rng, centre):
+    """Rows that only their own maximum brings near 0."""
+    z = centre + rng.standard_normal((4, 3))
+    yield "ln p", impl.log_softmax(z)
+
+
 @probe("log_softmax")
 def nearly_certain(impl, rng):
     """What is added inside the logarithm shows where the logarithm is nearly 0."""
@@ -92,6 +109,12 @@ def three_quarters_and_equal_logits(impl, rng):
 def random_logits(impl, rng, N, classes, size):
     logits, y = size * rng.standard_normal((N, classes)), rng.integers(classes, size=N)
     yield "loss", impl.cross_entropy(logits, y)
+
+
+@probe("cross_entropy")
+def two_classes_surely_wrong(impl, rng):
+    z = 2000.0 + rng.random()
+    yield "loss at (z, -z) with label 1", impl.cross_entropy(np.array([[z, -z]]), np.array([1]))
 
 
 # A network and its gradient -----------------------------------------------------------------------------------------
@@ -150,7 +173,7 @@ def cube_at_two(impl, rng):
     yield "gradient", impl.numerical_grad(lambda x: float(x[0] * x[0] * x[0]), np.array([2.0]), h=0.1)
 
 
-@probe("numerical_grad", cases=[((),), ((1,),), ((5,),), ((4, 3),), ((2, 3, 2),)])
+@probe("numerical_grad", cases=[((1,),), ((5,),), ((4, 3),), ((2, 3, 2),)])
 def cubics(impl, rng, shape):
     f, x = cubic(1 + rng.random(shape), 1 + rng.random()), np.array(rng.standard_normal(shape))
     yield "gradient", observe(impl.numerical_grad(f, x), rtol=1e-7)
@@ -165,17 +188,32 @@ def large_step(impl, rng, shape):
     yield "x afterwards", x
 
 
-@probe("numerical_grad")
-def part_of_a_larger_array(impl, rng):
-    """A view with gaps, of which `reshape` would make a copy."""
-    f, x = cubic(1 + rng.random((3, 2)), 1 + rng.random()), rng.standard_normal((4, 6))[1:, 1:4:2]
+@probe("numerical_grad", cases=["view with gaps", "transposed"])
+def other_layouts(impl, rng, layout):
+    """Of a view with gaps `reshape` would make a copy; a transposed array has its elements in another order."""
+    f, x = cubic(1 + rng.random((3, 2)), 1 + rng.random()), rng.standard_normal((4, 6))
+    x = x[1:, 1:4:2] if layout == "view with gaps" else np.array(x[:2, :3]).T
     yield "gradient", observe(impl.numerical_grad(f, x), rtol=1e-7)
 
 
 @probe("numerical_grad")
 def cubics_at_zero(impl, rng):
-    """Here the difference is the square of the step, so it tells which step was taken."""
-    yield "gradient", impl.numerical_grad(cubic(1 + rng.random(4), 0.0), np.zeros(4))
+    """The square of the step is as large as the slope here, so the difference tells which step was taken."""
+    weights, slopes, x = 1 + rng.random(4), 1e-10 * (1 + rng.random(4)), np.array([0.0, -0.0, 0.0, -0.0])
+    yield "gradient", impl.numerical_grad(lambda v: float(np.sum(weights * (v * v * v) + slopes * v)), x)
+    yield "signs of the zeros in x afterwards", np.signbit(x)
+
+
+@probe("numerical_grad")
+def single_number(impl, rng):
+    f, x, seen = cubic(1 + rng.random(), 1 + rng.random()), np.array(rng.standard_normal()), set()
+
+    def seeing(v):
+        seen.add(np.shape(v))
+        return f(v)
+
+    yield "gradient at an x of shape ()", observe(impl.numerical_grad(seeing, x), rtol=1e-7)
+    yield "shapes that f was given", " and ".join(map(str, sorted(seen)))
 
 
 @probe("unbroadcast")
@@ -332,6 +370,34 @@ def one_operand(impl, rng, operation):
 
 
 @probe("Value")
+def factor_of_zero(impl, rng):
+    a = 1 + rng.random()
+    x, w = impl.Value(a), impl.Value(0.0)
+    y = x * w
+    y.backward()
+    yield from told({"y.data": y.data, "x.grad": x.grad, "w.grad": w.grad}, "y = x * w and w is 0")
+
+
+@probe("Value", cases=[400.0, -400.0])
+def far_out(impl, rng, number):
+    c = 1 + rng.random()
+    x = impl.Value(number)
+    y = x.tanh() * impl.Value(c)
+    y.backward()
+    yield from told({"y.data": y.data, "x.grad": x.grad}, f"y = x.tanh() * c at x = {number:g}")
+
+
+@probe("Value", cases=["first", "last"])
+def gradient_of_zero(impl, rng, place):
+    """A value below which every gradient is 0 ends nothing for the others."""
+    a, b = (1 + rng.random(2)).tolist()
+    x, d = impl.Value(a), impl.Value(-b)
+    y = d.relu() * d + x * x if place == "first" else x * x + d.relu() * d
+    y.backward()
+    yield from told({"x.grad": x.grad, "d.grad": d.grad}, "y = x * x + d.relu() * d with a negative d")
+
+
+@probe("Value")
 def logarithm_and_powers(impl, rng):
     a, b = (0.5 + rng.random(2)).tolist()
     x, y = impl.Value(a), impl.Value(b)
@@ -365,6 +431,17 @@ def second_call(impl, rng):
     w = u * u + x  # another result of the same values
     w.backward()
     yield from told({"x.grad": x.grad, "y.grad": y.grad}, "w = u * u + x, after z.backward() and w.backward()")
+
+
+@probe("Value")
+def not_below(impl, rng):
+    a, b = rng.standard_normal(2).tolist()
+    x, y = impl.Value(a), impl.Value(b)
+    z = y * x
+    z.backward()
+    y.backward()
+    values = {"x.grad": x.grad, "y.grad": y.grad, "z.grad": z.grad}
+    yield from told(values, "z = y * x, after z.backward() and y.backward()")
 
 
 @probe("Value", cases=[30])
@@ -430,7 +507,37 @@ def network(impl, rng, N, features, hidden, classes):
     yield "gradient of X", X.grad
     for name, parameter in sorted(module.named_parameters()):
         yield f"gradient of {name}", parameter.grad
-    yield "logits of other inputs, after module.eval()", module.eval()(others)
+    evaluated = module.eval()(others)
+    yield "logits of other inputs, after module.eval()", evaluated
+    yield "requires_grad of these logits", evaluated.requires_grad
+
+
+@probe("MLP", cases=[(6, 3, 4, 2)])
+def large_inputs(impl, rng, N, features, hidden, classes):
+    """Some hidden units are saturated, and nothing is cut off."""
+    import torch
+
+    X = torch.tensor(10 * rng.standard_normal((N, features)), requires_grad=True)
+    upstream = torch.tensor(rng.standard_normal((N, classes)))
+    seed = int(rng.integers(2**32))
+    module = fill(impl.MLP(features, hidden, classes).double(), seed)
+    logits = module(X)
+    yield "logits", logits
+    torch.sum(logits * upstream).backward()
+    yield "gradient of X", X.grad
+    yield "X afterwards", X
+
+
+@probe("MLP", cases=[(5, 3, 4, 2)])
+def two_networks(impl, rng, N, features, hidden, classes):
+    """Of the same sizes, and each with weights of its own."""
+    import torch
+
+    X = torch.tensor(rng.standard_normal((N, features)))
+    seeds = rng.integers(2**32, size=2).tolist()
+    one, other = (fill(impl.MLP(features, hidden, classes).double(), seed) for seed in seeds)
+    yield "logits of the first network, after a second was made", one(X)
+    yield "logits of the second", other(X)
 
 
 @probe("MLP")
@@ -481,6 +588,44 @@ def values_and_slopes(impl, rng, shape, size, centre):
     yield "x afterwards", x
 
 
+@probe("Softplus")
+def tiny_values(impl, rng):
+    """Logarithms, which show the digits of every value, however small."""
+    import torch
+
+    x = torch.tensor(np.array([-60.0, -200.0, -300.0]) + rng.random(3), requires_grad=True)
+    upstream = torch.tensor(1 + rng.random(3))
+    out = impl.Softplus.apply(x)
+    yield "ln out", observe(torch.log(out), rtol=1e-12)
+    out.backward(upstream)
+    yield "ln dx", observe(torch.log(x.grad), rtol=1e-12)
+
+
+@probe("Softplus", cases=["x", "dout"])
+def transposed(impl, rng, which):
+    """A view with gaps, of which `view` would make no flat one."""
+    import torch
+
+    x, upstream = torch.tensor(rng.standard_normal((3, 2))), torch.tensor(rng.standard_normal((3, 2)))
+    x, upstream = (x.T, upstream.reshape(2, 3)) if which == "x" else (x.reshape(2, 3), upstream.T)
+    x.requires_grad_()
+    out = impl.Softplus.apply(x)
+    yield "out", out
+    out.backward(upstream)
+    yield "dx", x.grad
+
+
+@probe("Softplus")
+def gradient_from_above_used_twice(impl, rng):
+    """The sum hands the same gradient to both of its terms."""
+    import torch
+
+    x = torch.tensor(rng.standard_normal((4, 2)), requires_grad=True)
+    upstream = torch.tensor(rng.standard_normal((4, 2)))
+    torch.sum(upstream * (impl.Softplus.apply(x) + x)).backward()
+    yield "gradient of softplus(x) + x", x.grad
+
+
 def given_network(*sizes):
     """A network of torch's own, so that `train` can be right without `MLP`."""
     from torch import nn
@@ -513,9 +658,19 @@ def losses_and_parameters(impl, rng, N, features, hidden, classes, steps):
         yield f"{name} afterwards", parameter
 
 
-@probe("train", cases=["float32", "BatchNorm1d inside", "large gradients", "loss near 0"])
+@probe(
+    "train",
+    cases=[
+        "float32",
+        "BatchNorm1d inside",
+        "Dropout, in eval mode",
+        "shared weight",
+        "large gradients",
+        "loss near 0",
+    ],
+)
 def other_models(impl, rng, kind):
-    """A float32 model stays one, training mode stays on, no gradient is too large and no loss too small to go on."""
+    """Dtype and mode stay, a shared weight moves once, no gradient is too large and no loss too small to go on."""
     import torch
     from torch import nn
 
@@ -523,6 +678,11 @@ def other_models(impl, rng, kind):
     module = given_network(3, 2)
     if kind == "BatchNorm1d inside":
         module = nn.Sequential(nn.BatchNorm1d(3, affine=False), *module).double()
+    if kind == "Dropout, in eval mode":
+        module = nn.Sequential(nn.Dropout(0.5), *module).eval()
+    if kind == "shared weight":
+        module = given_network(3, 3, 3)
+        module[2].weight = module[0].weight
     if kind == "large gradients":
         X = 50 * X
     if kind == "loss near 0":
@@ -534,6 +694,32 @@ def other_models(impl, rng, kind):
     yield "losses", observe(impl.train(module, X, y, 0.5, 4), rtol=rtol)
     for name, parameter in module.named_parameters():
         yield f"{name} afterwards", observe(parameter, rtol=rtol)
+
+
+@probe("train")
+def nearly_learned(impl, rng):
+    """Small losses, which every step still lowers."""
+    import torch
+
+    module, size = given_network(1, 2), 4 + rng.random()
+    with torch.no_grad():
+        module[0].weight.copy_(torch.tensor([[size], [-size]]))
+        module[0].bias.zero_()
+    yield "losses", impl.train(module, torch.ones(1, 1, dtype=torch.float64), torch.tensor([0]), 1.0, 4)
+    yield "weight afterwards", module[0].weight
+
+
+@probe("train", cases=[(4, 2, 3)])
+def nothing_else_changes(impl, rng, N, features, classes):
+    import torch
+
+    X, y = torch.tensor(rng.standard_normal((N, features))), torch.tensor(rng.integers(classes, size=N))
+    module = fill(given_network(features, classes), int(rng.integers(2**32)))
+    yield "losses", impl.train(module, X, y, 0.5, 2)
+    yield "X.requires_grad afterwards", X.requires_grad
+    yield "requires_grad of the parameters afterwards", [p.requires_grad for p in module.parameters()]
+    yield "torch.is_anomaly_enabled() afterwards", torch.is_anomaly_enabled()
+    torch.autograd.set_detect_anomaly(False)
 
 
 @probe("train", cases=[(6, 3, 2)])
