@@ -25,7 +25,17 @@ def four_windows(impl, rng):
     yield "columns", impl.im2col(NINE, 2)
 
 
-@probe("im2col", cases=[(1, 1, 1, 1, 1, 1, 0), (2, 3, 5, 4, 3, 1, 1), (3, 2, 7, 8, 3, 2, 0), (2, 4, 6, 9, 2, 3, 2)])
+@probe(
+    "im2col",
+    cases=[
+        (1, 1, 1, 1, 1, 1, 0),
+        (2, 3, 5, 4, 3, 1, 1),
+        (3, 2, 7, 8, 3, 2, 0),
+        (2, 4, 6, 9, 2, 3, 2),
+        (2, 3, 6, 7, 3, 1, 1),
+        (3, 2, 9, 6, 3, 2, 0),
+    ],
+)
 def columns(impl, rng, N, C, H, W, k, stride, pad):
     x = rng.standard_normal((N, C, H, W))
     yield "columns", impl.im2col(x, k, stride, pad)
@@ -50,6 +60,7 @@ CONVOLUTIONS = [  # N, C, H, W, F, k, stride, pad, groups
     (2, 4, 6, 5, 6, 2, 2, 1, 2),
     (2, 6, 9, 8, 3, 4, 3, 2, 3),
     (2, 2, 4, 3, 3, 5, 1, 3, 1),
+    (2, 3, 5, 4, 6, 3, 1, 1, 3),  # a group per channel, two filters in each
 ]
 
 
@@ -103,6 +114,15 @@ def without_the_constant(impl, rng, N, C, H, W):
     x = 1e-3 * rng.standard_normal((N, C, H, W))  # so small that anything added in the bracket shows
     out, _ = impl.lrn_forward(x, 3, 0.0, 1.0, 0.75)
     yield "out", out
+
+
+@probe("lrn_forward")
+def one_constant_after_another(impl, rng):
+    x = 2 * rng.standard_normal((2, 6, 2, 3))
+    first = {"n": 3, "k": 1.0, "alpha": 0.5, "beta": 0.75}  # then one of the four changes
+    for changed in ({}, {"n": 5}, {"k": 1.5}, {"alpha": 0.3}, {"beta": 0.6}):
+        out, _ = impl.lrn_forward(x, **(first | changed))
+        yield f"out with {changed or first}", out
 
 
 @probe("augment")
@@ -200,9 +220,9 @@ def pooling_too_large_for_differences(impl, rng):
 
 @probe("lrn_backward")
 def three_eighths(impl, rng):
-    x = np.ones((1, 1, 1, 1))
+    x, dout = np.ones((1, 1, 1, 1)), np.ones((1, 1, 1, 1))
     _, cache = impl.lrn_forward(x, n=1, k=3.0, alpha=1.0, beta=0.5)
-    yield "dx", impl.lrn_backward(x, cache)
+    yield "dx", impl.lrn_backward(dout, cache)
 
 
 @probe("lrn_backward", cases=[(1, 1, 1, 1, 1), (2, 6, 3, 2, 3), (3, 8, 2, 4, 5), (2, 3, 3, 2, 7)])
@@ -265,6 +285,16 @@ def default_rate_and_no_mask(impl, rng):
     yield "out at test time", impl.Dropout().forward(x, None, False)[0]
 
 
+@probe("Dropout")
+def two_layers(impl, rng):
+    x, dout = rng.standard_normal((2, 3, 4))
+    first, second = impl.Dropout(0.3), impl.Dropout(0.8)
+    out, cache = first.forward(x, None, False)
+    yield "out of the first", out
+    yield "out of the second", second.forward(x, None, False)[0]
+    yield "dx of the first", first.backward(dout, cache)
+
+
 @probe("sgd_momentum")
 def two_updates(impl, rng):
     params, velocity, grads = {"w": np.array([1.0])}, {"w": np.array([0.0])}, {"w": np.array([2.0])}
@@ -293,6 +323,17 @@ def papers_rates(impl, rng):
     velocity["w"] *= 1e-4
     params, velocity = impl.sgd_momentum(params, grads, velocity, 0.01)
     yield "velocity", velocity["w"]
+
+
+@probe("sgd_momentum")
+def dicts_in_other_orders(impl, rng):
+    names = ["conv1.weight", "conv2.weight", "conv3.weight"]  # of one shape, so that only names tell them apart
+    params, grads, velocity = ({n: rng.standard_normal((2, 3)) for n in names} for _ in range(3))
+    grads = {n: grads[n] for n in reversed(names)}
+    velocity = {n: velocity[n] for n in names[1:] + names[:1]}
+    params, velocity = impl.sgd_momentum(params, grads, velocity, 0.1, 0.9, 0.5)
+    yield "params", params
+    yield "velocity", velocity
 
 
 @probe("MiniAlexNet", cases=[(3, 48, 0.5), (1, 7, 0.2)])
@@ -333,10 +374,13 @@ def nothing_or_everything_dropped(impl, rng, p):
 
 
 def same_outcomes(got, expected):
-    """Whether two sets of rows hold the same different rows, each of them several times."""
+    """Whether calls × rows of two modules hold the same different rows, each of them several times."""
     got, expected = got.array, expected.array
     if got.shape != expected.shape:
-        return f"The logits should have shape {expected.shape}; they have {got.shape}."
+        return f"The logits of a batch should have shape {expected.shape[1:]}; they have {got.shape[1:]}."
+    if np.ptp(got, axis=1).max() < 1e-8 < np.ptp(got, axis=0).max():
+        return "All pictures of a batch lose the same hidden units: dropout draws anew for each picture."
+    got, expected = (a.reshape(-1, a.shape[-1]) for a in (got, expected))
     ours, theirs = (np.unique(np.round(a, 8), axis=0) for a in (got, expected))
     if len(ours) == 1:
         return "In training the logits of one picture are the same each time: nothing is dropped."
@@ -353,7 +397,7 @@ def same_outcomes(got, expected):
 def two_hidden_units(impl, rng, p):
     import torch
 
-    x = torch.from_numpy(rng.standard_normal((1, 3, 16, 16))).repeat(400, 1, 1, 1)
+    x = torch.from_numpy(rng.standard_normal((1, 3, 16, 16))).repeat(50, 1, 1, 1)
     on = torch.from_numpy(rng.uniform(1.0, 2.0, size=2))
     seed = int(rng.integers(2**32))
     model = fill(impl.MiniAlexNet(2, p).double(), seed, scale=0.3)
@@ -361,7 +405,7 @@ def two_hidden_units(impl, rng, p):
         model.fc1.weight.abs_()
         model.fc1.bias.copy_(on)  # both units are on, and what dropped features would take from them shows
     model.train()
-    yield "logits in training", observe(model(x), judge=same_outcomes)
+    yield "logits in training", observe(torch.stack([model(x) for _ in range(8)]), judge=same_outcomes)
 
 
 def watching(rng, numbers, strength=1.0):
@@ -392,7 +436,7 @@ def four_by_four(impl, rng):
     yield "probabilities", impl.ten_crop(model, images, 2)
 
 
-@probe("ten_crop", cases=[(1, 3, 5, 5, 1), (3, 3, 6, 4, 1), (4, 1, 9, 4, 1), (2, 3, 8, 5, 2000)])
+@probe("ten_crop", cases=[(1, 3, 5, 5, 1), (3, 3, 6, 4, 1), (4, 1, 9, 4, 1), (2, 3, 8, 5, 2000), (2, 3, 20, 10, 1)])
 def mean_probabilities(impl, rng, N, C, H, size, strength):
     import torch
 
@@ -406,10 +450,34 @@ def mean_probabilities(impl, rng, N, C, H, size, strength):
 def in_the_middle_of_training(impl, rng, N, H, size):
     import torch
 
-    images = torch.from_numpy(rng.standard_normal((N, 3, H, H)))
+    images = torch.from_numpy(rng.standard_normal((N, 3, H, H))).requires_grad_()
     model = watching(rng, 3 * size * size).train()
     found = impl.ten_crop(model, images, size)
     yield "probabilities", found
     yield "is in the mode of training again", model.training and model.inner.training
     yield "has a graph", found.requires_grad
     yield "weights can still learn", model.scale.requires_grad
+    yield "pictures can still have a gradient", images.requires_grad
+
+
+@probe("ten_crop", cases=[(2, 6, 3)])
+def where_gradients_are_off(impl, rng, N, H, size):
+    import torch
+
+    images = torch.from_numpy(rng.standard_normal((N, 3, H, H)))
+    model = watching(rng, 3 * size * size).eval()
+    with torch.no_grad():
+        yield "probabilities", impl.ten_crop(model, images, size)
+        yield "gradients are on", torch.is_grad_enabled()
+
+
+@probe("ten_crop", cases=[(2, 6, 3)])
+def again_after_an_update(impl, rng, N, H, size):
+    import torch
+
+    images = torch.from_numpy(rng.standard_normal((N, 3, H, H)))
+    model = watching(rng, 3 * size * size).eval()
+    yield "probabilities before", impl.ten_crop(model, images, size)
+    with torch.no_grad():
+        model.scale.mul_(-2.0)  # the same object, with other weights
+    yield "probabilities after", impl.ten_crop(model, images, size)
