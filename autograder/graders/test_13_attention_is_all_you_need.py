@@ -476,6 +476,8 @@ def layers_where_sizes_agree(impl, rng, n):
         ("encoder", False, ()),
         ("decoder without masks", True, (None, memory)),
         ("decoder with masks of two axes", True, (mask, memory, memory_mask)),
+        ("decoder with mask alone", True, (mask, memory)),
+        ("decoder with memory_mask alone", True, (None, memory, memory_mask)),
     ):
         layer = filled(impl.TransformerLayer(n, n, n, cross), seed)
         yield f"{kind}: y", layer(x, *given)
