@@ -141,7 +141,7 @@ def grad_check(loss_fn, params, grads, entries, eps=1e-5):
     """In place, with the old value put back; norms of whole vectors."""
     errors = {}
     for name in params:
-        flat, places = params[name].reshape(-1), entries[name]  # a view
+        flat, places = params[name].flat, entries[name]  # writes into an array of any memory order
         slopes = []
         for place in places:
             before = flat[place]

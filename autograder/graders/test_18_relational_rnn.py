@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from autograder.engine.probes import agree, fill, named, observe, probe, shapes, slope
+from autograder.engine.probes import agree, fill, named, observe, probe, slope
 
 OF_ATTENTION, OF_GATES = ("Wq", "Wk", "Wv"), ("Wi", "Ui", "bi", "Wf", "Uf", "bf")
 SOME = ("Wq", "Wv", "Uf", "bi", "Win", "gain1", "W1", "b2")
@@ -53,7 +53,7 @@ def three_quarters(impl, rng):
 
 @probe(
     "memory_attention_forward",
-    cases=[(1, 1, 1, 1, 1.5), (2, 4, 6, 3, 1.5), (3, 2, 8, 2, 1.5), (2, 5, 4, 1, 1.5), (2, 3, 4, 2, 60.0)],
+    cases=[(2, 4, 6, 3, 1.5), (3, 2, 8, 2, 1.5), (2, 5, 4, 1, 1.5), (2, 3, 4, 2, 60.0), (1, 1, 1, 1, 1.5)],
 )
 def attended(impl, rng, B, S, D, heads, size):
     p, M = draw(rng, 1, D), size * rng.standard_normal((B, S, D))  # p holds more than the three matrices
@@ -73,7 +73,7 @@ def _three(values):
     return tuple(value for _, value in named("i f cache", values))
 
 
-@probe("gates_forward", cases=[(1, 1, 1, 1.0), (2, 4, 3, 1.0), (3, 2, 5, 1.0), (3, 2, 4, 3e3)])
+@probe("gates_forward", cases=[(2, 4, 3, 1.0), (3, 2, 5, 1.0), (3, 2, 4, 3e3), (1, 1, 1, 1.0)])
 def gates(impl, rng, B, S, D, size):
     p, row, M = draw(rng, 1, D), size * rng.standard_normal((B, 1, D)), 2 * size * rng.standard_normal((B, S, D))
     i, f, _ = _three(impl.gates_forward(p, row, M))
@@ -86,7 +86,7 @@ def kept(impl, rng):
     yield "M_new", M_new
 
 
-@probe("rmc_step_forward", cases=[(1, 2, 1, 3, 1), (2, 3, 4, 6, 3), (3, 5, 2, 4, 2)])
+@probe("rmc_step_forward", cases=[(2, 3, 4, 6, 3), (3, 5, 2, 4, 2), (1, 2, 1, 3, 1)])
 def stepped(impl, rng, B, inputs, S, D, heads):
     p, x, M = draw(rng, inputs, D), rng.standard_normal((B, inputs)), 1.5 * rng.standard_normal((B, S, D))
     M_new, _ = impl.rmc_step_forward(p, x, M, heads)
@@ -116,7 +116,7 @@ def two_pairs(impl, rng):
     yield from named("X y", impl.recall_batch(np.array([[1, 0]]), np.array([[0, 1]]), np.array([1]), 2))
 
 
-@probe("recall_batch", cases=[(1, 1, 2), (4, 3, 4), (6, 5, 7)])
+@probe("recall_batch", cases=[(4, 3, 4), (6, 5, 7), (1, 1, 2)])
 def drawn_pairs(impl, rng, B, n, symbols):
     keys = np.argsort(rng.random((B, symbols)), axis=1)[:, :n]
     values, asked = rng.integers(symbols, size=(B, n)), rng.integers(n, size=B)
@@ -132,12 +132,15 @@ def three_sixteenths(impl, rng):
 
 @probe(
     "attention_weights_backward",
-    cases=[((1, 1), 1, 2, 4, 0), ((2, 3), 4, 5, 2, 0), ((), 5, 3, 6, 0), ((3,), 2, 4, 3, 0), ((2,), 9, 3, 5, 1500)],
+    cases=[((2, 3), 4, 5, 2, 0), ((), 5, 3, 6, 0), ((3,), 4, 4, 3, 0), ((2,), 9, 3, 5, 1500), ((1, 1), 1, 2, 4, 0)],
 )
 def weights_gradients(impl, rng, batch, Tq, Tk, d_k, offset):
-    """An offset of the keys makes scores large and leaves the weights as they are: they differ by a number a row."""
+    """An offset of the keys makes scores large and leaves the weights as they are: they differ by a number a row.
+
+    Here and below the upstream gradient is of order ten, so that clipping it shows.
+    """
     Q, K = rng.standard_normal((*batch, Tq, d_k)), offset + rng.standard_normal((*batch, Tk, d_k))
-    dA = rng.standard_normal((*batch, Tq, Tk))
+    dA = 10 * rng.standard_normal((*batch, Tq, Tk))
     _, cache = impl.attention_weights_forward(Q, K)
     yield from named("dQ dK", impl.attention_weights_backward(dA, cache))
 
@@ -155,19 +158,19 @@ def too_many_weights_for_differences(impl, rng):
         yield name, few(value)
 
 
+@probe("memory_attention_backward", cases=[(2, 4, 6, 3), (3, 2, 4, 2), (1, 2, 2, 1)])
+def attention_gradients(impl, rng, B, S, D, heads):
+    p, row = draw(rng, 1, D), 1.5 * rng.standard_normal((B, 1, D))
+    M, dout = rng.standard_normal((2, B, S, D))
+    _, cache = impl.memory_attention_forward(p, M, row, heads)
+    yield from gradients("dM drow", impl.memory_attention_backward(10 * dout, cache), OF_ATTENTION)
+
+
 @probe("memory_attention_backward")
 def three_quarters_backward(impl, rng):
     p = {name: np.ones((1, 1)) for name in OF_ATTENTION}
     _, cache = impl.memory_attention_forward(p, np.ones((1, 1, 1)), np.full((1, 1, 1), 1 + LN3), 1)
     yield from gradients("dM drow", impl.memory_attention_backward(np.ones((1, 1, 1)), cache), OF_ATTENTION)
-
-
-@probe("memory_attention_backward", cases=[(1, 1, 2, 1), (2, 4, 6, 3), (3, 2, 8, 2)])
-def attention_gradients(impl, rng, B, S, D, heads):
-    p, row = draw(rng, 1, D), 1.5 * rng.standard_normal((B, 1, D))
-    M, dout = rng.standard_normal((2, B, S, D))
-    _, cache = impl.memory_attention_forward(p, M, row, heads)
-    yield from gradients("dM drow", impl.memory_attention_backward(dout, cache), OF_ATTENTION)
 
 
 @probe("memory_attention_backward")
@@ -197,10 +200,10 @@ def a_quarter(impl, rng):
     yield from gradients("drow dM", impl.gates_backward(np.ones((1, 1, 1)), np.zeros((1, 1, 1)), cache), OF_GATES)
 
 
-@probe("gates_backward", cases=[(1, 2, 1), (2, 4, 3), (3, 2, 5), (2, 3, 3)])
+@probe("gates_backward", cases=[(2, 4, 3), (3, 2, 4), (2, 3, 3), (1, 2, 1)])
 def gate_gradients(impl, rng, B, S, D):
     p, row, M = draw(rng, 1, D), rng.standard_normal((B, 1, D)), rng.standard_normal((B, S, D))
-    di, df = rng.standard_normal((2, B, S, D))
+    di, df = 10 * rng.standard_normal((2, B, S, D))
     *_, cache = impl.gates_forward(p, row, M)
     yield from gradients("drow dM", impl.gates_backward(di, df, cache), OF_GATES)
 
@@ -236,13 +239,13 @@ def the_straight_line(impl, rng):
     yield "dx", observe(dx, atol=1e-12)
 
 
-@probe("rmc_step_backward", cases=[(1, 2, 1, 3, 1), (2, 3, 4, 6, 3), (3, 5, 2, 8, 2)])
+@probe("rmc_step_backward", cases=[(2, 3, 4, 6, 3), (3, 5, 2, 4, 2), (1, 2, 2, 3, 1)])
 def step_gradients(impl, rng, B, inputs, S, D, heads):
     p, x = draw(rng, inputs, D), rng.standard_normal((B, inputs))
     p["W1"][:, 0], p["b1"][0] = 0, 0  # a hidden unit at the kink of the ReLU: [h > 0] is 0 there
     M, dM_new = rng.standard_normal((2, B, S, D))
     _, cache = impl.rmc_step_forward(p, x, M, heads)
-    yield from gradients("dx dM", impl.rmc_step_backward(dM_new, cache), OF_STEP)
+    yield from gradients("dx dM", impl.rmc_step_backward(10 * dM_new, cache), OF_STEP)
 
 
 @probe("rmc_step_backward")
@@ -272,7 +275,7 @@ def two_steps_back(impl, rng, above):
     yield "dM0", dM0
 
 
-@probe("rmc_backward", cases=[(1, 1, 2, 2, 3, 1), (2, 4, 3, 3, 4, 2), (3, 5, 2, 2, 6, 3)])
+@probe("rmc_backward", cases=[(2, 4, 3, 3, 4, 2), (3, 5, 2, 2, 4, 4), (1, 1, 2, 2, 3, 1)])
 def gradients_through_time(impl, rng, B, T, inputs, S, D, heads):
     p, X = draw(rng, inputs, D), rng.standard_normal((B, T, inputs))
     M0, dmemories = rng.standard_normal((B, S, D)), rng.standard_normal((B, T, S, D))
@@ -323,9 +326,10 @@ def one_sixth(impl, rng):
         yield f"errors over {entries}", observe(errors, atol=1e-7)
 
 
-@probe("grad_check", cases=[(1.0,), (1e-20,), (1e4,)])
-def claims(impl, rng, size):
-    params = {"W": rng.standard_normal((3, 4)), "b": 1 + rng.random(5)}
+@probe("grad_check", cases=[(1.0, "C"), (1.0, "F"), (1e-46, "C"), (1e4, "F")])
+def claims(impl, rng, size, order):
+    """A loss so small that its slopes are 0 in float32; a matrix in Fortran order, whose `reshape(-1)` is a copy."""
+    params = {"W": np.array(rng.standard_normal((3, 4)), order=order), "b": 1 + rng.random(5)}
     right = {"W": np.cos(params["W"]), "b": 3 * params["b"] ** 2}
     grads = {name: size * a * (1 + 0.3 * rng.standard_normal(a.shape)) for name, a in right.items()}
     entries = {"W": rng.permutation(12)[:7], "b": rng.permutation(5)[:3]}
@@ -369,7 +373,7 @@ def caught(got, expected):
     if not isinstance(got, dict) or got.keys() != expected.keys():
         return "It should be a dict with an error for each parameter."
     small = [name for name, error in got.items() if np.isfinite(error)]
-    return f"The gradient of {small[0]!r} is NaN, and its error is a number, {got[small[0]]:g}." if small else None
+    return f"A NaN is among those of {small[0]!r}, and its error is a number, {got[small[0]]:g}." if small else None
 
 
 @probe("grad_check")
@@ -378,6 +382,26 @@ def no_numbers(impl, rng):
     entries = {"W": np.arange(6), "b": np.arange(4)}
     lost = {name: np.full(a.shape, np.nan) for name, a in params.items()}
     yield "errors of gradients that are NaN", observe(impl.grad_check(waves, params, lost, entries), judge=caught)
+
+
+@probe("grad_check", cases=[(0,), (-1,)])
+def one_is_no_number(impl, rng, place):
+    """One NaN among several: nothing that passes over it may be taken for the largest."""
+    params = {"W": rng.standard_normal((2, 3)), "b": rng.standard_normal(4)}
+    entries = {"W": np.arange(6), "b": np.arange(4)}
+    grads = {"W": np.cos(params["W"]), "b": 3 * params["b"] ** 2}
+    ends = {name: a.flat[place] for name, a in params.items()}
+
+    def edge(q):
+        """It has no value above where it stands."""
+        return np.nan if any(q[name].flat[place] > end for name, end in ends.items()) else waves(q)
+
+    slopes = impl.grad_check(edge, params, grads, entries)
+    yield "errors where a slope is NaN", observe(slopes, judge=caught)
+    for a in grads.values():
+        a.flat[place] = np.nan
+    claims = impl.grad_check(waves, params, grads, entries)
+    yield "errors where a gradient is NaN", observe(claims, judge=caught)
 
 
 def remember(q, X, frozen_before=0, gate_of=None):
@@ -437,11 +461,26 @@ def filled(module, seed, *, double=True):
     return module
 
 
+def layers_as_given(got, expected):
+    """What is saved with the module: its layers under their names, and nothing else."""
+    if not isinstance(got, dict):
+        return "It should be a module."
+    more, fewer = sorted(got.keys() - expected.keys()), sorted(expected.keys() - got.keys())
+    if more:
+        return f"{more[0]!r} is no layer of the core. The initial memory is no parameter, nor in `state_dict`."
+    if fewer:
+        return f"{fewer[0]!r} is missing: layers have the names that they are given with."
+    wrong = [name for name in got if got[name] != expected[name]]
+    return f"{wrong[0]!r} has the shape {got[wrong[0]]}; {expected[wrong[0]]} is expected." if wrong else None
+
+
 @probe("RelationalMemoryCore")
 def only_kept(impl, rng):
     import torch
 
     core = impl.RelationalMemoryCore(2, 2, 3, 1).double()
+    saved = {name: list(a.shape) for name, a in core.state_dict().items()}
+    yield "names in state_dict", observe(saved, judge=layers_as_given)
     with torch.no_grad():
         for parameter in core.parameters():
             parameter.zero_()
@@ -449,14 +488,13 @@ def only_kept(impl, rng):
     yield "memories", memories
 
 
-@probe("RelationalMemoryCore", cases=[(1, 1, 2, 1, 3, 1), (2, 4, 3, 3, 4, 2)])
+@probe("RelationalMemoryCore", cases=[(2, 4, 3, 3, 4, 2), (1, 1, 2, 2, 3, 1)])
 def whole_sequences(impl, rng, B, T, inputs, S, D, heads):
     import torch
 
     X = torch.tensor(rng.standard_normal((B, T, inputs)), requires_grad=True)
     upstream, seed = torch.from_numpy(rng.standard_normal((B, T, S, D))), int(rng.integers(2**32))
     core = filled(impl.RelationalMemoryCore(inputs, S, D, heads), seed)
-    yield "parameters", shapes(core)
     memories, weights = (value for _, value in named("memories weights", core(X)))
     yield "memories", memories
     yield "weights", weights
@@ -466,7 +504,7 @@ def whole_sequences(impl, rng, B, T, inputs, S, D, heads):
         yield f"d{name}", observe(core.get_parameter(name).grad, atol=1e-12)
 
 
-@probe("RelationalMemoryCore", cases=[(2, 3, 4, 6, 2), (3, 2, 1, 4, 4)])
+@probe("RelationalMemoryCore", cases=[(2, 3, 4, 4, 2), (3, 2, 1, 4, 4)])
 def methods(impl, rng, B, inputs, S, D, heads):
     import torch
 
@@ -536,8 +574,9 @@ def three_and_four(impl, rng):
         yield f"b, clip {clip:g}", observe(model.b, rtol=CLIPPED)
 
 
-@probe("train_step", cases=[(0.05, "SGD"), (0.7, "SGD"), (50.0, "SGD"), (0.3, "Adam")])
+@probe("train_step", cases=[(0.05, "SGD"), (50.0, "SGD"), (0.3, "Adam"), (0.3, "groups")])
 def updates(impl, rng, clip, kind):
+    """Gradients of something else lie about before; two groups of parameters decay, but for what is frozen."""
     import torch
 
     model = small_model(rng, 3, 4)
@@ -545,8 +584,18 @@ def updates(impl, rng, clip, kind):
         (torch.from_numpy(3 * rng.standard_normal((5, 2, 3))), torch.from_numpy(rng.integers(4, size=5)))
         for _ in range(3)
     ]
-    optimiser = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9) if kind == "SGD" else None
-    optimiser = optimiser or torch.optim.Adam(model.parameters(), lr=0.1)
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter) if parameter.requires_grad else None
+    if kind == "SGD":
+        optimiser = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    elif kind == "Adam":
+        optimiser = torch.optim.Adam(model.parameters(), lr=0.1)
+    else:
+        groups = [
+            {"params": model.hidden.parameters()},
+            {"params": [*model.norm.parameters(), *model.out.parameters()]},
+        ]
+        optimiser = torch.optim.SGD(groups, lr=0.1, weight_decay=0.1)
     for k, (X, y) in enumerate(batches, 1):
         found = impl.train_step(model, optimiser, X, y, clip)
         yield from (
@@ -557,12 +606,14 @@ def updates(impl, rng, clip, kind):
     yield "norm.running_mean after three updates", observe(model.norm.running_mean, rtol=CLIPPED)
 
 
-@probe("train_step")
-def clip_by_default(impl, rng):
+@probe("train_step", cases=[("training",), ("evaluation",)])
+def clip_by_default(impl, rng, mode):
     import torch
 
-    model = small_model(rng, 3, 4)
+    model = small_model(rng, 3, 4).train(mode == "training")
     X, y = torch.from_numpy(5 * rng.standard_normal((6, 2, 3))), torch.from_numpy(rng.integers(4, size=6))
     optimiser = torch.optim.SGD(model.parameters(), lr=0.5)
-    yield from named("loss norm", impl.train_step(model, optimiser, X, y))
+    found = impl.train_step(model, optimiser, X, y)
+    yield from named("loss norm", found)
+    yield "tensors among loss and norm", [torch.is_tensor(value) for value in found]
     yield "out.weight", observe(model.out.weight, rtol=CLIPPED)
