@@ -104,6 +104,9 @@ def rows_that_see_nothing(impl, rng, mask_shape):
 def large_scores(impl, rng, size):
     Q, K, mask = size * rng.standard_normal((2, 4, 3)), rng.standard_normal((2, 5, 3)), draw_mask(rng, 2, 4, 5)
     lower = K - 20.0 * np.sign(Q[:, :1])  # all scores of the first query far below zero
+    scores = Q @ np.swapaxes(K, 1, 2)
+    np.put_along_axis(mask, scores.argmin(axis=-1)[..., None], True, axis=-1)
+    np.put_along_axis(mask, scores.argmax(axis=-1)[..., None], False, axis=-1)  # the largest is hidden
     yield "weights", impl.attention_weights(Q, K)
     yield "weights with a mask", impl.attention_weights(Q, K, mask)
     yield "weights of low scores", impl.attention_weights(Q[:, :1], lower, mask[:, :1])
@@ -590,6 +593,7 @@ def far_apart(impl, rng):
 
     level = 1e3 * np.array([1, -1, 0, 1, -1])  # of a row's logits, and in the third they are far from each other too
     values = level[:, None] + rng.uniform(-1, 1, size=(5, 4)) * np.array([1, 1, 1e3, 1, 1])[:, None]
+    values[2, :2] = -1e3, 1e3
     logits, y = torch.tensor(values, requires_grad=True), torch.from_numpy(rng.integers(4, size=5))
     for name, rows in (("one row far apart", slice(2, 3)), ("rows far apart", slice(None))):
         logits.grad = None
