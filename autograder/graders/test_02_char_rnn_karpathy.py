@@ -425,8 +425,8 @@ def three_chunks(impl, rng, B, T, V, H, max_norm):
     seed = int(rng.integers(2**32))
 
     model = fill(impl.CharRNN(V, H).double(), seed)
-    for parameter in model.parameters():
-        parameter.grad = torch.ones_like(parameter)  # old gradients, to be forgotten
+    for weights in model.parameters():
+        weights.grad = torch.ones_like(weights)  # old gradients, to be forgotten
     groups = [{"params": layer.parameters()} for layer in (model.readout, model.rnn)]
     optimiser = torch.optim.SGD(groups, lr=0.5, momentum=0.5)
     rtol = 1e-5 if max_norm < 1 else None  # PyTorch adds 1e-6 to the norm when it clips, equation (12) nothing

@@ -107,5 +107,6 @@ class Round:
             self.remaining.clear()
         else:
             self._found.ended[guilty] = ending
-            self.remaining = [name for name in self.remaining if name not in self._needing(guilty)]
+            gone = {guilty, *self._needing(guilty)}
+            self.remaining = [name for name in self.remaining if name not in gone]
         return place

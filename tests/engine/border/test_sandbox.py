@@ -223,7 +223,7 @@ def probing(assignment: Assignment | None, host: Mapping[str, Any]) -> dict[str,
         "multiprocessing": "import multiprocessing as m; "
         "found = attempt(m.get_context('fork').Process(target=int).start)",
         "clones": "found = [libc.syscall(n, 17, 0, 0, 0, 0, 0) for n in ((56, 220)[libc.syscall(39) != 1], 435)]",
-        "calls": f"found = refused({numbers!r})",
+        "system_calls": f"found = refused({numbers!r})",
         "rights": "held = (ctypes.c_uint32 * 6)(1, 1, 1, 1, 1, 1); "
         "libc.capget((ctypes.c_uint32 * 2)(0x20080522, 0), held); "
         "found = [list(held), libc.prctl(39, 0, 0, 0, 0), libc.prctl(21, 0, 0, 0, 0)]",
@@ -342,7 +342,7 @@ def test_no_process_can_be_started(attacks):
 
 
 def test_every_denied_system_call_is_refused(attacks):
-    assert attacks["calls"] == []
+    assert attacks["system_calls"] == []
 
 
 def test_no_right_is_left(attacks):
@@ -586,7 +586,7 @@ def test_submissions_that_run_at_the_same_time_do_not_see_each_other(tmp_path, h
     time.sleep(1)
     return [len(os.listdir("/dev/shm")), os.getpid()]"""
     assignment = tiny_assignment(tmp_path, ["f"])
-    cells = with_tools({"f": look.replace("time.sleep(1)", "time.sleep(0.7)")})
+    cells = with_tools({"f": look.replace("time.sleep(1)", "time.sleep(0.4)")})
     found: list[Any] = []
     with Sandbox() as made:
 
@@ -658,7 +658,7 @@ def told(x): return list(victim.told)"""
 LATE_FORGERY = """
     import json, os
     victim.calls = getattr(victim, "calls", 0) + 1
-    if victim.calls > 4:  # the probe has two cases at the public seed, each with a decoy
+    if victim.calls > 6:  # the probe has two cases at the public seed, each with a decoy before and a repetition after
         record = dict(exercise="victim", probe="probe_victim", case=0, seed=30, inputs="", seen={}, touched=[],
                       raised=dict(type="ValueError", text="the seed is " + repr(x)))
         for line in (dict(event="Record", **record), dict(event="Defined", spoiled={"victim": repr(x)})):
@@ -689,20 +689,20 @@ def test_what_a_submission_says_after_it_knows_the_seed_changes_no_text(tmp_path
 
 @pytest.mark.parametrize("kind", ["sandbox", "process"])
 def test_both_seeds_are_observed_in_one_process_unless_it_ends_meanwhile(kind, tmp_path, box):
-    assignment = tiny_assignment(tmp_path, ["calls", "ends"])
+    assignment = tiny_assignment(tmp_path, ["counts", "ends"])
     bodies = {
-        "calls": "calls.n = getattr(calls, 'n', 0) + 1\n    return calls.n",
+        "counts": "counts.n = getattr(counts, 'n', 0) + 1\n    return counts.n",
         "ends": "import os, threading\n    threading.Timer(0.5, os._exit, [0]).start()",
     }
     cells = [Cell(number, "code", source) for number, source in enumerate(functions(bodies), 1)]
     with Observer(cells, assignment, box if kind == "sandbox" else Subprocess(), limits=SHORT) as observer:
-        first = observer.observe(["calls"])
-        second = observer.observe(["calls"], seed=OTHER_SEED)
+        first = observer.observe(["counts"])
+        second = observer.observe(["counts"], seed=OTHER_SEED)
         observer.observe(["ends"])
         time.sleep(1)
-        third = observer.observe(["calls"], seed=OTHER_SEED)
+        third = observer.observe(["counts"], seed=OTHER_SEED)
     counted = [[decode(record.seen["y"]) for record in seen.records.values()] for seen in (first, second, third)]
-    assert counted == [[2, 4], [6, 8], [2, 4]]  # a decoy goes before each
+    assert counted == [[2, 5], [8, 11], [2, 5]]  # a decoy goes before each, and it is repeated after
     assert not third.ended
 
 
@@ -723,8 +723,8 @@ def test_torch_cannot_be_imported_in_a_numpy_exercise(tmp_path, box):
     assert "torch can't be imported" in verdict.message
 
 
-COLD = ("descriptors", "processes", "files", "paths", "environment", "forks", "calls", "rights", "localhost", "memory",
-        "writable", "fills_tmp")  # fmt: skip
+COLD = ("descriptors", "processes", "files", "paths", "environment", "forks", "system_calls", "rights", "localhost",
+        "memory", "writable", "fills_tmp")  # fmt: skip
 
 
 def test_where_namespaces_do_not_nest_each_request_gets_a_sandbox_of_its_own(tmp_path, host, attacks, monkeypatch):
