@@ -584,8 +584,8 @@ def updates(impl, rng, clip, kind):
         (torch.from_numpy(3 * rng.standard_normal((5, 2, 3))), torch.from_numpy(rng.integers(4, size=5)))
         for _ in range(3)
     ]
-    for weights in model.parameters():
-        weights.grad = torch.ones_like(weights) if weights.requires_grad else None
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter) if parameter.requires_grad else None
     if kind == "SGD":
         optimiser = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     elif kind == "Adam":
