@@ -20,13 +20,13 @@ c.GenerateAssignment.preprocessors = [
     "nbgrader.preprocessors.IncludeHeaderFooter",
     "nbgrader.preprocessors.LockCells",
     "nbgrader.preprocessors.ClearSolutions",
-    "course.make.nbgrader_steps.NameBans",
+    "course.make.build.nbgrader_steps.NameBans",
     "nbgrader.preprocessors.ClearOutput",
     "nbgrader.preprocessors.CheckCellMetadata",
     "nbgrader.preprocessors.ComputeChecksums",
     "nbgrader.preprocessors.SaveCells",
     "nbgrader.preprocessors.ComputeChecksums",
-    "course.make.nbgrader_steps.StampRelease",
+    "course.make.build.nbgrader_steps.StampRelease",
     "nbgrader.preprocessors.CheckCellMetadata",
 ]
 
@@ -40,7 +40,7 @@ c.GenerateSolution.preprocessors = [
     "nbgrader.preprocessors.ClearMarkScheme",
     "nbgrader.preprocessors.Execute",
     "nbconvert.preprocessors.CoalesceStreamsPreprocessor",
-    "course.make.nbgrader_steps.CleanSolution",
+    "course.make.build.nbgrader_steps.CleanSolution",
 ]
 
 # Submissions are repaired before nbgrader looks at their cells, and graded by probes instead of being executed.

@@ -25,7 +25,7 @@ class Exercise:
         points: what it is worth.
         grade_id: the id of its check cell in nbgrader.
         needs: exercises of the same assignment that its checks call.
-        forbids: dotted patterns that its code may not use; beside torch, which is kept from NumPy exercises anyway.
+        forbids: dotted patterns of what its code may not use.
         reread: the section or equation to go back to.
         stub: fingerprint of the released stub.
     """

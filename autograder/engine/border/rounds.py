@@ -107,6 +107,6 @@ class Round:
             self.remaining.clear()
         else:
             self._found.ended[guilty] = ending
-            gone = {guilty, *self._needing(guilty)}
+            gone = self._needing(guilty)
             self.remaining = [name for name in self.remaining if name not in gone]
         return place

@@ -16,6 +16,7 @@ import inspect
 import linecache
 import os
 import sys
+import time
 import traceback
 import types
 import warnings
@@ -39,6 +40,7 @@ PUBLIC_SEED = 30
 MAX_OBSERVATIONS = 1000
 MAX_DECOYS = 3  # calls of one function in one case that are preceded or followed by one with other inputs
 MAX_DEPTH = 8  # of arguments that are copied
+LONG = 1.0  # seconds of a call after which a case has no further ones of which nothing is observed
 GRADER = "grader_"  # what the name of a grader's module begins with
 
 
@@ -87,13 +89,14 @@ class _Implementation:
         self._names = names
         self._exercise = exercise
         self._rng = rng
-        self.drawn_before = ""  # hash of what had been drawn when the implementation was first called
-        self.calls: set[str] = set()  # of the exercise, in words
-        self.called: set[str] = set()
+        self._drawn_before = ""  # hash of what had been drawn when the implementation was first called
+        self._calls: set[str] = set()  # of the exercise, in words
+        self._called: set[str] = set()
         self._decoys: Counter[str] = Counter()
-        self.touched: set[str] = set()
-        self.remembered = False
+        self._touched: set[str] = set()
+        self._remembered = False
         self._asked = False  # whether a call depends on others
+        self._slow = False
         self._needed: Callable[[], Any] | None = None  # the last call of what the exercise needs
         self._inside = False  # code of the learner's is running
         self._watched: dict[type, dict[str, Any]] = {}  # class → its methods as they were
@@ -103,20 +106,20 @@ class _Implementation:
             raise NameError(f"name {name!r} is not defined", name=name)
         value = self._names[name]
         if inspect.isclass(value):
-            self.called.add(name)
+            self._called.add(name)
             self._watch(name, value)
             return value
         if not callable(value):
             return value
 
         def call(*args: Any, **kwargs: Any) -> Any:
-            self.drawn_before = self.drawn_before or self._rng.digest.hexdigest()
-            self.called.add(name)
-            return self._called(name, name, value, args, kwargs)
+            self._drawn_before = self._drawn_before or self._rng.digest.hexdigest()
+            self._called.add(name)
+            return self._call(name, name, value, args, kwargs)
 
         return call
 
-    def close(self) -> None:
+    def _close(self) -> None:
         """Give classes their methods back."""
         for cls, methods in self._watched.items():
             for name, method in methods.items():
@@ -138,11 +141,11 @@ class _Implementation:
     def _method(self, owner: str, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function)
         def call(*args: Any, **kwargs: Any) -> Any:
-            return self._called(owner, name, function, args, kwargs)
+            return self._call(owner, name, function, args, kwargs)
 
         return call
 
-    def _called(
+    def _call(
         self, owner: str, name: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         """Call a function, or a method of the class `owner`."""
@@ -153,7 +156,7 @@ class _Implementation:
             arguments = _bind(function, args, kwargs)
             if owner == self._exercise and not name.endswith("__init__"):
                 shown = [f"{n}: {summary(v)}" for n, v in arguments.items() if n != "self"]
-                self.calls.add(f"{name}({', '.join(shown)})")
+                self._calls.add(f"{name}({', '.join(shown)})")
             if name.endswith("__init__"):  # what it makes of its object is its own business
                 arguments.pop("self", None)
             before = _states(arguments)
@@ -164,13 +167,13 @@ class _Implementation:
             again = self._again(function, args, kwargs, needed=owner != self._exercise)
             result = function(*args, **kwargs)
             if owner == self._exercise and other is not None:  # nor may the next change what the first returned
-                self.touched |= {f"{name}: {EARLIER}"} if _checksum(other) != its_state else set()
+                self._touched |= {f"{name}: {EARLIER}"} if _checksum(other) != its_state else set()
                 first, its_first = (next(_arrays(value), None) for value in (result, other))
-                self.remembered |= _telling(first) and _checksum(first) == _checksum(its_first)
+                self._remembered |= _telling(first) and _checksum(first) == _checksum(its_first)
             if again:
-                self.remembered |= again(result)
+                self._remembered |= again(result)
             after = _states(arguments)
-            self.touched |= {f"{name}: {n}" for n, state in before.items() if not _kept(state, after[n])}
+            self._touched |= {f"{name}: {n}" for n, state in before.items() if not _kept(state, after[n])}
             if owner != self._exercise:  # what it keeps aside is not what whoever gets its cache may look at
                 decoy(function)
             return result
@@ -186,7 +189,7 @@ class _Implementation:
         """
         arrays = list(_arrays([*args, *kwargs.values()]))
         data = all(isinstance(array, np.ndarray) for array in arrays) and not any(map(callable, args))
-        if not data or not arrays or sum(array.nbytes for array in arrays) > 2**20 or self._asked:
+        if not data or not arrays or sum(array.nbytes for array in arrays) > 2**20 or self._asked or self._slow:
             return None
         try:
             copied = copy.deepcopy((args, kwargs))
@@ -212,11 +215,12 @@ class _Implementation:
     ) -> Callable[[Callable[..., Any]], Any]:
         """A call of the same function with the same arrays in another order, of which nothing is observed.
 
-        Only where all arguments are data or modules, and for the first few calls: a probe may measure a function a
-        hundred times. Of methods, only what a module computes: others are there to change their object.
+        Only where all arguments are data or modules, and for the first few calls as long as they are quick: a probe may
+        measure a function a hundred times. Of methods, only what a module computes: others are there to change their
+        object.
         """
         self._decoys[name] += 1
-        if self._decoys[name] > MAX_DECOYS or name not in (owner, f"{owner}.forward"):
+        if self._slow or self._decoys[name] > MAX_DECOYS or name not in (owner, f"{owner}.forward"):
             return lambda function: None
         modules: list[Any] = []
         try:
@@ -225,9 +229,11 @@ class _Implementation:
             return lambda function: None
 
         def call(function: Callable[..., Any]) -> Any:
+            since, result = time.monotonic(), None
             with contextlib.suppress(Exception), _random_kept(), _modules_kept(modules):
-                return function(*other_args, **other_kwargs)
-            return None
+                result = function(*other_args, **other_kwargs)
+            self._slow |= time.monotonic() - since > LONG
+            return result
 
         return call
 
@@ -421,7 +427,7 @@ def observe(
         exercises: in this order; their probes are run in the order of `probes`.
         seed: at which their inputs are drawn.
         loaded: the notebook.
-        forbids: exercise → patterns of what raises while it is observed.
+        forbids: exercise → patterns of what it may not use, and which raises while it is observed.
         before: called before each case.
     """
     listed = list(probes)
@@ -441,7 +447,7 @@ def _observe_case(probe: Probe, case: Case, seed: int, loaded: Loaded) -> Seen:
     seen: dict[str, Any] = {}
     raised = None
     try:
-        with _silenced(), _seeded(seed, case.index), as_main(loaded.module), _modes(probe.exercise, impl.touched):
+        with _silenced(), _seeded(seed, case.index), as_main(loaded.module), _modes(probe.exercise, impl._touched):
             for name, value in probe.run(impl, rng, *copy.deepcopy(case.params)):
                 held = value if isinstance(value, Observed) else Observed(value)
                 try:
@@ -456,7 +462,7 @@ def _observe_case(probe: Probe, case: Case, seed: int, loaded: Loaded) -> Seen:
     except BaseException as problem:
         raised = _describe(problem, loaded, _file_of(loaded.namespace.get(probe.exercise)))
     finally:
-        impl.close()
+        impl._close()
     drawn = rng.digest.hexdigest()
     record = Record(
         exercise=probe.exercise,
@@ -465,11 +471,11 @@ def _observe_case(probe: Probe, case: Case, seed: int, loaded: Loaded) -> Seen:
         seed=seed,
         inputs=drawn[:16],
         seen=seen,
-        touched=tuple(sorted(impl.touched)),
-        called=tuple(sorted(impl.called)),
-        call=impl.calls.pop() if len(impl.calls) == 1 else "",
-        remembered=impl.remembered,
-        drew_late=impl.drawn_before not in ("", drawn),
+        touched=tuple(sorted(impl._touched)),
+        called=tuple(sorted(impl._called)),
+        call=impl._calls.pop() if len(impl._calls) == 1 else "",
+        remembered=impl._remembered,
+        drew_late=impl._drawn_before not in ("", drawn),
         raised=raised,
     )
     return Seen(probe, case, record, raw)

@@ -22,8 +22,9 @@ import numpy as np
 
 from autograder.engine.inside.notebook import Code, Statement, counted, runs_in_grading
 
-ALWAYS = ("autograder",)  # the grader's own code does no exercise
+GRADER = "autograder"  # the grader's own code does no exercise
 NUMPY_ALONE = ("scipy", "torch")  # what a NumPy exercise is solved without
+NEEDED = (GRADER, "torch")  # by observing itself: these never raise as a whole
 
 
 class Shortcut(Exception):
@@ -31,26 +32,16 @@ class Shortcut(Exception):
 
 
 def forbidden(own: Sequence[str], *, torch: bool) -> tuple[str, ...]:
-    """The patterns of all that raises in an exercise, given its own and whether it is one for torch.
-
-    Torch itself is kept out of the process of a NumPy exercise, where there is one.
-    """
-    return (*own, *(() if torch else [name for name in NUMPY_ALONE if name != "torch"]))
+    """The patterns of all that an exercise may not use, given its own and whether it is one for torch."""
+    return tuple(dict.fromkeys([GRADER, *own, *(() if torch else NUMPY_ALONE)]))
 
 
-def banned(forbids: Sequence[str], *, torch: bool) -> list[str]:
-    """The patterns of all that an exercise may not mention, given what raises in it and whether it is one for torch."""
-    return list(dict.fromkeys([*ALWAYS, *forbids, *(() if torch else NUMPY_ALONE)]))
-
-
-def in_words(forbids: Sequence[str], *, torch: bool) -> str:
+def in_words(forbids: Sequence[str]) -> str:
     """What an exercise is to be solved without, as its stub says it: `torch.nn.GRU*`. Nothing, if there is nothing.
 
     Names that nobody meets, such as those that begin with an underscore, are left out.
     """
-    known = [name for name in banned(forbids, torch=torch) if name not in ALWAYS]
-    public = [name for name in known if not re.search(r"\b_|\bmodules\b", name)]
-    return ", ".join(public)
+    return ", ".join(name for name in forbids if name != GRADER and not re.search(r"\b_|\bmodules\b", name))
 
 
 # In the text --------------------------------------------------------------------------------------------------------
@@ -175,10 +166,15 @@ class _Outlawed:
                     self.places.append((vars(module), attribute, value, _raiser(dotted)))
 
 
+def _raising(patterns: Iterable[str]) -> tuple[str, ...]:
+    return tuple(pattern for pattern in patterns if pattern not in NEEDED)
+
+
 @cache
 def outlawed(patterns: tuple[str, ...]) -> _Outlawed:
     """What some patterns rule out in the modules that were loaded at the first call."""
     found = _Outlawed()
+    patterns = _raising(patterns)
     for root in sorted({pattern.split(".")[0] for pattern in patterns}):
         known = library(root)
         near = {name for pattern in patterns for name in _near(pattern, known.names)}
@@ -191,9 +187,11 @@ def ruled_out(patterns: Sequence[str], namespace: dict[str, Any]) -> Iterator[No
     """Within the block, what `patterns` name raises, by whatever name modules and `namespace` hold it.
 
     What a forbidden module merely imports is left alone, for others need it too. A forbidden package that is not
-    loaded yet can't be imported, and what torch runs is known by its own name, however the code came by it.
+    loaded yet can't be imported, and what torch runs is known by its own name, however the code came by it. Observing
+    needs torch as a whole, which does not raise therefore; a process for NumPy exercises keeps it out.
     """
     known = outlawed(tuple(patterns))
+    patterns = _raising(patterns)
     found = _Outlawed(dict(known.banned), list(known.places))
     namespaces = [namespace]
     for root in {pattern.split(".")[0] for pattern in patterns}:

@@ -18,7 +18,7 @@ from autograder.engine.border.runner import Observer, Runner, Subprocess
 from autograder.engine.inside.notebook import Cell, Code, Statement, place_name, read_notebook
 from autograder.engine.inside.observe import PUBLIC_SEED
 from autograder.engine.inside.records import CaseId, Limits, Raised, Record
-from autograder.engine.inside.shortcuts import banned, shortcut
+from autograder.engine.inside.shortcuts import shortcut
 from autograder.engine.inside.wire import WireError, decode
 from autograder.engine.judge.compare import Difference, compare, rounding
 from autograder.engine.judge.keys import (
@@ -140,7 +140,7 @@ def static_verdict(exercise: Exercise, code: Code) -> Verdict | None:
         return _verdict(exercise, Status.MISSING, explain.missing(exercise))
     if definition.is_stub(exercise.stub):
         return _verdict(exercise, Status.NOT_ATTEMPTED, explain.untouched(exercise))
-    found = shortcut(code, exercise.name, banned(exercise.forbids, torch=exercise.torch), exercise.stub)
+    found = shortcut(code, exercise.name, exercise.forbids, exercise.stub)
     return _verdict(exercise, Status.FORBIDDEN, explain.shortcut(exercise, *found)) if found else None
 
 

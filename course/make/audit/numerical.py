@@ -167,15 +167,14 @@ def numerical_inputs(exercise: str, probes: Iterable[Probe], loaded: Loaded) -> 
     results.install(spied.namespace)
     found: dict[Keys, str] | None = None
     for seen in observe(probes, [exercise], PUBLIC_SEED, spied):
-        if found is not None or not results.made:
-            continue
-        arguments, result = results.made[-1]
         known = {id(held.value): name for name, held in seen.raw.items()}
-        named = {keys: known.get(id(leaf), "") for keys, leaf in leaves(result).items()}
-        if all(name.startswith("d") for name in named.values()):
-            found = {keys: name[1:] for keys, name in named.items()}
-            if not _derivable(found, upstream(arguments), inputs.made):
-                return None
+        for arguments, result in results.made if found is None else ():  # of which not all are the probe's own
+            named = {keys: known.get(id(leaf), "") for keys, leaf in leaves(result).items()}
+            if named and all(name.startswith("d") for name in named.values()):
+                found = {keys: name[1:] for keys, name in named.items()}
+                if not _derivable(found, upstream(arguments), inputs.made):
+                    return None
+                break
     return Inputs(found, _by_example(found, inputs.made)) if found is not None else None
 
 

@@ -10,7 +10,7 @@ from autograder.engine.border.rounds import Ending, Observations, Round
 from autograder.engine.inside.records import Begun, Defined, Event, NoTorch, Record, Running, Waiting
 
 NAMES = ("a", "b", "c", "d")
-NEEDING = {"a": {"b"}, "b": set(), "c": set(), "d": set()}  # b needs a
+NEEDING = {"a": {"a", "b"}, "b": {"b"}, "c": {"c"}, "d": {"d"}}  # b needs a
 SLOW = Ending("timeout", "It ran too long.")
 DEAD = Ending("crashed", "It is gone.")
 

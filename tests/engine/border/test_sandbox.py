@@ -223,7 +223,7 @@ def probing(assignment: Assignment | None, host: Mapping[str, Any]) -> dict[str,
         "multiprocessing": "import multiprocessing as m; "
         "found = attempt(m.get_context('fork').Process(target=int).start)",
         "clones": "found = [libc.syscall(n, 17, 0, 0, 0, 0, 0) for n in ((56, 220)[libc.syscall(39) != 1], 435)]",
-        "system_calls": f"found = refused({numbers!r})",
+        "calls": f"found = refused({numbers!r})",
         "rights": "held = (ctypes.c_uint32 * 6)(1, 1, 1, 1, 1, 1); "
         "libc.capget((ctypes.c_uint32 * 2)(0x20080522, 0), held); "
         "found = [list(held), libc.prctl(39, 0, 0, 0, 0), libc.prctl(21, 0, 0, 0, 0)]",
@@ -342,7 +342,7 @@ def test_no_process_can_be_started(attacks):
 
 
 def test_every_denied_system_call_is_refused(attacks):
-    assert attacks["system_calls"] == []
+    assert attacks["calls"] == []
 
 
 def test_no_right_is_left(attacks):
@@ -689,18 +689,18 @@ def test_what_a_submission_says_after_it_knows_the_seed_changes_no_text(tmp_path
 
 @pytest.mark.parametrize("kind", ["sandbox", "process"])
 def test_both_seeds_are_observed_in_one_process_unless_it_ends_meanwhile(kind, tmp_path, box):
-    assignment = tiny_assignment(tmp_path, ["counts", "ends"])
+    assignment = tiny_assignment(tmp_path, ["calls", "ends"])
     bodies = {
-        "counts": "counts.n = getattr(counts, 'n', 0) + 1\n    return counts.n",
+        "calls": "calls.n = getattr(calls, 'n', 0) + 1\n    return calls.n",
         "ends": "import os, threading\n    threading.Timer(0.5, os._exit, [0]).start()",
     }
     cells = [Cell(number, "code", source) for number, source in enumerate(functions(bodies), 1)]
     with Observer(cells, assignment, box if kind == "sandbox" else Subprocess(), limits=SHORT) as observer:
-        first = observer.observe(["counts"])
-        second = observer.observe(["counts"], seed=OTHER_SEED)
+        first = observer.observe(["calls"])
+        second = observer.observe(["calls"], seed=OTHER_SEED)
         observer.observe(["ends"])
         time.sleep(1)
-        third = observer.observe(["counts"], seed=OTHER_SEED)
+        third = observer.observe(["calls"], seed=OTHER_SEED)
     counted = [[decode(record.seen["y"]) for record in seen.records.values()] for seen in (first, second, third)]
     assert counted == [[2, 5], [8, 11], [2, 5]]  # a decoy goes before each, and it is repeated after
     assert not third.ended
@@ -723,7 +723,7 @@ def test_torch_cannot_be_imported_in_a_numpy_exercise(tmp_path, box):
     assert "torch can't be imported" in verdict.message
 
 
-COLD = ("descriptors", "processes", "files", "paths", "environment", "forks", "system_calls", "rights", "localhost",
+COLD = ("descriptors", "processes", "files", "paths", "environment", "forks", "calls", "rights", "localhost",
         "memory", "writable", "fills_tmp")  # fmt: skip
 
 

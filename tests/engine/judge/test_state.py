@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import make_notebook, own_assignment, tiny_assignment
 
 from autograder.engine.assignment import Assignment
+from autograder.engine.inside import observe as inside
+from autograder.engine.inside.load import Loaded
+from autograder.engine.inside.observe import load_grader
 from autograder.engine.judge.grade import grade
 from autograder.engine.judge.verdict import Status, Verdict
+from autograder.engine.probes import probes_of
 
 GRADER = """
 import numpy as np
@@ -239,3 +244,16 @@ def test_a_mode_of_torch_that_is_not_put_back_is_named_and_troubles_nobody_else(
     assert first.status == Status.FAILED
     assert f"afterwards `{mode}` is not what it was" in first.message
     assert second.status == Status.PASSED
+
+
+def test_a_slow_function_is_called_no_more_often_than_needed(assignment, monkeypatch):
+    namespace: dict[str, Any] = {"calls": []}
+    exec("def square(x):\n    calls.append(x)\n    return x**2, x", namespace)
+    probes = probes_of(load_grader(assignment.grader))
+    counted = []
+    for long in (inside.LONG, -1.0):
+        monkeypatch.setattr(inside, "LONG", long)
+        seen = list(inside.observe(probes, ["square"], inside.PUBLIC_SEED, Loaded(namespace)))
+        counted.append(len(namespace["calls"]) / len(seen))
+        namespace["calls"].clear()
+    assert counted == [3, 2]  # one call, with one before it, and another after it if that was quick

@@ -31,8 +31,7 @@ class NameBans(NbGraderPreprocessor):
         for cell in nb.cells:
             card = cell.metadata.get("s30", {})
             if cell.cell_type == "code" and "track" in card:
-                torch = card["track"] == "torch"
-                names = in_words(forbidden(card.get("forbids", ()), torch=torch), torch=torch)
+                names = in_words(forbidden(card.get("forbids", ()), torch=card["track"] == "torch"))
                 said = textwrap.wrap(f"Solve it without: {names}", 96, initial_indent="# ", subsequent_indent="#   ")
                 cell.source = "\n".join([cell.source.rstrip(), "", *said]) if names else cell.source
         return nb, resources
