@@ -143,7 +143,7 @@ def fill(module: Any, seed: int, *, scale: float = 0.5) -> Any:
     with torch.no_grad():
         for name, parameter in module.named_parameters():
             stream = np.random.default_rng([seed, zlib.crc32(name.encode())])
-            parameter.copy_(torch.from_numpy(scale * stream.standard_normal(tuple(parameter.shape))))
+            parameter.copy_(torch.as_tensor(scale * stream.standard_normal(tuple(parameter.shape))))
     return module
 
 

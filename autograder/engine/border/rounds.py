@@ -6,7 +6,7 @@ Nothing in here starts a process or waits: a :class:`Round` is told what happene
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from autograder.engine.inside.notebook import place_name
 from autograder.engine.inside.records import Begun, CaseId, Defined, Event, NoTorch, Record, Running, Waiting
@@ -19,15 +19,20 @@ class Ending:
     Attributes:
         status: timeout, memory or crashed.
         sentence: for people.
+        case: the probe and the number of the case that was begun, if one was.
     """
 
     status: str
     sentence: str
+    case: tuple[str, int] | None = None
 
 
 def too_long(seconds: float) -> Ending:
     """How a case ends whose time is up."""
-    return Ending("timeout", f"It ran longer than {seconds:g} seconds and was stopped. Is a loop endless?")
+    return Ending(
+        "timeout",
+        f"It ran longer than {seconds:g} seconds and was stopped. Is a loop endless, or does the work grow too fast?",
+    )
 
 
 @dataclass
@@ -106,7 +111,8 @@ class Round:
             self._found.ended |= dict.fromkeys(self.remaining, ending)
             self.remaining.clear()
         else:
-            self._found.ended[guilty] = ending
+            case = (last.probe, last.case) if isinstance(last, Begun) else None
+            self._found.ended[guilty] = replace(ending, case=case)
             gone = self._needing(guilty)
             self.remaining = [name for name in self.remaining if name not in gone]
         return place

@@ -13,6 +13,7 @@ import functools
 import hashlib
 import importlib.util
 import inspect
+import itertools
 import linecache
 import os
 import sys
@@ -24,14 +25,13 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass, replace
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from autograder.engine.inside.load import Loaded, as_main
-from autograder.engine.inside.records import EARLIER, Raised, Record
+from autograder.engine.inside.records import EARLIER, OTHERWISE, Raised, Record
 from autograder.engine.inside.shortcuts import Shortcut, ruled_out
 from autograder.engine.inside.wire import WireError, encode
 from autograder.engine.probes import Case, Observed, Probe, WrongReturn, only
@@ -40,7 +40,8 @@ PUBLIC_SEED = 30
 MAX_OBSERVATIONS = 1000
 MAX_DECOYS = 3  # calls of one function in one case that are preceded or followed by one with other inputs
 MAX_DEPTH = 8  # of arguments that are copied
-LONG = 1.0  # seconds of a call after which a case has no further ones of which nothing is observed
+LONG = 1.0  # seconds of calls of which nothing is observed, after which a case has no further ones
+Look = Callable[[str, Mapping[str, Any]], None]
 GRADER = "grader_"  # what the name of a grader's module begins with
 
 
@@ -85,10 +86,11 @@ class _Implementation:
     looked at.
     """
 
-    def __init__(self, names: Mapping[str, Any], exercise: str, rng: _HashedRng) -> None:
+    def __init__(self, names: Mapping[str, Any], exercise: str, rng: _HashedRng, look: Look) -> None:
         self._names = names
         self._exercise = exercise
         self._rng = rng
+        self._look = look
         self._drawn_before = ""  # hash of what had been drawn when the implementation was first called
         self._calls: set[str] = set()  # of the exercise, in words
         self._called: set[str] = set()
@@ -96,7 +98,7 @@ class _Implementation:
         self._touched: set[str] = set()
         self._remembered = False
         self._asked = False  # whether a call depends on others
-        self._slow = False
+        self._spent = 0.0  # seconds of calls of which nothing is observed
         self._needed: Callable[[], Any] | None = None  # the last call of what the exercise needs
         self._inside = False  # code of the learner's is running
         self._watched: dict[type, dict[str, Any]] = {}  # class → its methods as they were
@@ -159,19 +161,21 @@ class _Implementation:
                 self._calls.add(f"{name}({', '.join(shown)})")
             if name.endswith("__init__"):  # what it makes of its object is its own business
                 arguments.pop("self", None)
+            self._look(owner, arguments)
             before = _states(arguments)
             decoy = self._decoy(owner, name, args, kwargs)
             if owner == self._exercise:  # what it keeps of one call must not become the answer to the next
                 other = decoy(function)
                 its_state = _checksum(other)
+                self._alone(owner, name, function, args, kwargs)
             again = self._again(function, args, kwargs, needed=owner != self._exercise)
             result = function(*args, **kwargs)
             if owner == self._exercise and other is not None:  # nor may the next change what the first returned
                 self._touched |= {f"{name}: {EARLIER}"} if _checksum(other) != its_state else set()
                 first, its_first = (next(_arrays(value), None) for value in (result, other))
                 self._remembered |= _telling(first) and _checksum(first) == _checksum(its_first)
-            if again:
-                self._remembered |= again(result)
+            if again and again(result):
+                self._touched.add(f"{name}: {OTHERWISE}")
             after = _states(arguments)
             self._touched |= {f"{name}: {n}" for n, state in before.items() if not _kept(state, after[n])}
             if owner != self._exercise:  # what it keeps aside is not what whoever gets its cache may look at
@@ -183,13 +187,14 @@ class _Implementation:
     def _again(
         self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], *, needed: bool
     ) -> Callable[[Any], bool] | None:
-        """What tells whether a result depends on calls with other inputs: the same call right after what it needs.
+        """What tells whether a result depends on other calls: the same call right after what it needs, and after one in
+        which the same arrays held other numbers.
 
         Only for the first call of a case, and where copies of its arguments cost little.
         """
         arrays = list(_arrays([*args, *kwargs.values()]))
         data = all(isinstance(array, np.ndarray) for array in arrays) and not any(map(callable, args))
-        if not data or not arrays or sum(array.nbytes for array in arrays) > 2**20 or self._asked or self._slow:
+        if not data or not arrays or sum(array.nbytes for array in arrays) > 2**20 or self._asked or self._spent > LONG:
             return None
         try:
             copied = copy.deepcopy((args, kwargs))
@@ -201,11 +206,18 @@ class _Implementation:
         self._asked = True
 
         def differs(result: Any) -> bool:
+            held = list({id(array): array for array in _arrays(copied)}.values())
+            values = [array.copy() for array in held]
             with contextlib.suppress(Exception), _random_kept():
                 if self._needed:
                     self._needed()
-                other = function(*copied[0], **copied[1])
-                return _checksum(next(_arrays(result), None)) != _checksum(next(_arrays(other), None))
+                for array in held:
+                    array[...] = np.flip(array)
+                with contextlib.suppress(Exception):
+                    function(*copied[0], **copied[1])
+                for array, value in zip(held, values, strict=True):
+                    array[...] = value
+                return not _alike(result, function(*copied[0], **copied[1]))
             return False
 
         return differs
@@ -220,22 +232,51 @@ class _Implementation:
         object.
         """
         self._decoys[name] += 1
-        if self._slow or self._decoys[name] > MAX_DECOYS or name not in (owner, f"{owner}.forward"):
+        if self._spent > LONG or self._decoys[name] > MAX_DECOYS or name not in (owner, f"{owner}.forward"):
             return lambda function: None
         modules: list[Any] = []
         try:
-            other_args, other_kwargs = _permuted(args, modules), _permuted(kwargs, modules)
+            other = _other(args, modules), _other(kwargs, modules)
         except _NoData:
             return lambda function: None
+        if _checksum(other) == _checksum((args, kwargs)):
+            return lambda function: None
+        return lambda function: self._unseen(function, *other, modules)
 
-        def call(function: Callable[..., Any]) -> Any:
-            since, result = time.monotonic(), None
-            with contextlib.suppress(Exception), _random_kept(), _modules_kept(modules):
-                result = function(*other_args, **other_kwargs)
-            self._slow |= time.monotonic() - since > LONG
-            return result
+    def _unseen(
+        self, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], modules: Sequence[Any]
+    ) -> Any:
+        """A call of which nothing is observed, and after which modules and random numbers are as if it had not been."""
+        since, result = time.monotonic(), None
+        with contextlib.suppress(Exception), _random_kept(), _modules_kept(modules):
+            result = function(*args, **kwargs)
+        self._spent += time.monotonic() - since
+        return result
 
-        return call
+    def _alone(
+        self, owner: str, name: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        """Calls in which one argument alone is another: what is remembered by the rest would be wrong.
+
+        Only before the first call of a case, and where all arguments are data or modules, of which other parameters are
+        tried with the very same arguments.
+        """
+        if self._decoys[name] > 1 or name not in (owner, f"{owner}.forward"):
+            return
+        done = {_checksum((args, kwargs))}
+        with contextlib.suppress(_NoData):
+            done.add(_checksum((_other(args, []), _other(kwargs, []))))
+        for place, value in [*enumerate(args), *kwargs.items()]:
+            modules: list[Any] = []
+            with contextlib.suppress(_NoData):
+                others = tuple(_other(v, modules, changed=place == i) for i, v in enumerate(args))
+                by_name = {n: _other(v, modules, changed=place == n) for n, v in kwargs.items()}
+                if self._spent > LONG:
+                    return
+                if any(value is module for module in modules):
+                    self._unseen(_with_other_parameters(function, value), args, kwargs, modules)
+                elif _checksum((others, by_name)) not in done:
+                    self._unseen(function, others, by_name, modules)
 
 
 _DUNDERS = ("__init__", "__call__")
@@ -252,6 +293,20 @@ def _arrays(value: Any, depth: int = 0) -> Iterator[Any]:
     elif isinstance(value, dict | list | tuple) and depth < MAX_DEPTH:
         for item in value.values() if isinstance(value, dict) else value:
             yield from _arrays(item, depth + 1)
+
+
+def _alike(one: Any, other: Any) -> bool:
+    """Whether two results hold the same numbers, up to what rounding may do in memory that lies elsewhere."""
+    pairs = list(itertools.zip_longest(_arrays(one), _arrays(other)))
+    if not pairs:
+        pairs = [(one, other)] if isinstance(one, int | float) and isinstance(other, int | float) else []
+    for mine, its in pairs:
+        if np.shape(mine) != np.shape(its) or mine is None:
+            return False
+        scale = np.max(np.abs(mine), initial=0.0, where=np.isfinite(mine))
+        if not np.allclose(mine, its, rtol=1e-6, atol=1e-6 * scale, equal_nan=True):
+            return False
+    return True
 
 
 def _telling(array: Any) -> bool:
@@ -328,26 +383,38 @@ def _same(one: Any, other: Any) -> bool:
     return one.shape == other.shape and bool(((one == other) | ((one != one) & (other != other))).all())
 
 
+def _with_other_parameters(function: Callable[..., Any], module: Any) -> Callable[..., Any]:
+    def call(*args: Any, **kwargs: Any) -> Any:
+        for parameter in module.parameters():
+            parameter.data.mul_(0.5)
+        return function(*args, **kwargs)
+
+    return call
+
+
 class _NoData(Exception):
     """An argument that is more than data: to call with a copy of it could change something."""
 
 
-def _permuted(value: Any, modules: list[Any], depth: int = 0) -> Any:
-    """A copy with the elements of every array in reverse order. Raises _NoData for what is no data.
+def _other(value: Any, modules: list[Any], depth: int = 0, *, changed: bool = True) -> Any:
+    """A copy, in which all arrays have their elements in reverse order if it is to be `changed`.
 
-    A module stays itself, and is added to `modules`.
+    Raises _NoData for what is no data. A module stays itself, and is added to `modules`.
     """
+    if type(value) is float and changed and depth == 0:
+        return value / 2
     if value is None or isinstance(value, bool | int | float | complex | str | bytes | np.generic):
         return value
     if isinstance(value, np.ndarray) and value.dtype.kind in "biufc":
-        return np.flip(value).copy()
+        return (np.flip(value) if changed else value).copy()
     if type(value) is dict and depth < MAX_DEPTH:
-        return {key: _permuted(item, modules, depth + 1) for key, item in value.items()}
+        return {key: _other(item, modules, depth + 1, changed=changed) for key, item in value.items()}
     if type(value) in (list, tuple) and depth < MAX_DEPTH:
-        return type(value)(_permuted(item, modules, depth + 1) for item in value)
+        return type(value)(_other(item, modules, depth + 1, changed=changed) for item in value)
     torch = sys.modules.get("torch")
     if torch and type(value) is torch.Tensor:
-        return value.detach().flip(tuple(range(value.ndim))).clone().requires_grad_(value.requires_grad)
+        axes = tuple(range(value.ndim)) if changed else ()
+        return value.detach().flip(axes).clone().requires_grad_(value.requires_grad)
     if _is_module(value) and not any(map(_measured, value.modules())):
         modules.append(value)
         return value
@@ -419,6 +486,7 @@ def observe(
     *,
     forbids: Mapping[str, Sequence[str]] | None = None,
     before: Callable[[Probe, Case], None] = lambda probe, case: None,
+    look: Look = lambda name, arguments: None,
 ) -> Iterator[Seen]:
     """Run the probes of some exercises on the names of a notebook, one case after another.
 
@@ -429,20 +497,21 @@ def observe(
         loaded: the notebook.
         forbids: exercise → patterns of what it may not use, and which raises while it is observed.
         before: called before each case.
+        look: called before each call that a probe makes, with the exercise and the arguments by name.
     """
     listed = list(probes)
-    for patterns, together in groupby(exercises, key=lambda name: tuple((forbids or {}).get(name, ()))):
+    for patterns, together in itertools.groupby(exercises, key=lambda name: tuple((forbids or {}).get(name, ()))):
         with ruled_out(patterns, loaded.namespace):
             for name in together:
                 for probe in only(listed, [name]):
                     for case in probe.cases:
                         before(probe, case)
-                        yield _observe_case(probe, case, seed, loaded)
+                        yield _observe_case(probe, case, seed, loaded, look)
 
 
-def _observe_case(probe: Probe, case: Case, seed: int, loaded: Loaded) -> Seen:
+def _observe_case(probe: Probe, case: Case, seed: int, loaded: Loaded, look: Look) -> Seen:
     rng = _HashedRng(np.random.PCG64([seed, case.index]))  # the stream of default_rng
-    impl = _Implementation(loaded.namespace, probe.exercise, rng)
+    impl = _Implementation(loaded.namespace, probe.exercise, rng, look)
     raw: dict[str, Observed] = {}
     seen: dict[str, Any] = {}
     raised = None
@@ -486,7 +555,7 @@ def _silenced() -> Iterator[None]:
     """Printing and warnings change no verdict, and would only drown it."""
     with (
         open(os.devnull, "w", encoding="utf-8", errors="replace") as nowhere,
-        np.errstate(all="ignore"),
+        np.errstate(all="warn"),  # so that it shows who ignores them for good
         warnings.catch_warnings(action="ignore"),
         contextlib.redirect_stdout(nowhere),
         contextlib.redirect_stderr(nowhere),

@@ -22,6 +22,7 @@ MAX_PARTS = 2_000_000  # of one line: an empty list takes two bytes to send and 
 MAX_TEXT = 20_000  # characters of one name, sentence or line of source that is sent back
 Shape = TypeVar("Shape")
 EARLIER = "an earlier result"  # among what a call has changed: what the call before it returned
+OTHERWISE = "its own result"  # … and what the same call returns when others were made
 _MISFIT = re.compile(r"\(\) (takes|missing|got an unexpected|got multiple|got some positional)")
 
 
@@ -117,7 +118,7 @@ class Record:
         exercise, probe, case, seed: of what.
         inputs: a hash of the inputs that were drawn.
         seen: name → value, as :func:`autograder.engine.inside.wire.encode` gives it.
-        touched: arguments that a call has changed, modes that it left switched, or :data:`EARLIER`.
+        touched: arguments that a call has changed, modes that it left switched, :data:`EARLIER` or :data:`OTHERWISE`.
         called: the names of the notebook that were called.
         call: the call under test in words, with shapes, if there was one kind of it.
         drew_late: the probe drew inputs after its first call.

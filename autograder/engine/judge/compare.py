@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -146,7 +147,7 @@ def rounding(value: Any) -> float:
 def type_name(value: Any) -> str:
     """A value's type in words, with shape and dtype where it has them."""
     if isinstance(value, Tensor):
-        graph = ", which still holds its graph," if value.graph else ""
+        graph = " that still holds its graph" if value.graph else ""
         return f"a torch tensor of shape {value.array.shape} and dtype {value.dtype}{graph}"
     if isinstance(value, np.ndarray):
         return f"a NumPy array of shape {value.shape} and dtype {value.dtype}"
@@ -176,6 +177,16 @@ def short(value: Any) -> str:
     return text if len(text) <= 120 else text[:117] + "…"
 
 
+def _which(got: Sequence[Any], expected: Sequence[Any]) -> str:
+    """Which names are missing or too many, if it is names that are listed."""
+    if not all(isinstance(item, str) for item in (*got, *expected)):
+        return ""
+    missing, extra = [n for n in expected if n not in got], [n for n in got if n not in expected]
+    said = [f"{', '.join(map(short, missing))} missing"] if missing else []
+    said += [f"{', '.join(map(short, extra))} too many"] if extra else []
+    return f" ({'; '.join(said)})" if said else ""
+
+
 def _compare_sequences(
     got: Any, expected: list[Any] | tuple[Any, ...], rtol: float | None, atol: float, path: str
 ) -> Difference | None:
@@ -183,7 +194,9 @@ def _compare_sequences(
     if not isinstance(got, list | tuple):
         return _wrong_type(got, f"a {kind} of {len(expected)}", path)
     if len(got) != len(expected):
-        return Difference("length", path, f"The {kind} has {len(got)} items; {len(expected)} are expected.")
+        return Difference(
+            "length", path, f"The {kind} has {len(got)} items; {len(expected)} are expected{_which(got, expected)}."
+        )
     for index, (mine, theirs) in enumerate(zip(got, expected, strict=True)):
         difference = compare(mine, theirs, rtol=rtol, atol=atol, path=f"{path}[{index}]")
         if difference:

@@ -35,7 +35,8 @@ from autograder.engine.judge.keys import (
 )
 from autograder.engine.judge.verdict import Status, Verdict
 from autograder.engine.judge.words import explain
-from autograder.engine.judge.words.diagnose import common, patterns, suspicion, swapped
+from autograder.engine.judge.words.apart import set_apart
+from autograder.engine.judge.words.diagnose import common, far_off, patterns, suspicion, swapped
 from autograder.engine.judge.words.explain import Shown, Told, Wrong, printable
 
 _ELSEWHERE = "On inputs other than the public ones."
@@ -258,7 +259,9 @@ def _observed_verdict(
         return _verdict(exercise, Status.BLOCKED, explain.no_torch(exercise))
     if exercise.name in seen.ended:
         ending = seen.ended[exercise.name]
-        return _verdict(exercise, Status(ending.status), explain.stopped(exercise, ending))
+        case = key.cases.get((exercise.name, *ending.case)) if ending.case else None
+        called = explain.called_in_words(case.call, case.described) if case else ""
+        return _verdict(exercise, Status(ending.status), explain.stopped(exercise, ending, called))
     public = _results(exercise, key.cases, seen, PUBLIC_SEED, varies=key.cases)
     secret = _results(exercise, others, seen, seed, varies=key.cases) if seed != PUBLIC_SEED else []
     return _sum_up(exercise, public, secret, key, seen, definition)
@@ -310,7 +313,7 @@ def _judge_case(exercise: Exercise, case: ExpectedCase, record: Record | None) -
     changed = sorted({text.split(": ")[-1] for text in set(record.touched) - case.touched})
     if wrong:
         differences = tuple((name, d) for name, d in wrong.items() if isinstance(d, Difference) and d.kind != "judged")
-        told = explain.wrong_values(wrong, right, changed=changed, remembered=record.remembered)
+        told = explain.wrong_values(wrong, right, changed=changed, remembered=record.remembered and not case.remembered)
         return _Failure(Status.FAILED, told, differences), right
     if changed:
         return _Failure(Status.FAILED, explain.changed_arguments(changed)), right
@@ -360,6 +363,7 @@ def _sum_up(
                 failed=sum(r.failure is not None for r in public),
                 cases=len(public),
                 causes=[known.hint] if known else _causes(*shown, public, definition, unread),
+                apart=set_apart([r.case.traits for r in public], [r.failure is not None for r in public]),
             ),
         )
     mistake = known.name if known else None
@@ -408,26 +412,29 @@ def _causes(
     """What may have caused a failure that is no known mistake, seen in the case that is told of or in the text."""
     if failure.told.cause or not failure.differences:
         return [failure.told.cause] if failure.told.cause else []
-    small = explain.only_small([r.case.sizes for r in public], [r.failure is not None for r in public])
-    seen = [text for text in (small, _diagnosis(shown, failure, public)) if text]
-    read = suspicion(definition.node, unread) if definition and not seen else None
-    return [read] if read else seen
+    if text := _diagnosis(shown, failure, public):
+        return [text]
+    read = suspicion(definition.node, unread) if definition else None
+    return [read] if read else []
 
 
 def _diagnosis(result: _CaseResult, failure: _Failure, public: list[_CaseResult]) -> str | None:
     """The first wrong value of a case whose relation to the right one can be named, or two that are swapped."""
     if both := swapped(failure.differences):
         return both
+    others = [(name, d, r) for r in public if r.failure and r is not result for name, d in r.failure.differences]
     for name, difference in failure.differences:
+        found = patterns(difference, result.case.sizes)
+        if far_off(d for _, d, _ in others):
+            found.pop("precision", None)
         alike = [
             (other, patterns(other, r.case.sizes))
-            for r in public
-            for called, other in (r.failure.differences if r.failure and r is not result else ())
+            for called, other, r in others
             if called == name and other.kind == difference.kind
         ]
-        text = common(patterns(difference, result.case.sizes), alike)
+        text = common(found, alike)
         if text:
-            return explain.of_value(name, text)
+            return explain.of_value(f"{name}{difference.path}", text)
     return None
 
 

@@ -30,6 +30,7 @@ from autograder.engine.inside.records import CaseId, Raised, Record
 from autograder.engine.inside.wire import Opaque, Tensor, WireError, decode, encode
 from autograder.engine.judge.compare import Difference, compare
 from autograder.engine.judge.mistakes import Mistake, apply, read_mistakes
+from autograder.engine.judge.traits import Traits, look
 from autograder.engine.probes import Case, Observed, Probe, probes_of
 
 SAMPLE = 64  # elements of an array that are kept of what a mistake yields
@@ -76,8 +77,10 @@ class ExpectedCase:
         call: the call under test in words, with shapes.
         touched: arguments that the reference itself changes.
         called: the exercises that the probe calls.
+        remembered: the reference's result is the same for other arguments.
         sizes: the case's integer parameters by name.
         part: the name of the part of the points it belongs to, if any.
+        traits: what the arguments are like with which the probe calls.
         values: name → expected value.
     """
 
@@ -86,9 +89,11 @@ class ExpectedCase:
     call: str
     touched: frozenset[str]
     called: frozenset[str]
+    remembered: bool
     sizes: dict[str, int]
     described: str
     part: str | None
+    traits: Traits
     values: dict[str, Expected]
 
     @property
@@ -184,14 +189,14 @@ def expect(assignment: Assignment, exercises: Collection[str], seed: int) -> dic
     for exercise in exercises:
         if (exercise, seed) not in reference.seen:
             reference.seen[exercise, seed] = {
-                seen.record.id: _expected_case(seen)
+                seen.record.id: _expected_case(seen, {})
                 for seen in observe(reference.probes, [exercise], seed, reference.loaded)
             }
         found |= reference.seen[exercise, seed]
     return found
 
 
-def _expected_case(seen: Seen) -> ExpectedCase:
+def _expected_case(seen: Seen, traits: Traits) -> ExpectedCase:
     """What the reference was seen to yield, as what is expected of others."""
     probe, case, record = seen.probe, seen.case, seen.record
     if record.raised:
@@ -207,9 +212,11 @@ def _expected_case(seen: Seen) -> ExpectedCase:
         call=record.call,
         touched=frozenset(record.touched),
         called=frozenset(record.called),
+        remembered=record.remembered,
         sizes={n: v for n, v in probe.parameters(case).items() if isinstance(v, int) and not isinstance(v, bool)},
         described=probe.describe(case),
         part=case.part,
+        traits=traits,
         values={name: _expected(held, record.seen[name]) for name, held in seen.raw.items()},
     )
 
@@ -253,12 +260,22 @@ def record_key(
     cases: list[Tree] = []
     public: dict[CaseId, tuple[ExpectedCase, Record]] = {}
 
-    def begin(probe: Probe, case: Case) -> None:
-        tell(f"the probe {probe.name} of {probe.exercise}")
+    traits: dict[bool, Traits] = {}  # of the case that is observed: of the exercise itself, and of what it needs
+    current = ""
 
-    twice = (observe(probes, names, seed, loaded, before=begin) for seed in (PUBLIC_SEED, OTHER_SEED))
-    for seen, again in zip(*twice, strict=True):
-        expected, record, other = _expected_case(seen), seen.record, again.record
+    def begin(probe: Probe, case: Case) -> None:
+        nonlocal current
+        tell(f"the probe {probe.name} of {probe.exercise}")
+        current = probe.exercise
+        traits.update({True: {}, False: {}})
+
+    def look_at(name: str, arguments: Mapping[str, Any]) -> None:
+        look(traits[name == current], arguments)
+
+    public_ones = observe(probes, names, PUBLIC_SEED, loaded, before=begin, look=look_at)
+    for seen, again in zip(public_ones, observe(probes, names, OTHER_SEED, loaded), strict=True):
+        expected = _expected_case(seen, traits[False] | traits[True])
+        record, other = seen.record, again.record
         public[record.id] = expected, record
         _check_values(seen.probe, expected, grader)
         _check_needs(assignment, seen.probe, record)
@@ -286,7 +303,7 @@ def record_reference(assignment: Assignment, seed: int, made_from: dict[str, str
     """Observe the reference alone, at any seed; as a key without mistakes, in which all values are said to vary."""
     loaded, probes = load_reference(assignment), probes_of(_grader(assignment.grader))
     names = [e.name for e in assignment.exercises]
-    cases = [_case_tree(_expected_case(seen), seen.record) for seen in observe(probes, names, seed, loaded)]
+    cases = [_case_tree(_expected_case(seen, {}), seen.record) for seen in observe(probes, names, seed, loaded)]
     return {"made_from": made_from, "cases": cases, "unread": {}, "mistakes": []}
 
 
@@ -299,9 +316,11 @@ def _case_tree(expected: ExpectedCase, record: Record, varies: Mapping[str, bool
         "call": expected.call,
         "touched": sorted(expected.touched),
         "called": sorted(expected.called),
+        "remembered": expected.remembered,
         "sizes": expected.sizes,
         "described": expected.described,
         "part": expected.part,
+        "traits": expected.traits,
         "values": {
             name: {
                 "value": record.seen[name],
@@ -506,9 +525,11 @@ def read_key(path: Path, grader: Path) -> Key:
                 call=c["call"],
                 touched=frozenset(c["touched"]),
                 called=frozenset(c["called"]),
+                remembered=c["remembered"],
                 sizes=c["sizes"],
                 described=c["described"],
                 part=c["part"],
+                traits=c["traits"],
                 values={name: _value_of(v, module) for name, v in c["values"].items()},
             )
         mistakes = tuple(

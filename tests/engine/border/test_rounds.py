@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -52,8 +52,12 @@ STORIES = {
         [Defined({"a": "raised", "z": "raised"})], spoiled={"a": "raised"}, remaining="abcd"
     ),
     "without_torch_nothing_remains": Story([NoTorch()], torch=False),
-    "a_case_that_ends_it_takes_what_needs_it": Story([begun("a")], DEAD, remaining="cd", ended={"a": DEAD}),
-    "and_nothing_else": Story([begun("a"), begun("b")], SLOW, remaining="cd", ended={"b": SLOW}),
+    "a_case_that_ends_it_takes_what_needs_it": Story(
+        [begun("a")], DEAD, remaining="cd", ended={"a": replace(DEAD, case=("probe", 0))}
+    ),
+    "and_nothing_else": Story(
+        [begun("a"), begun("b")], SLOW, remaining="cd", ended={"b": replace(SLOW, case=("probe", 0))}
+    ),
     "after_a_record_it_is_the_same_exercise": Story(
         [begun("c"), record("c")], DEAD, remaining="d", ended={"c": DEAD}, records="c"
     ),

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import functions, make_notebook, tiny_assignment
 
 from autograder.engine.assignment import Assignment
 from autograder.engine.judge import keys
 from autograder.engine.judge.grade import grade
+from autograder.engine.judge.traits import Traits, look
 from autograder.engine.judge.verdict import Verdict
-from autograder.engine.judge.words.explain import only_small
+from autograder.engine.judge.words.apart import set_apart
 
 HINT = "long inputs are left as they are."
 MISTAKES = f"[f.long_ones]\nhint = '{HINT}'\nchange = [['return 2 * x', 'return 2 * x if len(x) < 5 else x']]\n"
@@ -72,22 +74,47 @@ def test_what_comparing_stumbles_over_is_ours(tmp_path, monkeypatch):
     assert "that is a fault of the grader, not yours" in told
 
 
-SMALL = {
-    "two_against_two": (
-        [1, 1, 3, 5],
-        [False, False, True, True],
-        "It is right for batch=1, and wrong for larger batch.",
-    ),
-    "one_alone_is_chance": ([1, 3, 5], [False, True, True], None),
-    "one_failure_is_chance": ([1, 1, 3], [False, False, True], None),
-    "a_large_one_is_right": ([1, 1, 3, 5], [False, False, True, False], None),
+def case(**arguments: object) -> Traits:
+    found: Traits = {}
+    look(found, arguments)
+    return found
+
+
+X, ZEROS, HOLES = np.arange(1.0, 7).reshape(2, 3), np.zeros((2, 3)), np.full((2, 3), np.nan)
+APART = {
+    "an_option": ([case(x=X, axis=0)] * 2 + [case(x=X, axis=1)], "001", "just those with `axis` = 1"),
+    "its_absence": ([case(x=X, m=X), case(x=X, m=ZEROS), case(x=X, m=None)], "001", "just those with `m` = None"),
+    "all_others": ([case(x=X, n=2)] * 2 + [case(x=X, n=1), case(x=X, n=3)], "0011", "all but those with `n` = 2"),
+    "one_row": ([case(x=X)] * 2 + [case(x=X[:1])] * 2, "0011", "just those with `x.shape[0]` = 1"),
+    "as_many_rows_as_columns": ([case(x=X)] * 2 + [case(x=X[:, :2].copy())], "001", "just those with a square `x`"),
+    "negative": ([case(x=X)] * 2 + [case(x=-X)], "001", "just those with negative numbers in `x`"),
+    "nan": ([case(x=X)] * 2 + [case(x=HOLES)], "001", "just those with NaN in `x`"),
+    "magnitude": ([case(x=X), case(x=2 * X), case(x=100 * X)], "001", "just those with `abs(x).max()` ≥ 600"),
+    "not_by_chance": ([case(x=X), case(x=2 * X), case(x=3 * X)], "001", None),
+    "precision": ([case(x=X)] * 2 + [case(x=X.astype(np.float32))], "001", "just those with float32 for `x`"),
+    "order": ([case(x=X)] * 2 + [case(x=np.asfortranarray(X))], "001", "just those with Fortran order of `x`"),
+    "a_large_one_passes": ([case(n=1), case(n=1), case(n=3), case(n=5)], "0010", "just those with `n` = 3"),
+    "larger_ones": ([case(n=1), case(n=2), case(n=3), case(n=5)], "0011", "just those with `n` ≥ 3"),
+    "nothing": ([case(x=X)] * 3, "001", None),
+    "too_much": ([case(x=X, a=1, b=2, c=3)] * 2 + [case(x=HOLES, a=4, b=5, c=6)], "001", None),
+    "one_that_passes_is_chance": ([case(n=1), case(n=2), case(n=2)], "011", None),
+    "all_fail": ([case(n=1), case(n=2)], "11", None),
+    "no_argument": ([{}, {}, case(n=1)], "001", "just those with `n` = 1"),
 }
 
 
-@pytest.mark.parametrize(("batches", "fails", "said"), SMALL.values(), ids=SMALL)
-def test_right_for_a_batch_of_one_is_said_where_more_than_one_case_shows_it(batches, fails, said):
-    told = only_small([{"batch": batch} for batch in batches], fails)
-    assert told == said or (said and told and told.startswith(said))
+@pytest.mark.parametrize(("cases", "fails", "said"), APART.values(), ids=APART)
+def test_what_sets_failing_cases_apart(cases, fails, said):
+    assert set_apart(cases, [failed == "1" for failed in fails]) == said
+
+
+def test_several_calls_of_a_case_are_taken_together():
+    found: Traits = {}
+    for x in (X, ZEROS[:1]):
+        look(found, {"self": None, "x": x, "cache": X, "layers": (X, 2)})
+    assert found["x"] == {"dtype": "float64", "zeros": True, "equal": True}
+    assert found["layers[1]"] == {"is": "2", "number": 2.0}
+    assert "cache" not in found
 
 
 WHERE = """

@@ -87,6 +87,36 @@ def test_a_memo_with_the_wrong_key_is_wrong(assignment, tmp_path, square):
     assert back.status == Status.BLOCKED
 
 
+PARTIAL = {
+    "without_the_upstream_gradient": "cache.tobytes()",
+    "without_the_cache": "dy.tobytes()",
+}
+
+
+@pytest.mark.parametrize("by", PARTIAL.values(), ids=PARTIAL)
+def test_a_memo_by_some_of_the_arguments_is_wrong(assignment, tmp_path, by):
+    remembering = f"memo = {{}}\ndef square_backward(dy, cache):\n    return memo.setdefault({by}, 2 * cache * dy)"
+    forward, back = verdicts(assignment, tmp_path, SQUARE, remembering)
+    assert forward.status == Status.PASSED
+    assert (back.status, back.points) == (Status.FAILED, 0)
+    whole = remembering.replace(by, "(cache.tobytes(), dy.tobytes())")
+    assert verdicts(assignment, tmp_path, SQUARE, whole)[1].status == Status.PASSED
+
+
+STALE = {
+    "by_identity": "memo.setdefault(id(x), x**2).copy()",
+    "by_identity_and_shape": "memo.setdefault((id(x), x.shape), x**2).copy()",
+    "as_long_as_it_is_the_same_array": "memo.update(x=x, y=x**2) or memo['y'] if memo.get('x') is not x else memo['y']",
+}
+
+
+@pytest.mark.parametrize("expression", STALE.values(), ids=STALE)
+def test_a_memo_that_does_not_see_its_array_change_is_wrong(assignment, tmp_path, expression):
+    forward, _ = verdicts(assignment, tmp_path, f"memo = {{}}\ndef square(x):\n    return {expression}, x", BACKWARD)
+    assert (forward.status, forward.points) == (Status.FAILED, 0)
+    assert "the same call returns something else when others were made before" in forward.message
+
+
 BUFFERS = {
     "a_buffer_of_the_shape": (
         "kept = {}\ndef square(x):\n    y = kept.setdefault(x.shape, np.empty(x.shape))\n"
@@ -113,6 +143,29 @@ def test_what_depends_on_an_earlier_call_is_told_so(assignment, tmp_path):
     assert told not in plain.message
     _, back = verdicts(assignment, tmp_path, SQUARE, "def square_backward(dy, cache):\n    return cache * dy")
     assert told not in back.message
+
+
+def test_equal_results_of_equal_arguments_depend_on_nothing(tmp_path):
+    grader = (
+        GRADER.split("@probe")[0]
+        + """
+@probe("f", cases=[2, 3])
+def table(impl, rng, size):
+    yield "y", impl.f(size)
+
+@probe("f", cases=[2, 3])
+def sums(impl, rng, size):
+    yield "y", impl.f(rng.standard_normal((size, 4)))
+"""
+    )
+    right = "def f(x):\n    x = np.arange(5.0) + x if np.ndim(x) == 0 else x\n    return np.sort(x, axis=None) * 3"
+    ours = own_assignment(tmp_path, {"f": right}, {"f": "def f(x):\n    "}, grader)
+    for wrong in ("* 4", "** 2", "+ 1"):
+        [verdict] = grade(
+            make_notebook(["import numpy as np", right.replace("* 3", wrong)], tmp_path / "f.ipynb"), ours
+        )
+        assert verdict.status == Status.FAILED
+        assert "it depends on an earlier call" not in verdict.message
 
 
 HONEST = {
@@ -188,6 +241,14 @@ WRONG_LAYERS = {
     ),
     "changes_its_buffer": ("        self.steps += 1\n        return self.w * x", "`self.buffers()`"),
     "stays_in_another_mode": ("        self.eval()\n        return self.w * x", "`self.training`"),
+    "remembers_the_result_of_the_same_array": (
+        "        if getattr(self, 'x', 0) is not x:\n            self.x, self.y = x, self.w * x\n        return self.y",
+        "is wrong",
+    ),
+    "ignores_numpy_s_errors_for_good": (
+        "        import numpy\n        numpy.seterr(all='ignore')\n        return self.w * x",
+        "`np.geterr()`",
+    ),
     "sets_the_seed": ("        torch.manual_seed(1)\n        return self.w * x", "`torch.initial_seed()`"),
 }
 
@@ -251,9 +312,9 @@ def test_a_slow_function_is_called_no_more_often_than_needed(assignment, monkeyp
     exec("def square(x):\n    calls.append(x)\n    return x**2, x", namespace)
     probes = probes_of(load_grader(assignment.grader))
     counted = []
-    for long in (inside.LONG, -1.0):
+    for long in (inside.LONG, 0.0):
         monkeypatch.setattr(inside, "LONG", long)
         seen = list(inside.observe(probes, ["square"], inside.PUBLIC_SEED, Loaded(namespace)))
         counted.append(len(namespace["calls"]) / len(seen))
         namespace["calls"].clear()
-    assert counted == [3, 2]  # one call, with one before it, and another after it if that was quick
+    assert counted == [4, 2]  # one call, with one before it, and two more after it if that was quick

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from autograder.engine.assignment import Exercise
 from autograder.engine.border.rounds import Ending
 from autograder.engine.inside.notebook import BrokenCell, Statement
-from autograder.engine.inside.records import EARLIER, Raised
+from autograder.engine.inside.records import EARLIER, OTHERWISE, Raised
 from autograder.engine.inside.shortcuts import NUMPY_ALONE, why_not
 from autograder.engine.inside.wire import WireError
 from autograder.engine.judge.compare import Difference
@@ -80,11 +80,16 @@ def no_torch(exercise: Exercise) -> Told:
     return _told(f"`{exercise.name}` is skipped: PyTorch is not installed.", advice)
 
 
-def stopped(exercise: Exercise, ending: Ending) -> Told:
-    """It took time, memory or its process with it."""
-    measured = exercise.track == "backward" and ending.status == Status.TIMEOUT
+def stopped(exercise: Exercise, ending: Ending, called: str) -> Told:
+    """It took time, memory or its process with it, in the case that is described if one had begun."""
+    measured = exercise.track == "backward" and ending.status in (Status.TIMEOUT, Status.MEMORY)
     cause = "a gradient that is measured by differences, or a whole Jacobian: the largest case is too large for them."
-    return _told(f"`{exercise.name}` was stopped.", Reason(Label.WHY, ending.sentence), cause=cause if measured else "")
+    return _told(
+        f"`{exercise.name}` was stopped.",
+        Reason(Label.CALLED, called) if called else None,
+        Reason(Label.WHY, ending.sentence),
+        Reason(Label.CAUSE, cause) if measured else None,
+    )
 
 
 def blocked(exercise: Exercise, by: str, status: Status, *, consistent: bool) -> Told:
@@ -136,6 +141,7 @@ def wrong_values(
     """
     first, *more = wrong
     found, compared = wrong[first], None
+    remembered |= OTHERWISE in changed
     also = changed_arguments(changed) if changed else None
     if found is None:
         headline = f"`{first}` is missing from what it returned."
@@ -151,14 +157,14 @@ def wrong_values(
         compared,
         Reason(Label.ALSO_WRONG, _listed(more)) if more else None,
         Reason(Label.RIGHT, _listed(right)) if right else None,
-        cause=_REMEMBERED if remembered else f"{also.headline.removeprefix(_RIGHT)} {also.cause}" if also else "",
+        cause=_REMEMBERED if remembered else f"{also.headline.removeprefix(_RIGHT)[:-1]}: {also.cause}" if also else "",
     )
 
 
 _RIGHT = "The values are right, but "
 _REMEMBERED = (
-    "it depends on an earlier call, with other inputs. Is something kept between calls, in a global, a default "
-    "argument or an attribute, that belongs into the cache?"
+    "it depends on an earlier call, with other inputs. Is something kept between calls, in a global, a default argument "
+    "or an attribute, that belongs into the cache? Or is part of an `np.empty` never set?"
 )
 
 
@@ -174,6 +180,8 @@ def changed_arguments(changed: Sequence[str]) -> Told:
             f"{_RIGHT}afterwards {_listed(modes)} is not what it was.",
             cause="a mode that is switched and not put back. Let a `with` block switch it, or restore it in `finally`.",
         )
+    if OTHERWISE in changed:
+        return _told(f"{_RIGHT}the same call returns something else when others were made before.", cause=_REMEMBERED)
     if EARLIER in changed:
         return _told(
             f"{_RIGHT}the next call changes what an earlier one returned.",
@@ -248,6 +256,7 @@ class Shown:
         call, described: the call under test, and the case's parameters, in words.
         causes: why, as far as is known.
         failed, cases: how many fail, of how many.
+        apart: which these are, if anything sets them apart.
     """
 
     told: Told
@@ -256,17 +265,25 @@ class Shown:
     failed: int
     cases: int
     causes: Sequence[str] = field(default_factory=tuple)
+    apart: str | None = None
+
+
+def called_in_words(call: str, described: str) -> str:
+    """The call under test, or else the case's parameters."""
+    return call or (f"with {described}" if described else "")
 
 
 def wrong(exercise: Exercise, shown: Shown) -> Told:
     """It is wrong on public inputs, of which one case is shown."""
-    called = shown.call or (f"with {shown.described}" if shown.described else "")
+    called = called_in_words(shown.call, shown.described)
+    which = f", {shown.apart}" if shown.apart else ""
+    counted = f"{shown.failed} of {shown.cases} fail{which}; this is the first."
     return _told(
         shown.told.headline,
         Reason(Label.CALLED, called) if called else None,
         *shown.told.reasons,
         *(Reason(Label.CAUSE, cause) for cause in shown.causes),
-        Reason(Label.CASES, f"{shown.failed} of {shown.cases} fail; this is the first.") if shown.cases > 1 else None,
+        Reason(Label.CASES, counted) if shown.cases > 1 else None,
         Reason(Label.REREAD, exercise.reread) if exercise.reread else None,
     )
 
@@ -280,15 +297,3 @@ def of_value(name: str, cause: str) -> str:
     """A cause that is seen in one of the values."""
     acronym = cause[:2] != cause[:2].capitalize() or cause.startswith("NaN")
     return f"in `{name}`: {cause if acronym else cause[0].lower() + cause[1:]}"
-
-
-def only_small(sizes: Sequence[dict[str, int]], fails: Sequence[bool]) -> str | None:
-    """Right where a size is 1 and wrong where it is larger, given each case's sizes and whether it fails."""
-    names = set.intersection(*map(set, sizes)) if sizes else set()
-    for name in sorted(names):
-        right = {size[name] for size, failed in zip(sizes, fails, strict=True) if not failed}
-        wrong = {size[name] for size, failed in zip(sizes, fails, strict=True) if failed}
-        alone = sum(not failed for failed in fails) < 2 or sum(fails) < 2  # one case differs from another in much else
-        if right == {1} and wrong and min(wrong) > 1 and not alone:
-            return f"It is right for {name}={1}, and wrong for larger {name}."
-    return None
