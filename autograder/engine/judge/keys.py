@@ -30,7 +30,7 @@ from autograder.engine.inside.records import CaseId, Raised, Record
 from autograder.engine.inside.wire import Opaque, Tensor, WireError, decode, encode
 from autograder.engine.judge.compare import Difference, compare
 from autograder.engine.judge.mistakes import Mistake, apply, read_mistakes
-from autograder.engine.judge.traits import Traits, look
+from autograder.engine.judge.traits import Traits, leave_out_common, look
 from autograder.engine.probes import Case, Observed, Probe, probes_of
 
 SAMPLE = 64  # elements of an array that are kept of what a mistake yields
@@ -284,7 +284,9 @@ def record_key(
             _case_tree(expected, record, {n: _varies(v, other.seen.get(n)) for n, v in expected.values.items()})
         )
     for exercise in assignment.exercises:
-        _check_earning(exercise.name, [c for c in cases if c["exercise"] == exercise.name])
+        mine = [c for c in cases if c["exercise"] == exercise.name]
+        _check_earning(exercise.name, mine)
+        leave_out_common([c["traits"] for c in mine])
     return {
         "made_from": made_from,
         "cases": cases,

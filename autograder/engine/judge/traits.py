@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,16 @@ def look(found: Traits, arguments: Mapping[str, Any]) -> None:
                     known.pop(what, None)
 
 
+def leave_out_common(cases: Sequence[Traits]) -> None:
+    """Leave out, in place, what is the same in all cases: it sets none of them apart."""
+    for name in {name for case in cases for name in case}:
+        held = [case.get(name, {}) for case in cases]
+        for what in set.intersection(*(set(traits) for traits in held)):
+            if all(traits[what] == held[0][what] for traits in held):
+                for traits in held:
+                    del traits[what]
+
+
 def _add(found: Traits, name: str, value: Any, depth: int = 0) -> None:
     if len(found) >= _MOST:
         return
@@ -38,8 +48,12 @@ def _add(found: Traits, name: str, value: Any, depth: int = 0) -> None:
         value = value.item()
     if value is None or isinstance(value, bool):
         found[name] = {"is": str(value)}
-    elif isinstance(value, int | float):
-        found[name] = {"is": f"{value:.6g}", **({"number": float(value)} if np.isfinite(value) else {})}
+    elif isinstance(value, int):
+        found[name] = {"is": str(value), "number": float(value)} if abs(value) < 2**53 else {}
+    elif isinstance(value, float):
+        short = f"{value:.3g}"  # of a number that was drawn only its size is told
+        found[name] = {"number": value} if np.isfinite(value) else {}
+        found[name] |= {"is": short} if float(short) == value or not np.isfinite(value) else {}
     elif isinstance(value, str):
         found[name] = {"shape": [len(value)], "equal": len(set(value)) < len(value)}
     elif isinstance(value, np.ndarray):

@@ -11,7 +11,7 @@ from conftest import functions, make_notebook, tiny_assignment
 from autograder.engine.assignment import Assignment
 from autograder.engine.judge import keys
 from autograder.engine.judge.grade import grade
-from autograder.engine.judge.traits import Traits, look
+from autograder.engine.judge.traits import Traits, leave_out_common, look
 from autograder.engine.judge.verdict import Verdict
 from autograder.engine.judge.words.apart import set_apart
 
@@ -115,6 +115,35 @@ def test_several_calls_of_a_case_are_taken_together():
     assert found["x"] == {"dtype": "float64", "zeros": True, "equal": True}
     assert found["layers[1]"] == {"is": "2", "number": 2.0}
     assert "cache" not in found
+
+
+def test_what_all_cases_share_is_not_kept():
+    cases = [case(x=X, n=1), case(x=ZEROS, n=1), case(n=1)]
+    before = [set_apart(cases, [c == failing for c in range(3)]) for failing in range(3)]
+    leave_out_common(cases)
+    assert [c["n"] for c in cases] == [{}, {}, {}]
+    assert [set_apart(cases, [c == failing for c in range(3)]) for failing in range(3)] == before
+    assert before[1] is not None
+
+
+def test_any_argument_is_looked_at():
+    odd = {
+        "huge": 10**400,
+        "bits": [2**70, 1],
+        "drawn": 0.123456,
+        "nan": float("nan"),
+        "text": "ab",
+        "none": [],
+        "f": len,
+    }
+    assert case(**odd) == {
+        "huge": {},
+        "bits": {"dtype": "list", "shape": [2]},
+        "drawn": {"number": 0.123456},
+        "nan": {"is": "nan"},
+        "text": {"shape": [2], "equal": False},
+        "none": {"dtype": "list", "shape": [0]},
+    }
 
 
 WHERE = """

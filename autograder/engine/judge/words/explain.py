@@ -163,8 +163,8 @@ def wrong_values(
 
 _RIGHT = "The values are right, but "
 _REMEMBERED = (
-    "it depends on an earlier call, with other inputs. Is something kept between calls, in a global, a default argument "
-    "or an attribute, that belongs into the cache? Or is part of an `np.empty` never set?"
+    "it depends on an earlier call, with other inputs. Is something kept between calls, in a global, a default "
+    "argument or an attribute, that belongs into the cache? Or is part of an `np.empty` never set?"
 )
 
 
