@@ -40,7 +40,7 @@ PUBLIC_SEED = 30
 MAX_OBSERVATIONS = 1000
 MAX_DECOYS = 3  # calls of one function in one case that are preceded or followed by one with other inputs
 MAX_DEPTH = 8  # of arguments that are copied
-LONG = 1.0  # seconds of calls of which nothing is observed, after which a case has no further ones
+LONG = 0.3  # seconds of calls of which nothing is observed, after which a case has no further ones
 Look = Callable[[str, Mapping[str, Any]], None]
 GRADER = "grader_"  # what the name of a grader's module begins with
 
