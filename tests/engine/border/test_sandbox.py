@@ -389,7 +389,8 @@ DEAF = "for n in range(1, 65): attempt(signal.signal, n, signal.SIG_IGN)"
 ENDINGS = {
     "deaf_loop": (f"{DEAF}\n    while True: pass", "timeout"),
     "sleeps": ("time.sleep(1000)", "timeout"),
-    "threads_go_on": ("\n    for _ in range(2): threading.Thread(target=lambda: [0 for _ in iter(int, 1)]).start()\n"
+    "threads_go_on": ("\n    for _ in range(3 - threading.active_count()):\n"
+                      "        threading.Thread(target=lambda: [0 for _ in iter(int, 1)]).start()\n"
                       "    return 2 * x", "passed"),
     "channel_closed": ("os.closerange(0, 100)\n    while True: pass", "timeout"),
     "exits": ("os._exit(0)", "crashed"),
@@ -658,7 +659,7 @@ def told(x): return list(victim.told)"""
 LATE_FORGERY = """
     import json, os
     victim.calls = getattr(victim, "calls", 0) + 1
-    if victim.calls > 6:  # the probe has two cases at the public seed, each with a decoy before and a repetition after
+    if victim.calls > 8:  # the probe has two cases at the public seed, each with one call before and two after
         record = dict(exercise="victim", probe="probe_victim", case=0, seed=30, inputs="", seen={}, touched=[],
                       raised=dict(type="ValueError", text="the seed is " + repr(x)))
         for line in (dict(event="Record", **record), dict(event="Defined", spoiled={"victim": repr(x)})):
@@ -702,7 +703,7 @@ def test_both_seeds_are_observed_in_one_process_unless_it_ends_meanwhile(kind, t
         time.sleep(1)
         third = observer.observe(["calls"], seed=OTHER_SEED)
     counted = [[decode(record.seen["y"]) for record in seen.records.values()] for seen in (first, second, third)]
-    assert counted == [[2, 5], [8, 11], [2, 5]]  # a decoy goes before each, and it is repeated after
+    assert counted == [[2, 6], [10, 14], [2, 6]]  # one call goes before each, and two come after
     assert not third.ended
 
 
