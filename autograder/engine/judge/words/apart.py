@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from autograder.engine.judge.traits import Traits
+from autograder.engine.judge.words.explain import listed
 
 _MOST = 3  # facts: more of them are no cause, but another kind of case
 _Fact = tuple[int, str, str]  # how little it tells, a pattern, and what it is of
@@ -55,12 +56,7 @@ def _said(these: Sequence[Traits], others: Sequence[Traits]) -> str | None:
             told.setdefault(pattern, (rank, []))[1].append(name)
     if not 0 < len(told) <= _MOST:
         return None
-    return " and ".join(pattern.format(_listed(names)) for pattern, (_, names) in told.items())
-
-
-def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(f"`{name}`" for name in names[:3])
-    return f"{shown} and {len(names) - 3} more" if len(names) > 3 else shown
+    return " and ".join(pattern.format(listed(names, 3)) for pattern, (_, names) in told.items())
 
 
 def _facts(case: Traits) -> Iterator[_Fact]:

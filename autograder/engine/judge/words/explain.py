@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from autograder.engine.assignment import Exercise
@@ -155,8 +155,8 @@ def wrong_values(
     return _told(
         headline,
         compared,
-        Reason(Label.ALSO_WRONG, _listed(more)) if more else None,
-        Reason(Label.RIGHT, _listed(right)) if right else None,
+        Reason(Label.ALSO_WRONG, listed(more)) if more else None,
+        Reason(Label.RIGHT, listed(right)) if right else None,
         cause=_REMEMBERED if remembered else f"{also.headline.removeprefix(_RIGHT)[:-1]}: {also.cause}" if also else "",
     )
 
@@ -168,8 +168,10 @@ _REMEMBERED = (
 )
 
 
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(f"`{name}`" for name in names)
+def listed(names: Sequence[str], most: int = 8) -> str:
+    """The first names, and how many more there are."""
+    shown = ", ".join(f"`{name}`" for name in names[:most])
+    return f"{shown} and {len(names) - most} more" if len(names) > most else shown
 
 
 def changed_arguments(changed: Sequence[str]) -> Told:
@@ -177,7 +179,7 @@ def changed_arguments(changed: Sequence[str]) -> Told:
     modes = [name for name in changed if name.startswith(("torch.", "np.")) or name.endswith(".training")]
     if modes:
         return _told(
-            f"{_RIGHT}afterwards {_listed(modes)} is not what it was.",
+            f"{_RIGHT}afterwards {listed(modes)} is not what it was.",
             cause="a mode that is switched and not put back. Let a `with` block switch it, or restore it in `finally`.",
         )
     if OTHERWISE in changed:
@@ -190,9 +192,9 @@ def changed_arguments(changed: Sequence[str]) -> Told:
     held = [name for name in changed if name.endswith("()")]
     if held:
         cause = "a value that is set, or a layer that changes itself when it is called (batch norm in training)."
-        return _told(f"{_RIGHT}the call changes {_listed(held)}.", cause=cause)
+        return _told(f"{_RIGHT}the call changes {listed(held)}.", cause=cause)
     return _told(
-        f"{_RIGHT}the call changes its argument {_listed(changed)} in place.",
+        f"{_RIGHT}the call changes its argument {listed(changed)} in place.",
         cause="`+=` or an assignment into it, or a method that changes it, such as `sort` or `pop`. Work on a copy.",
     )
 
