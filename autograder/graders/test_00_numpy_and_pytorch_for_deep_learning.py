@@ -540,6 +540,14 @@ def random_graph(impl, rng, operations):
 # The same in torch --------------------------------------------------------------------------------------------------
 
 
+def with_weights(module, seed):
+    """Random weights for the two layers; what else a module may hold stays as it was made."""
+    for place, name in enumerate(["hidden", "readout"]):
+        if hasattr(module, name):
+            fill(getattr(module, name), seed + place)
+    return module
+
+
 @probe("MLP", cases=SIZES)
 def network(impl, rng, N, features, hidden, classes):
     import torch
@@ -552,7 +560,7 @@ def network(impl, rng, N, features, hidden, classes):
     module = impl.MLP(features, hidden, classes).double()
     yield "parameters", shapes(module)
     yield "names in the state_dict", sorted(module.state_dict())
-    fill(module, seed)
+    with_weights(module, seed)
     logits = module(X)
     yield "logits", logits
     torch.sum(logits * upstream).backward()
@@ -572,7 +580,7 @@ def large_inputs(impl, rng, N, features, hidden, classes):
     X = torch.tensor(10 * rng.standard_normal((N, features)), requires_grad=True)
     upstream = torch.tensor(rng.standard_normal((N, classes)))
     seed = int(rng.integers(2**32))
-    module = fill(impl.MLP(features, hidden, classes).double(), seed)
+    module = with_weights(impl.MLP(features, hidden, classes).double(), seed)
     logits = module(X)
     yield "logits", logits
     torch.sum(logits * upstream).backward()
@@ -587,7 +595,7 @@ def two_networks(impl, rng, N, features, hidden, classes):
 
     X = torch.tensor(rng.standard_normal((N, features)))
     seeds = rng.integers(2**32, size=2).tolist()
-    one, other = (fill(impl.MLP(features, hidden, classes).double(), seed) for seed in seeds)
+    one, other = (with_weights(impl.MLP(features, hidden, classes).double(), seed) for seed in seeds)
     yield "logits of the first network, after a second was made", one(X)
     yield "logits of the second", other(X)
 
@@ -786,4 +794,16 @@ def with_old_gradients(impl, rng, N, features, classes):
     module = fill(given_network(features, classes), seed)
     module[0].weight.grad = torch.tensor(old)
     yield "losses", impl.train(module, X, y, 0.5, 3)
+    yield "weight afterwards", module[0].weight
+
+
+@probe("train", cases=[(6, 3, 2)])
+def twice_at_two_rates(impl, rng, N, features, classes):
+    """The second call goes on where the first ended, with a rate of its own."""
+    import torch
+
+    X, y = torch.tensor(rng.standard_normal((N, features))), torch.tensor(rng.integers(classes, size=N))
+    module = fill(given_network(features, classes), int(rng.integers(2**32)))
+    yield "losses at the first rate", impl.train(module, X, y, 0.5, 2)
+    yield "losses at a smaller rate, from there on", impl.train(module, X, y, 0.1, 3)
     yield "weight afterwards", module[0].weight
