@@ -35,6 +35,24 @@ def many_classes(impl, rng, classes):
     yield "Y", impl.one_hot(y, classes)
 
 
+@probe("one_hot", cases=[(50, 4)])
+def labels_of_one_byte(impl, rng, count, classes):
+    """Which can't number all elements of the result."""
+    y = rng.integers(classes, size=count, dtype=np.int8)
+    yield "Y", impl.one_hot(y, classes)
+
+
+@probe("one_hot", cases=[(5, 3)])
+def the_same_labels_again(impl, rng, count, classes):
+    """After the caller has written into the first result, and with more classes."""
+    y = rng.integers(classes, size=count)
+    Y = impl.one_hot(y, classes)
+    if isinstance(Y, np.ndarray) and Y.flags.writeable:
+        Y[...] = 7
+    yield "Y of the same labels, when the caller has written into the first", impl.one_hot(y, classes)
+    yield "Y of the same labels and 2 classes more", impl.one_hot(y, classes + 2)
+
+
 @probe("pairwise_sq_dists")
 def origin_and_three_four(impl, rng):
     yield "D", impl.pairwise_sq_dists(np.array([[0.0, 0.0], [3.0, 4.0]]), np.array([[3.0, 4.0]]))
@@ -105,10 +123,19 @@ def three_quarters_and_equal_logits(impl, rng):
     yield "loss at equal logits", impl.cross_entropy(np.full((3, 4), 2.5), np.array([0, 1, 3]))
 
 
-@probe("cross_entropy", cases=[(1, 2, 2.0), (4, 4, 2.0), (6, 3, 2.0), (50, 10, 2.0), (5, 3, 1e3), (5, 3, 1e4)])
+@probe("cross_entropy", cases=[(1, 2, 2.0), (4, 4, 2.0), (6, 3, 2.0), (50, 70, 2.0), (5, 3, 1e3), (5, 3, 1e4)])
 def random_logits(impl, rng, N, classes, size):
     logits, y = size * rng.standard_normal((N, classes)), rng.integers(classes, size=N)
     yield "loss", impl.cross_entropy(logits, y)
+
+
+@probe("cross_entropy")
+def examples_that_repeat(impl, rng):
+    """Each counts; and the labels and the first logits alone don't make a loss."""
+    rows, y = 2 * rng.standard_normal((4, 3)), rng.integers(3, size=4)
+    again, other = np.array([0, 0, 0, 1]), np.array([0, 2, 3, 1])
+    yield "loss, where three examples are the same", impl.cross_entropy(rows[again], y[again])
+    yield "loss of other logits with these labels", impl.cross_entropy(rows[other], y[again])
 
 
 @probe("cross_entropy")
@@ -153,6 +180,13 @@ def logits(impl, rng, N, features, hidden, classes):
     yield "logits", logits
 
 
+@probe("mlp_forward", cases=[(5, 4, 4, 4)])
+def another_order_in_the_dict(impl, rng, N, features, hidden, classes):
+    params, X, _ = mlp_inputs(rng, N, features, hidden, classes)
+    logits, _ = impl.mlp_forward(dict(sorted(params.items(), reverse=True)), X)
+    yield "logits, where params begins with W2", logits
+
+
 @probe("mlp_forward", cases=[1e3])
 def saturated(impl, rng, size):
     params, X, _ = mlp_inputs(rng, 6, 3, 4, 2)
@@ -186,6 +220,22 @@ def large_step(impl, rng, shape):
     h = round(0.1 + 0.1 * rng.random(), 3)
     yield "gradient", impl.numerical_grad(f, x, h=h)
     yield "x afterwards", x
+
+
+@probe("numerical_grad", cases=[(3, 2)])
+def equal_rows(impl, rng, rows, columns):
+    """Where the number to which an element is moved does not say which one it is."""
+    f, x = cubic(1 + rng.random((rows, columns)), 1 + rng.random()), np.tile(rng.standard_normal(columns), (rows, 1))
+    yield "gradient at an x of equal rows", observe(impl.numerical_grad(f, x), rtol=1e-7)
+
+
+@probe("numerical_grad")
+def two_functions(impl, rng):
+    f, g = (cubic(1 + rng.random((2, 3)), 1 + rng.random()) for _ in range(2))
+    x = rng.standard_normal((2, 3))
+    first, second = impl.numerical_grad(f, x), impl.numerical_grad(g, x)
+    yield "gradient of f, after a second call for g", observe(first, rtol=1e-7)
+    yield "gradient of g", observe(second, rtol=1e-7)
 
 
 @probe("numerical_grad", cases=["view with gaps", "transposed"])
@@ -230,12 +280,14 @@ def three_rows(impl, rng):
         ((4, 3), (4, 1)),
         ((4, 3), (1, 3)),
         ((3, 3), (3, 1)),
+        ((3, 3), (1, 3)),
         ((3, 3), (3,)),
         ((1, 3), (3,)),
         ((2, 3, 4), (4,)),
         ((2, 3, 4), (3, 1)),
         ((2, 3, 4), (1,)),
         ((5, 2, 3, 4), (2, 1, 4)),
+        ((5, 2, 3, 4), (5, 1, 3, 1)),
         ((4, 3), ()),
         ((4, 3), (1, 1)),
         ((4, 3), (4, 3)),
@@ -250,7 +302,7 @@ def broadcasts(impl, rng, broadcast, shape):
 @probe("unbroadcast", cases=[(2, 100_000)])
 def many_copies(impl, rng, rows, columns):
     """A difference per element would run out of time; a loop over g does not."""
-    g = np.outer(rng.standard_normal(rows), rng.standard_normal(columns))
+    g = rng.standard_normal((rows, columns))
     yield "first gradients", impl.unbroadcast(g, (columns,))[:20]
 
 
@@ -488,6 +540,14 @@ def random_graph(impl, rng, operations):
 # The same in torch --------------------------------------------------------------------------------------------------
 
 
+def with_weights(module, seed):
+    """Random weights for the two layers; what else a module may hold stays as it was made."""
+    for place, name in enumerate(["hidden", "readout"]):
+        if hasattr(module, name):
+            fill(getattr(module, name), seed + place)
+    return module
+
+
 @probe("MLP", cases=SIZES)
 def network(impl, rng, N, features, hidden, classes):
     import torch
@@ -500,7 +560,7 @@ def network(impl, rng, N, features, hidden, classes):
     module = impl.MLP(features, hidden, classes).double()
     yield "parameters", shapes(module)
     yield "names in the state_dict", sorted(module.state_dict())
-    fill(module, seed)
+    with_weights(module, seed)
     logits = module(X)
     yield "logits", logits
     torch.sum(logits * upstream).backward()
@@ -520,7 +580,7 @@ def large_inputs(impl, rng, N, features, hidden, classes):
     X = torch.tensor(10 * rng.standard_normal((N, features)), requires_grad=True)
     upstream = torch.tensor(rng.standard_normal((N, classes)))
     seed = int(rng.integers(2**32))
-    module = fill(impl.MLP(features, hidden, classes).double(), seed)
+    module = with_weights(impl.MLP(features, hidden, classes).double(), seed)
     logits = module(X)
     yield "logits", logits
     torch.sum(logits * upstream).backward()
@@ -535,7 +595,7 @@ def two_networks(impl, rng, N, features, hidden, classes):
 
     X = torch.tensor(rng.standard_normal((N, features)))
     seeds = rng.integers(2**32, size=2).tolist()
-    one, other = (fill(impl.MLP(features, hidden, classes).double(), seed) for seed in seeds)
+    one, other = (with_weights(impl.MLP(features, hidden, classes).double(), seed) for seed in seeds)
     yield "logits of the first network, after a second was made", one(X)
     yield "logits of the second", other(X)
 
@@ -646,7 +706,7 @@ def linear_from_zero(impl, rng):
     yield "losses", impl.train(module, X, torch.tensor([0]), 1.0, 2)
 
 
-@probe("train", cases=[(1, 2, 3, 2, 1), (8, 3, 4, 2, 2), (12, 2, 5, 3, 20)])
+@probe("train", cases=[(1, 2, 3, 2, 1), (8, 3, 4, 2, 2), (8, 3, 4, 2, 0), (100, 2, 5, 3, 20)])
 def losses_and_parameters(impl, rng, N, features, hidden, classes, steps):
     import torch
 
@@ -694,6 +754,8 @@ def other_models(impl, rng, kind):
     yield "losses", observe(impl.train(module, X, y, 0.5, 4), rtol=rtol)
     for name, parameter in module.named_parameters():
         yield f"{name} afterwards", observe(parameter, rtol=rtol)
+    if kind == "BatchNorm1d inside":
+        yield "passes that batch norm has counted", int(module[0].num_batches_tracked)
 
 
 @probe("train")
@@ -732,4 +794,16 @@ def with_old_gradients(impl, rng, N, features, classes):
     module = fill(given_network(features, classes), seed)
     module[0].weight.grad = torch.tensor(old)
     yield "losses", impl.train(module, X, y, 0.5, 3)
+    yield "weight afterwards", module[0].weight
+
+
+@probe("train", cases=[(6, 3, 2)])
+def twice_at_two_rates(impl, rng, N, features, classes):
+    """The second call goes on where the first ended, with a rate of its own."""
+    import torch
+
+    X, y = torch.tensor(rng.standard_normal((N, features))), torch.tensor(rng.integers(classes, size=N))
+    module = fill(given_network(features, classes), int(rng.integers(2**32)))
+    yield "losses at the first rate", impl.train(module, X, y, 0.5, 2)
+    yield "losses at a smaller rate, from there on", impl.train(module, X, y, 0.1, 3)
     yield "weight afterwards", module[0].weight
