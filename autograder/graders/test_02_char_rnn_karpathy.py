@@ -45,6 +45,12 @@ def streams(impl, rng, B, T, N, left_over, smallest):
     yield from named("x y", impl.make_batches(ids, B, T))
 
 
+# every second character: neighbours that are no neighbours in memory
+@probe("make_batches", cases=[(3, 2, 3)])
+def every_second_character(impl, rng, B, T, N):
+    yield from named("x y", impl.make_batches(draw_ids(rng, 1000, 2 * B * T * N + 2)[::2], B, T))
+
+
 @probe("ngram_bits")
 def counted_by_hand(impl, rng):
     train, test = np.array([0, 1, 0, 1, 0]), np.array([0, 1])
@@ -52,7 +58,10 @@ def counted_by_hand(impl, rng):
     yield "bits, n = 1, of the character 1", impl.ngram_bits(train, test[1:], 1, 2, 1.0)
 
 
-@probe("ngram_bits", cases=[(1, 3, 1.0, 20, 9), (2, 4, 0.5, 30, 12), (3, 3, 2.5, 40, 15), (4, 2, 3.0, 25, 4)])
+@probe(
+    "ngram_bits",
+    cases=[(1, 3, 1.0, 20, 9), (2, 4, 0.5, 30, 12), (3, 3, 2.5, 40, 15), (4, 2, 3.0, 25, 4), (5, 3, 1.0, 3, 12)],
+)
 def random_texts(impl, rng, n, V, k, length, test_length):
     train, test = draw_ids(rng, V, length), draw_ids(rng, V, test_length)
     yield "bits", impl.ngram_bits(train, test, n, V, k)
@@ -87,6 +96,7 @@ def it_remembers(impl, rng):
         (6, 3, 3, 5, 1.0),
         (4, 4, 4, 4, 1.0),
         (3, 4, 4, 5, 1e3),
+        (3, 4, 300, 4, 1.0),
     ],
 )
 def states(impl, rng, B, T, V, H, inputs):
@@ -202,6 +212,8 @@ def draw_chunk(rng, B, T, V, H, *, inputs=1.0):
         (2, 7, 5, 6, 1.0, 1.0),
         (4, 4, 4, 4, 1.0, 1.0),
         (3, 4, 4, 5, 10.0, 1e3),
+        (3, 5, 4, 3, 1.0, 1e-12),
+        (2, 14, 4, 3, 1.0, 1.0),
     ],
 )
 def through_time(impl, rng, B, T, V, H, inputs, upstream):
@@ -288,13 +300,26 @@ def three_and_four(impl, rng, max_norm):
     yield from named("clipped norm", impl.clip_by_global_norm(grads, max_norm))
 
 
-@probe("clip_by_global_norm", cases=[(1.0, 2.5), (1.0, 1e3), (1e-6, 0.5), (1e4, 3.0), (1e-9, 1e-10)])
+@probe("clip_by_global_norm", cases=[(1.0, 2.5), (1.0, 1e3), (1e-6, 0.5), (1e4, 3.0), (1e-9, 1e-10), (1e-14, 1.0)])
 def lengths(impl, rng, scale, max_norm):
     grads = draw_arrays(rng, scale=scale)
     returned = impl.clip_by_global_norm(grads, max_norm)
     for g in grads.values():
         g += 1.0  # what was returned is new, so it does not follow
     yield from named("clipped norm", returned)
+
+
+@probe("clip_by_global_norm", cases=[1 - 1e-7])
+def a_hair_too_long(impl, rng, share):
+    c = 1 + rng.random()
+    grads = {"a": np.array([3 * c]), "b": np.array([[4 * c]])}
+    yield from named("clipped norm", impl.clip_by_global_norm(grads, share * 5 * c))
+
+
+@probe("clip_by_global_norm", cases=[2.0])
+def array_without_axes(impl, rng, max_norm):
+    grads = {"W": rng.standard_normal((2, 3)), "b": np.array(3 + rng.random())}
+    yield from named("clipped norm", impl.clip_by_global_norm(grads, max_norm))
 
 
 @probe("clip_by_global_norm")
@@ -314,7 +339,7 @@ def from_sixteen(impl, rng):
     yield from named("params memory", impl.adagrad_step(*given, 0.1))
 
 
-@probe("adagrad_step", cases=[(1.0, 0.1), (1e-8, 0.01), (1e3, 0.5)])
+@probe("adagrad_step", cases=[(1.0, 0.1), (1e-8, 0.01), (1e3, 0.5), (1.0, 2.5)])
 def steps(impl, rng, scale, lr):
     params, memory = draw_arrays(rng), {name: np.zeros(a.shape) for name, a in draw_arrays(rng).items()}
     all_grads = [draw_arrays(rng, scale=scale) for _ in range(3)]
@@ -324,6 +349,13 @@ def steps(impl, rng, scale, lr):
         for name, value in named("params memory", returned):
             yield f"{name} after step {t}", value
         params, memory = returned
+
+
+@probe("adagrad_step", cases=[0.1])
+def arrays_without_axes(impl, rng, lr):
+    params, grads = ({"W": rng.standard_normal((2, 3)), "b": np.array(rng.standard_normal())} for _ in range(2))
+    memory = {"W": rng.random((2, 3)), "b": np.array(rng.random())}
+    yield from named("params memory", impl.adagrad_step(params, grads, memory, lr))
 
 
 @probe("adagrad_step")
@@ -357,8 +389,8 @@ def silent(impl, rng):
     yield from named("z h", model(torch.tensor([[3, 1]])))
 
 
-@probe("CharRNN", cases=[(1, 1, 2, 1), (2, 5, 4, 3), (5, 3, 7, 6), (4, 4, 4, 4)])
-def network(impl, rng, B, T, V, H):
+@probe("CharRNN", cases=[(1, 1, 2, 1, 0.5), (2, 5, 4, 3, 0.5), (5, 3, 7, 6, 0.5), (4, 4, 4, 4, 0.5), (5, 3, 7, 6, 4.0)])
+def network(impl, rng, B, T, V, H, scale):
     import torch
 
     x = torch.from_numpy(draw_ids(rng, V - 1, B, T))  # so the last character does not occur
@@ -369,7 +401,7 @@ def network(impl, rng, B, T, V, H):
 
     model = impl.CharRNN(V, H).double()
     yield "parameters", shapes(model)
-    fill(model, seed)
+    fill(model, seed, scale=scale)
     z, h = model(x, h0)
     yield from named("z h", (z, h))
     yield "shape of x after the call", list(x.shape)
@@ -441,13 +473,13 @@ def three_chunks(impl, rng, B, T, V, H, max_norm):
 
 
 # few characters and many units: the gradient is longer than the first max_norm, and mostly than the second
-@probe("train_chunk", cases=[(2, 3, 5, 16, 1.5), (3, 2, 5, 16, 3.0)])
-def a_long_gradient(impl, rng, B, T, V, H, max_norm):
+@probe("train_chunk", cases=[(2, 3, 5, 16, 1.5, 1.0), (3, 2, 5, 16, 3.0, 1.0), (2, 3, 5, 4, 3.0, 10.0)])
+def a_long_gradient(impl, rng, B, T, V, H, max_norm, scale):
     import torch
 
     x, y = torch.from_numpy(draw_ids(rng, V, 2, B, T))
     h = torch.from_numpy(rng.standard_normal((1, B, H)))
-    model = fill(impl.CharRNN(V, H).double(), int(rng.integers(2**32)), scale=1.0)
+    model = fill(impl.CharRNN(V, H).double(), int(rng.integers(2**32)), scale=scale)
     optimiser = torch.optim.SGD(model.parameters(), lr=0.5)
     impl.train_chunk(model, optimiser, x, y, h, max_norm)
     for name, parameter in sorted(model.named_parameters()):
@@ -466,3 +498,20 @@ def none_again(impl, rng, B, T, V, H):
         (_, loss), (_, h) = named("loss h", impl.train_chunk(model, optimiser, x[t], y[t], None, 1.0))
         yield f"loss of chunk {t + 1}", loss
         yield f"h after chunk {t + 1}", h
+
+
+# nothing of it is to be changed: not the mode, not the graph of the state from which the chunk starts
+@probe("train_chunk", cases=[(3, 4, 5, 3)])
+def evaluated_and_with_a_graph(impl, rng, B, T, V, H):
+    import torch
+
+    x, y = torch.from_numpy(draw_ids(rng, V, 2, B, T))
+    start = torch.from_numpy(rng.standard_normal((1, B, H))).requires_grad_()
+    model = fill(impl.CharRNN(V, H).double(), int(rng.integers(2**32))).eval()
+    h = 2 * start
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.5)
+    (_, loss), (_, after) = named("loss h", impl.train_chunk(model, optimiser, x, y, h, 100.0))
+    yield "loss", loss
+    yield "h", after
+    yield "the model is in training mode", model.training
+    yield "the h that was given has a graph", h.requires_grad
