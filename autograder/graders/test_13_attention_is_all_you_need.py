@@ -371,6 +371,17 @@ def head_gradients_with_masks(impl, rng, B, T, D, heads):
     yield from gradients_by_name(MATRICES, grads)
 
 
+@probe("mha_backward", cases=[(2, 3, 4, 2)])
+def matrices_replaced_in_the_dict(impl, rng, B, T, D, heads):
+    p, new, (x, dout) = draw_matrices(rng, D), draw_matrices(rng, D), rng.standard_normal((2, B, T, D))
+    impl.mha_backward(dout, impl.mha_forward(p, x, x, heads)[1])
+    p |= new  # as an update would
+    _, cache = impl.mha_forward(p, x, x, heads)
+    for name, value in named("dx_q dx_kv grads", impl.mha_backward(dout, cache)):
+        if name != "grads":
+            yield name, few(value)
+
+
 @probe("mha_backward")
 def heads_too_large_for_differences(impl, rng):
     p, (x_q, x_kv, dout) = draw_matrices(rng, 192), rng.standard_normal((3, 2, 96, 192))
