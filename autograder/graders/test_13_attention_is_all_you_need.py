@@ -40,8 +40,9 @@ def part(value, every):
 
 
 def few(value):
-    """Some numbers of a large array, from all over it."""
-    return value.reshape(-1)[:: value.size // 12 + 1] if isinstance(value, np.ndarray) and value.size else value
+    """Some numbers of an array or tensor, from all over it, so that keys stay small."""
+    flat = value.reshape(-1) if hasattr(value, "reshape") else value
+    return flat[:: len(flat) // 12 + 1] if hasattr(value, "reshape") and len(flat) else value
 
 
 def gradients_by_name(names, grads):
@@ -85,6 +86,13 @@ def masked_where_sizes_agree(impl, rng, mask_shape):
     found = impl.attention_weights(Q, K, mask)
     yield "weights", found
     yield "weights of what is masked", observe(found, judge=nothing_hidden_counts, given={"mask": mask})
+
+
+@probe("attention_weights", cases=[(2, 4, 3)])
+def one_array_for_both(impl, rng, batch, T, d_k):
+    x, mask = rng.standard_normal((batch, T, d_k)), draw_mask(rng, batch, T, T)
+    yield "weights of x over itself", impl.attention_weights(x, x)
+    yield "weights of x over itself, with a mask", impl.attention_weights(x, x, mask)
 
 
 @probe("attention_weights", cases=[(3, 5)])
@@ -178,6 +186,14 @@ def with_masks_where_sizes_agree(impl, rng, n):
         yield f"out with a mask: {name}", out
 
 
+@probe("mha_forward", cases=[(2, 4, 6, 3)])
+def one_array_for_both_inputs(impl, rng, B, T, D, heads):
+    p, x = draw_matrices(rng, D), 2 * rng.standard_normal((B, T, D))
+    for name, mask in {"no mask": None, "a causal mask": np.tri(T, dtype=bool)}.items():
+        out, _ = impl.mha_forward(p, x, x, heads, mask)
+        yield f"out with {name}", few(out)
+
+
 @probe("layer_norm_forward")
 def one_and_three(impl, rng):
     out, _ = impl.layer_norm_forward(np.array([[1.0, 3.0]]), np.ones(2), np.zeros(2), 3.0)
@@ -202,6 +218,13 @@ def nearly_constant(impl, rng, eps):
     yield "out", out
     constant, _ = impl.layer_norm_forward(np.full((2, 4), 7.0), gain, bias, eps=eps)
     yield "out for constant vectors", constant
+
+
+@probe("layer_norm_forward", cases=[(0.0,), (1e-8,)])
+def small_eps(impl, rng, eps):
+    x, (gain, bias) = 2 + 1e-3 * rng.standard_normal((3, 4)), rng.standard_normal((2, 4))
+    out, _ = impl.layer_norm_forward(x, gain, bias, eps)
+    yield "out", out
 
 
 @probe("layer_norm_forward", cases=[(1e5,)])
@@ -348,6 +371,17 @@ def head_gradients_with_masks(impl, rng, B, T, D, heads):
     yield from gradients_by_name(MATRICES, grads)
 
 
+@probe("mha_backward", cases=[(2, 3, 4, 2)])
+def matrices_replaced_in_the_dict(impl, rng, B, T, D, heads):
+    p, new, (x, dout) = draw_matrices(rng, D), draw_matrices(rng, D), rng.standard_normal((2, B, T, D))
+    impl.mha_backward(dout, impl.mha_forward(p, x, x, heads)[1])
+    p |= new  # as an update would
+    _, cache = impl.mha_forward(p, x, x, heads)
+    for name, value in named("dx_q dx_kv grads", impl.mha_backward(dout, cache)):
+        if name != "grads":
+            yield name, few(value)
+
+
 @probe("mha_backward")
 def heads_too_large_for_differences(impl, rng):
     p, (x_q, x_kv, dout) = draw_matrices(rng, 192), rng.standard_normal((3, 2, 96, 192))
@@ -380,7 +414,7 @@ def block_gradients(impl, rng, B, T, D, F, heads):
     _, cache = impl.encoder_block_forward(p, x, heads)
     dx, grads = (value for _, value in named("dx grads", impl.encoder_block_backward(dout, cache)))
     yield "dx", dx
-    yield from gradients_by_name(PARAMETERS, _as_dict(grads))
+    yield from gradients_by_name(PARAMETERS if B != T else ("Wv", "W1", "b2", "gain1"), _as_dict(grads))
 
 
 @probe("encoder_block_backward", cases=[(2, 3, 4, 5, 2)])
@@ -390,7 +424,7 @@ def block_gradients_with_mask(impl, rng, B, T, D, F, heads):
     _, cache = impl.encoder_block_forward(p, x, heads, mask)
     dx, grads = (value for _, value in named("dx grads", impl.encoder_block_backward(dout, cache)))
     yield "dx", dx
-    yield from gradients_by_name(PARAMETERS, _as_dict(grads))
+    yield from gradients_by_name(("Wq", "Wv", "W2", "b1", "gain1", "bias2"), _as_dict(grads))
 
 
 @probe("encoder_block_backward")
@@ -461,12 +495,13 @@ def layers(impl, rng, B, T, d, d_ff, heads, S):
         x.grad = memory.grad = None
         y = layer(x, *given)
         yield f"{kind}: y", y
-        y.backward(upstream)
-        yield f"{kind}: dx", x.grad
-        if cross:
+        if "alone" not in kind:
+            y.backward(upstream)
+            yield f"{kind}: dx", x.grad
+        if kind == "decoder":
             yield f"{kind}: dmemory", memory.grad
-    for name in ("self_attn.Wk.weight", "norm3.weight"):
-        yield f"{kind}: d{name}", layer.get_parameter(name).grad
+            for name in ("self_attn.Wk.weight", "norm3.weight"):
+                yield f"{kind}: d{name}", layer.get_parameter(name).grad
 
 
 @probe("TransformerLayer", cases=[(3,)])
@@ -488,14 +523,22 @@ def layers_where_sizes_agree(impl, rng, n):
 
 
 @probe("TransformerLayer", cases=[(2, 3, 4, 5, 2, 6)])
-def without_gradients(impl, rng, B, T, d, d_ff, heads, S):
+def a_layer_again(impl, rng, B, T, d, d_ff, heads, S):
     import torch
 
-    x, memory = (torch.from_numpy(rng.standard_normal((B, n, d))) for n in (T, S))
-    layer = filled(impl.TransformerLayer(d, heads, d_ff, True), int(rng.integers(2**32)))
+    x, memory, upstream = (torch.from_numpy(rng.standard_normal((B, n, d))) for n in (T, S, T))
+    mask, memory_mask = (torch.from_numpy(draw_mask(rng, B, 1, 1, n)) for n in (T, S))
+    seed = int(rng.integers(2**31))
+    layer = filled(impl.TransformerLayer(d, heads, d_ff, True), seed)
     with torch.no_grad():
-        yield "y", layer(x, None, memory)
-        yield "y, called again", layer(x, None, memory)
+        layer(x, mask, memory, memory_mask)
+        yield "y, called again without masks", few(layer(x, None, memory))
+        yield "y, called again where x is the memory too", few(layer(x, None, x))
+        filled(layer, seed + 1)
+        yield "y, called again with other parameters", few(layer(x, None, memory))
+    x, layer = x.requires_grad_(), layer.eval()
+    layer(x, mask, memory, memory_mask).backward(upstream)
+    yield "dx in eval mode", x.grad
 
 
 def draw_tokens(rng, B, S, T, vocab):
@@ -534,9 +577,11 @@ def whole(impl, rng, B, S, T, vocab, d, heads, depth, d_ff):
     yield "parameters", shapes(model)
     logits = model(src, tgt, src_mask)
     yield "logits", logits
+    if B == 1:
+        return
     logits.backward(upstream)
     for name in ("embedding.weight", "encoder.0.self_attn.Wv.weight"):
-        yield f"d{name}", model.get_parameter(name).grad
+        yield f"d{name}", few(model.get_parameter(name).grad)
 
 
 @probe("Transformer", cases=[(2, 5, 3, 7, 4, 2, 2, 3)])
@@ -546,14 +591,35 @@ def parts(impl, rng, B, S, T, vocab, d, heads, depth, d_ff):
     src, src_mask, read = draw_tokens(rng, B, S, T, vocab)
     memory, positions = (torch.from_numpy(rng.standard_normal(shape)) for shape in ((B, S, d), (64, d)))
     start, seed = int(rng.integers(1, 50)), int(rng.integers(2**32))
+    there = torch.arange(B)[:, None] > 0  # of the first source nothing
     model = filled(impl.Transformer(vocab, d, heads, depth, d_ff), seed)
     yield "embed", model.embed(read)
     yield "embed with start", model.embed(read, start=start)
     yield "encode, where there is a symbol", model.encode(src, src_mask).masked_fill(~src_mask[:, :, None], 0.0)
-    yield "decode one symbol fewer", model.decode(read[:, 1:], memory, src_mask)
     yield "decode", model.decode(read, memory, src_mask)
+    yield "decode two symbols fewer", few(model.decode(read[:, 2:], memory, src_mask))
+    yield "decode where a source is hidden wholly", few(model.decode(read, memory, src_mask & there))
     model.positions.copy_(positions)
     yield "embed with other positions", model.embed(read)
+
+
+@probe("Transformer", cases=[(2, 5, 3, 7, 4, 2, 2, 3)])
+def a_model_again(impl, rng, B, S, T, vocab, d, heads, depth, d_ff):
+    import torch
+
+    src, src_mask, tgt = draw_tokens(rng, B, S, T, vocab)
+    upstream, seed = torch.from_numpy(rng.standard_normal((B, T, vocab))), int(rng.integers(2**31))
+    first = torch.arange(S) < torch.ones(B, 1)  # of each source one symbol
+    model = filled(impl.Transformer(vocab, d, heads, depth, d_ff), seed)
+    with torch.no_grad():
+        for _ in range(3):  # so often are calls of others put between these
+            model(src, tgt, src_mask)
+        yield "logits, called again with another src_mask", few(model(src, tgt, first))
+        filled(model, seed + 1)
+        yield "logits, called again with other parameters", few(model(src, tgt, first))
+    model.eval()
+    model(src, tgt, src_mask).backward(upstream)
+    yield "dencoder.0.self_attn.Wv.weight in eval mode", model.encoder[0].self_attn.Wv.weight.grad
 
 
 @probe("Transformer")
@@ -562,6 +628,7 @@ def whole_in_single_precision(impl, rng):
     seed = int(rng.integers(2**32))
     model = filled(impl.Transformer(5, 4, 2, 1, 6), seed, double=False)
     yield "logits", observe(model(src, tgt, src_mask), rtol=1e-3)
+    yield "embed, in double precision later", model.double().embed(tgt)
 
 
 @probe("label_smoothing_loss")
@@ -684,3 +751,18 @@ def start_ends_nothing(impl, rng, models, B, S, steps):
         yield f"tokens of model {k}", impl.greedy_decode_cached(model, src, src_mask, steps)[0]
         hooks = [m._forward_hooks | m._forward_pre_hooks for m in model.modules()]
         yield f"hooks on model {k}", observe(sum(map(len, hooks)), judge=nothing_left)
+
+
+@probe("greedy_decode_cached", cases=[(3, 5, 6, 5, 4, 2, 2, 6)])
+def written_in_eval_mode(impl, rng, B, S, steps, vocab, d, heads, depth, d_ff):
+    import torch
+
+    src, src_mask, _ = draw_tokens(rng, B, S, 1, vocab)
+    positions, seed = torch.from_numpy(rng.standard_normal((64, d))), int(rng.integers(2**32))
+    model, there = filled(impl.Transformer(vocab, d, heads, depth, d_ff), seed).eval(), torch.arange(B)[:, None] > 0
+    yield (
+        "logits where a source is hidden wholly",
+        few(impl.greedy_decode_cached(model, src, src_mask & there, steps)[1]),
+    )
+    model.positions.copy_(positions)
+    yield "logits with other positions", few(impl.greedy_decode_cached(model, src, src_mask, steps)[1])
