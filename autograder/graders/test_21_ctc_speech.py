@@ -419,7 +419,7 @@ def recogniser(impl, rng, lens, kernel, stride):
     sum(torch.sum(logp[:length, n] * upstream[:length, n]) for n, length in real).backward()
     yield "dX of the real frames", [X.grad[n, :length] for n, length in enumerate(lens)]
     for name, parameter in sorted(model.named_parameters()):
-        yield f"d{name}", observe(parameter.grad, atol=1e-12)  # that of the convolution's bias is zero
+        yield f"d{name}, its beginning", observe(parameter.grad[:2], atol=1e-12)  # 0 for the convolution's bias
     yield "running mean of the normalisation", model.norm.running_mean
     yield "running variance of the normalisation", model.norm.running_var
 
