@@ -58,6 +58,13 @@ def path_as_an_array(impl, rng, frames):
     yield "labels", impl.collapse(path)
 
 
+# only the blank differs between the calls of one case
+@probe("collapse", cases=[20])
+def the_same_path_with_another_blank(impl, rng, frames):
+    path = rng.integers(3, size=frames).tolist()
+    yield "labels for each blank", [impl.collapse(path, blank) for blank in range(3)]
+
+
 @probe("extend_with_blanks")
 def twins_and_others(impl, rng):
     for word, labels in {"twins": [3, 3], "others": [3, 5], "one": [4], "none": []}.items():
@@ -70,6 +77,13 @@ def drawn_labels(impl, rng, count, classes, first):
     blank = int(rng.integers(classes))
     y = first + draw_labels(rng, count, classes, blank)
     yield from named("l skip", impl.extend_with_blanks(y, blank))
+
+
+@probe("extend_with_blanks", cases=[6])
+def the_same_labels_with_another_blank(impl, rng, count):
+    y = draw_labels(rng, count, 4, 0)
+    for blank in (0, 5):
+        yield from named(f"l_for_{blank} skip_for_{blank}", impl.extend_with_blanks(y, blank))
 
 
 # The forward recursion ----------------------------------------------------------------------------------------------
@@ -96,6 +110,13 @@ def as_many_frames_as_needed_or_fewer(impl, rng, frames, labels):
 def classes_ruled_out(impl, rng, frames, classes, count, share):
     _, y, blank = draw_utterance(rng, frames, classes, count)
     yield from named("loss log_alpha", impl.ctc_alpha(draw_sparse(rng, frames, classes, share), y, blank))
+
+
+@probe("ctc_alpha", cases=[(7, 5, 3)])
+def another_blank(impl, rng, frames, classes, count):
+    logp, y = draw_logp(rng, frames, classes), draw_labels(rng, count, 4, 0)
+    for blank in (0, 4):
+        yield f"loss for {blank}", impl.ctc_alpha(logp, y, blank)[0]
 
 
 @probe("ctc_alpha", cases=[(400, 12, 60)])
@@ -149,10 +170,12 @@ def with_empty_transcripts(impl, rng, count):
     yield "rate", impl.error_rate(refs, hyps)
 
 
+# references that occur again, then hypotheses that do; the others are of different lengths, and so are their distances
 @probe("error_rate", cases=[6])
 def same_words_said_again(impl, rng, count):
-    refs = [rng.integers(3, size=4).tolist()] * count
-    yield "rate", impl.error_rate(refs, rng.integers(3, size=(count, 5)).tolist())
+    once, others = rng.integers(3, size=4).tolist(), [rng.integers(3, size=5 + n).tolist() for n in range(count)]
+    yield "rate", impl.error_rate([once] * count, others)
+    yield "rate of equal hypotheses", impl.error_rate(others, [once] * count)
 
 
 # Search -------------------------------------------------------------------------------------------------------------
@@ -192,7 +215,24 @@ def bonus_alone(impl, rng, frames, classes):
     yield from named("labels Q", impl.prefix_beam_search(logp, 2000, blank, b=b))
 
 
-@probe("prefix_beam_search", cases=[(10, 5, 1), (12, 4, 2), (20, 6, 4), (9, 13, 3)])
+@probe("prefix_beam_search", cases=[(6, 3)])
+def language_model_alone(impl, rng, frames, classes):
+    logp, blank, model = draw_logp(rng, frames, classes), int(rng.integers(classes)), draw_model(rng, classes)
+    yield from named("labels Q", impl.prefix_beam_search(logp, 2000, blank, model["lm"], model["a"]))
+
+
+# after the first frame two prefixes have the very same score; either may be the better one later
+@probe("prefix_beam_search", cases=[1, 2])
+def two_prefixes_of_equal_score(impl, rng, better):
+    logits = rng.uniform(-0.5, 0.5, size=(4, 3))
+    logits[0, 1:] = 1.0
+    logits[1, better] += 3.0
+    logp = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    yield from named("labels Q", impl.prefix_beam_search(logp, 50))
+
+
+# the first case is over soon for a search that keeps all prefixes, too
+@probe("prefix_beam_search", cases=[(5, 4, 1), (10, 5, 1), (12, 4, 2), (20, 6, 4), (9, 13, 3)])
 def narrow(impl, rng, frames, classes, beam):
     logp, blank, model = draw_logp(rng, frames, classes), int(rng.integers(classes)), draw_model(rng, classes)
     yield from named("labels Q", impl.prefix_beam_search(logp, beam, blank))
@@ -232,6 +272,13 @@ def betas_with_classes_ruled_out(impl, rng, frames, classes, count, share):
     yield "log_beta", impl.ctc_beta(draw_sparse(rng, frames, classes, share), y, blank)
 
 
+@probe("ctc_beta", cases=[(7, 5, 3)])
+def betas_for_another_blank(impl, rng, frames, classes, count):
+    logp, y = draw_logp(rng, frames, classes), draw_labels(rng, count, 4, 0)
+    for blank in (0, 4):
+        yield f"log_beta of the first frame for {blank}", impl.ctc_beta(logp, y, blank)[0]
+
+
 @probe("ctc_beta", cases=[(400, 12, 60)])
 def long_way_to_the_end(impl, rng, frames, classes, count):
     logp, y, blank = draw_utterance(rng, frames, classes, count)
@@ -245,18 +292,32 @@ def two_thirds(impl, rng):
 
 
 # in the last case finite differences run out of time
-@probe("ctc_grad", cases=[(1, 3, 1), (5, 3, 2), (9, 3, 4), (12, 5, 4), (6, 4, 0), (1, 4, 0), (400, 12, 60)])
+@probe("ctc_grad", cases=[(1, 3, 1), (5, 3, 2), (4, 4, 2), (9, 3, 4), (12, 5, 4), (6, 4, 0), (1, 4, 0), (400, 12, 60)])
 def gradients(impl, rng, frames, classes, count):
     blank = int(rng.integers(classes))
     logits, y = 2 * rng.standard_normal((frames, classes)), draw_labels(rng, count, classes, blank)
     yield from named("loss dlogits", impl.ctc_grad(logits, y, blank))
 
 
-@probe("ctc_grad", cases=[(9, 3, 3)])
+# the loss of the last case is several thousand nats
+@probe("ctc_grad", cases=[(9, 3, 3), (60, 3, 3)])
 def far_out(impl, rng, frames, classes, count):
     blank = int(rng.integers(classes))
     logits, y = 300 * rng.standard_normal((frames, classes)), draw_labels(rng, count, classes, blank)
     yield from named("loss dlogits", impl.ctc_grad(logits, y, blank))
+
+
+@probe("ctc_grad", cases=[(9, 4, 3)])
+def frames_far_apart(impl, rng, frames, classes, count):
+    logits = rng.standard_normal((frames, classes)) + 1000.0 * rng.permutation(frames)[:, None] - 4000.0
+    yield from named("loss dlogits", impl.ctc_grad(logits, draw_labels(rng, count, classes, 0)))
+
+
+@probe("ctc_grad", cases=[(7, 5, 3)])
+def gradients_for_another_blank(impl, rng, frames, classes, count):
+    logits, y = rng.standard_normal((frames, classes)), draw_labels(rng, count, 4, 0)
+    for blank in (0, 4):
+        yield f"dlogits for {blank}", impl.ctc_grad(logits, y, blank)[1]
 
 
 @probe("ctc_grad", cases=TIGHT)
@@ -295,11 +356,22 @@ def only_the_last_bias(impl, rng):
         yield f"d{name}", grads[name]
 
 
-@probe("rnn_ctc_backward", cases=[(2, 1, 1, 2, 1), (5, 3, 4, 3, 2), (12, 2, 5, 4, 4), (60, 6, 8, 12, 20)])
+@probe(
+    "rnn_ctc_backward", cases=[(2, 1, 1, 2, 1), (5, 3, 4, 3, 2), (6, 2, 4, 4, 2), (12, 2, 5, 4, 4), (60, 6, 8, 12, 20)]
+)
 def through_time(impl, rng, frames, inputs, hidden, classes, count):
     params, x = draw_network(rng, inputs, hidden, classes), rng.standard_normal((frames, inputs))
     y = draw_labels(rng, count, classes, 0)
     (_, loss), (_, grads) = named("loss grads", impl.rnn_ctc_backward(params, x, y))
+    yield "loss", loss
+    for name in sorted(params):
+        yield f"d{name}", grads[name]
+
+
+@probe("rnn_ctc_backward", cases=[[1, 1, 1], [2, 1, 2, 2, 1]])
+def impossible_labels(impl, rng, labels):
+    params, x = draw_network(rng, 2, 3, 3), rng.standard_normal((4, 2))
+    (_, loss), (_, grads) = named("loss grads", impl.rnn_ctc_backward(params, x, np.array(labels)))
     yield "loss", loss
     for name in sorted(params):
         yield f"d{name}", grads[name]
@@ -347,26 +419,43 @@ def recogniser(impl, rng, lens, kernel, stride):
     sum(torch.sum(logp[:length, n] * upstream[:length, n]) for n, length in real).backward()
     yield "dX of the real frames", [X.grad[n, :length] for n, length in enumerate(lens)]
     for name, parameter in sorted(model.named_parameters()):
-        yield f"d{name}", observe(parameter.grad, atol=1e-12)  # that of the convolution's bias is zero
+        yield f"d{name}, its beginning", observe(parameter.grad[:2], atol=1e-12)  # 0 for the convolution's bias
     yield "running mean of the normalisation", model.norm.running_mean
     yield "running variance of the normalisation", model.norm.running_var
 
 
-@probe("DeepSpeechMini", cases=[([9, 4, 6],)])
-def recogniser_in_use(impl, rng, lens):
+# activations of a hundred; an utterance that ends in frames of zeros
+@probe("DeepSpeechMini", cases=[([9, 4, 6], 1, 0), ([5, 8], 100, 0), ([7, 9, 6], 1, 3)])
+def recogniser_in_use(impl, rng, lens, gain, silent):
     import torch
 
     X, seed = torch.tensor(padded(rng, lens, 2)), int(rng.integers(2**32))
+    X[0, lens[0] - silent :] = 0
     mean, variance = torch.tensor(rng.standard_normal(3)), torch.tensor(rng.uniform(0.5, 2, size=3))
     model = fill(impl.DeepSpeechMini(2, 4, 3).double(), seed).eval()
     with torch.no_grad():
         model.norm.running_mean.copy_(mean)
         model.norm.running_var.copy_(variance)
+        for parameter in (model.norm.weight, model.norm.bias):
+            parameter.mul_(gain)
+        for parameter in (model.gru.weight_ih_l0, model.gru.weight_ih_l0_reverse):
+            parameter.div_(gain)
         logp, out_lens = model(X, torch.tensor(lens))
         yield "out_lens", out_lens
         for n, length in enumerate(lens):
             yield f"logp of utterance {n}", logp[: (length + 1) // 2, n]
             yield f"logp of utterance {n} by itself", model(X[n : n + 1, :length], torch.tensor([length]))[0]
+
+
+@probe("DeepSpeechMini", cases=[6])
+def gradient_in_evaluation(impl, rng, frames):
+    import torch
+
+    model = fill(impl.DeepSpeechMini(2, 4, 3).double(), int(rng.integers(2**32))).eval()
+    X = torch.tensor(padded(rng, [frames], 2), requires_grad=True)
+    logp, _ = model(X, torch.tensor([frames]))
+    logp[:, 0, 1].sum().backward()
+    yield "dX", X.grad
 
 
 @probe("sortagrad_batches")
@@ -394,9 +483,21 @@ def equal_lengths(impl, rng, count, size):
     yield "batches", observe(found, judge=growing, given={"lens": lens})
 
 
-@probe("sortagrad_batches", cases=[(7, 3, 0), (7, 3, 1), (12, 4, 0), (12, 4, 2), (10, 20, 0), (23, 5, 7), (9, 1, 1)])
-def batches(impl, rng, count, size, epoch):
-    lens, order = (rng.permutation(count) + 5).tolist(), rng.permutation(count)
+@probe(
+    "sortagrad_batches",
+    cases=[
+        (7, 3, 0, 1),
+        (7, 3, 1, 1),
+        (12, 4, 0, 1),
+        (12, 4, 0, 7000),
+        (12, 4, 2, 1),
+        (10, 20, 0, 1),
+        (23, 5, 7, 1),
+        (9, 1, 1, 1),
+    ],
+)
+def batches(impl, rng, count, size, epoch, step):
+    lens, order = (step * (rng.permutation(count) + 5)).tolist(), rng.permutation(count)
     yield "batches", impl.sortagrad_batches(lens, size, epoch, order)
 
 
@@ -432,16 +533,31 @@ def two_frames(impl, rng):
     yield "b", model.b
 
 
-@probe("train_step", cases=[([12], [3], 50.0), ([14, 9, 12], [2, 1, 3], 50.0), ([10, 16, 7, 12], [1, 3, 2, 2], 0.3)])
-def updates(impl, rng, lens, counts, max_norm):
+# `scale` multiplies the weights, so that losses are hundreds of nats; `groups` are the optimiser's
+@probe(
+    "train_step",
+    cases=[
+        ([12], [3], 50.0, 1, 1, True),
+        ([14, 9, 12], [2, 1, 3], 50.0, 1, 1, True),
+        ([10, 16, 7, 12], [1, 3, 2, 2], 0.3, 1, 1, True),
+        ([9, 12, 10], [2, 0, 3], 50.0, 1, 1, True),
+        ([80, 70], [3, 5], 5.0, 40, 1, True),
+        ([10, 13], [2, 3], 0.3, 1, 2, True),
+        ([11, 9], [2, 1], 50.0, 1, 1, False),
+    ],
+)
+def updates(impl, rng, lens, counts, max_norm, scale, groups, training):
     import torch
 
     X = torch.tensor(padded(rng, lens, 3))
     targets = [torch.tensor(draw_labels(rng, count, 4, 0)) for count in counts]
     seed, stale = int(rng.integers(2**32)), torch.tensor(rng.standard_normal((3, 4)))
     model = acoustic_model(seed, 3, 4)
-    model.W.grad = stale.clone()
-    optimiser = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.5)
+    with torch.no_grad():
+        model.W.mul_(scale)
+    model.train(training).W.grad = stale.clone()
+    parts = [model.parameters()] if groups == 1 else [[model.b], [model.W, *model.norm.parameters()]]
+    optimiser = torch.optim.SGD([{"params": part} for part in parts], lr=0.1, momentum=0.5)
     for step in (1, 2):
         loss = impl.train_step(model, optimiser, X, torch.tensor(lens), targets, max_norm)
         yield f"loss {step}", observe(loss, rtol=1e-6)  # torch clips by norm + 1e-6, others by the norm itself

@@ -207,6 +207,15 @@ def test_rnn_ctc_backward_is_torchs_network_with_its_loss(ctc, rng, frames, inpu
         np.testing.assert_allclose(grads[name], parameter.grad.numpy().T, rtol=1e-8, atol=1e-11)
 
 
+def test_rnn_ctc_backward_of_an_impossible_target_is_zero(ctc, rng):
+    params = {name: rng.standard_normal(size) for name, size in {"Wx": (2, 3), "Wh": (3, 3), "V": (3, 4)}.items()}
+    params |= {"b": np.zeros(3), "c": np.zeros(4)}
+    loss, grads = ctc.rnn_ctc_backward(params, rng.standard_normal((4, 2)), np.array([1, 1, 1]))
+    assert loss == np.inf
+    assert {name: grad.shape for name, grad in grads.items()} == {name: value.shape for name, value in params.items()}
+    assert not any(grad.any() for grad in grads.values())
+
+
 @pytest.mark.parametrize(("kernel", "stride"), [(5, 2), (3, 3), (7, 1), (1, 2)])
 def test_DeepSpeechMini_is_its_layers_one_utterance_at_a_time(ctc, rng, kernel, stride):
     lens = [9, 4, 12, 7]
