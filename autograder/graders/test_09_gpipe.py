@@ -255,14 +255,14 @@ def any_schedule(impl, rng, K, M, used, origin):
 
 
 @probe("bubble_fraction", cases=[(3, 2)])
-def forward_passes_alone(impl, rng, K, M):
-    """As when nothing is trained; device 0 works longest, and the others start later."""
+def part_of_a_schedule(impl, rng, K, M):
+    """The last forward passes of device 0 end last, though backward passes of the others start later."""
     events = []
     for k in range(K):
         clock = float(4.2 * (k > 0) + rng.uniform(0.0, 0.1))
         for m in range(M):
             end = clock + float(rng.uniform(0.2, 0.4) if k else rng.uniform(3.0, 4.0))
-            events.append(("F", k, m, clock, end))
+            events.append(("B" if k else "F", k, m, clock, end))
             clock = end
     yield "bubble", observe(impl.bubble_fraction([events[i] for i in rng.permutation(len(events))], K), atol=1e-12)
 
