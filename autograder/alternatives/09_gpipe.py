@@ -181,7 +181,8 @@ class Checkpoint(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, cell, x, *parameters):
-        ctx.run, ctx.count, ctx.kept = cell, len(parameters), x.detach()
+        ctx.run, ctx.count = cell, len(parameters)
+        ctx.save_for_backward(x.detach())
         ctx.before = torch.get_rng_state()
         with torch.no_grad():
             return cell(x)
@@ -190,7 +191,7 @@ class Checkpoint(torch.autograd.Function):
     def backward(ctx, dout):
         now = torch.get_rng_state()
         torch.set_rng_state(ctx.before)
-        inner = ctx.kept.clone().requires_grad_(True)
+        inner = ctx.saved_tensors[0].clone().requires_grad_(True)
         with torch.set_grad_enabled(True):
             ctx.run(inner).backward(dout)
         torch.set_rng_state(now)
@@ -261,16 +262,15 @@ class Further:
             return None, *result
 
     def microbatch_step(model, X, y, M, optimiser):
-        """The upstream gradient carries the weight; the loss is that of the whole batch, without a graph."""
-        N = X.shape[0]
+        """The upstream gradient carries the weight, and the loss is averaged with weights at the end."""
+        N, losses = X.shape[0], []
         optimiser.zero_grad(set_to_none=False)
-        with torch.no_grad():
-            whole = F.cross_entropy(model(X), y).item()  # makes no graph
         for x_m, y_m in zip(torch.tensor_split(X, M), torch.tensor_split(y, M), strict=True):
             loss = F.nll_loss(torch.log_softmax(model(x_m), -1), y_m)
             loss.backward(torch.tensor(x_m.shape[0] / N, dtype=loss.dtype))
+            losses.append(loss.item())
         optimiser.step()
-        return whole
+        return np.average(losses, weights=[len(x_m) for x_m in X.tensor_split(M)])
 
 
 # Mutants of the reference that compute the same, with the reason.

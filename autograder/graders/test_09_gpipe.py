@@ -76,6 +76,13 @@ def other_measures_part(impl, rng, about, K):
     yield "cells", observe(impl.balanced_partition(costs, K), judge=best_cut, given={"costs": costs})
 
 
+@probe("balanced_partition", cases=[(20, 6)])
+def nearly_equal_costs(impl, rng, L, K):
+    """Which cells get four layers and which three: that matters by less than float32 tells."""
+    costs = 1.0 + 1e-6 * rng.random(L)
+    yield "cells", observe(impl.balanced_partition(costs, K), judge=best_cut, given={"costs": costs})
+
+
 @probe("balanced_partition", cases=[(60, 8)])
 def too_many_to_try_all(impl, rng, L, K):
     costs = np.exp(rng.standard_normal(L))
@@ -247,6 +254,19 @@ def any_schedule(impl, rng, K, M, used, origin):
     yield "bubble", observe(impl.bubble_fraction(events, K), atol=1e-12)
 
 
+@probe("bubble_fraction", cases=[(3, 2)])
+def part_of_a_schedule(impl, rng, K, M):
+    """The last forward passes of device 0 end last, though backward passes of the others start later."""
+    events = []
+    for k in range(K):
+        clock = float(4.2 * (k > 0) + rng.uniform(0.0, 0.1))
+        for m in range(M):
+            end = clock + float(rng.uniform(0.2, 0.4) if k else rng.uniform(3.0, 4.0))
+            events.append(("B" if k else "F", k, m, clock, end))
+            clock = end
+    yield "bubble", observe(impl.bubble_fraction([events[i] for i in rng.permutation(len(events))], K), atol=1e-12)
+
+
 @probe("peak_activations")
 def three_layers_by_hand(impl, rng):
     forward = [("F", 0, 0, 0.0, 1.0), ("F", 0, 1, 1.0, 2.0)]
@@ -270,6 +290,14 @@ def of_a_flushed_schedule(impl, rng, K, M, remat):
 )
 def of_any_schedule(impl, rng, K, M, used, remat):
     events = any_events(rng, K, M, used=used, origin=3.0)
+    layers, sizes = rng.integers(1, 6, size=K).tolist(), rng.integers(1, 9, size=M).tolist()
+    yield "rows", impl.peak_activations(events, layers, sizes, remat)
+
+
+@probe("peak_activations", cases=[(2, 9, True)])
+def short_operations(impl, rng, K, M, remat):
+    """A hundred of them in one unit of time."""
+    events = [(op, k, m, start / 100, end / 100) for op, k, m, start, end in any_events(rng, K, M)]
     layers, sizes = rng.integers(1, 6, size=K).tolist(), rng.integers(1, 9, size=M).tolist()
     yield "rows", impl.peak_activations(events, layers, sizes, remat)
 
@@ -317,7 +345,7 @@ WIDE = (64, 512, 8)
 def few_of(grads):
     """The number of layers, and a part of the first one's gradients: all of them would make the key large."""
     dW, db = grads[0]
-    return {"layers": len(grads), "dW": dW[:2], "db": db}
+    return {"layers": len(grads), "dW": dW[:1], "db": db}
 
 
 @probe("stage_backward", cases=[WIDE])
@@ -326,7 +354,7 @@ def wide(impl, rng, n, width, layers):
     x, dout = rng.standard_normal((2, n, width))
     _, cache = impl.stage_forward(stage, x)
     (_, dx), (_, grads) = named("dx grads", impl.stage_backward(dout, cache))
-    yield "dx", dx[:2]
+    yield "dx", dx[:1]
     yield "grads of the first layer", few_of(grads)
 
 
@@ -385,6 +413,27 @@ def with_cross_entropy(impl, rng, N, M, K):
     yield from named("loss grads", impl.pipeline_grads([layers[k : k + 1] for k in range(K)], X, y, M))
 
 
+@probe("pipeline_grads", cases=[(6, 3)])
+def loss_that_keeps_its_gradient(impl, rng, N, M):
+    """A linear loss has the same gradient for each micro-batch of two, and may return the same array."""
+    layers = draw_stage(rng, [4, 5, 3])
+    X, y = rng.standard_normal((N, 4)), rng.integers(3, size=N)
+    slopes = rng.standard_normal((N // M, 3))
+
+    def loss(out, labels):
+        return float(np.sum(out * slopes)), slopes
+
+    yield from named("loss grads", impl.pipeline_grads([layers[:1], layers[1:]], X, y, M, loss))
+
+
+@probe("pipeline_grads", cases=[(6, 2)])
+def one_stage_twice(impl, rng, N, M):
+    """Two places of the chain have the same weights; each has gradients of its own."""
+    stage, other = draw_stage(rng, [4, 4]), draw_stage(rng, [4, 4])
+    X, y = rng.standard_normal((N, 4)), rng.integers(4, size=N)
+    yield from named("loss grads", impl.pipeline_grads([stage, other, stage], X, y, M))
+
+
 @probe("pipeline_grads", cases=[(*WIDE, 3, 4)])
 def wide_pipeline(impl, rng, N, width, L, M, K):
     layers = draw_stage(rng, [width] * (L + 1))
@@ -422,6 +471,16 @@ def several_wait(impl, rng, M, n, widths, p):
         yield from named(f"dx_{m} grads_{m}", impl.remat_backward(douts[m], caches[m]))
 
 
+@probe("remat_backward", cases=[(4, (3, 5, 4), 0.4)])
+def one_input_three_passes(impl, rng, n, widths, p):
+    """Other weights, and then other random numbers too, for the same input."""
+    x, dout = rng.standard_normal((n, widths[0])), rng.standard_normal((n, widths[-1]))
+    stages, seed = [draw_stage(rng, widths) for _ in range(2)], int(rng.integers(2**32))
+    for part, (stage, further) in enumerate([(0, 0), (1, 0), (1, 1)]):
+        _, cache = impl.remat_forward(stages[stage], x, p, np.random.default_rng(seed + further))
+        yield from named(f"dx_{part} grads_{part}", impl.remat_backward(dout, cache))
+
+
 @probe("remat_backward", cases=[WIDE])
 def wide_and_recomputed(impl, rng, n, width, layers):
     stage = draw_stage(rng, [width] * (layers + 1))
@@ -429,7 +488,7 @@ def wide_and_recomputed(impl, rng, n, width, layers):
     dice = np.random.default_rng(int(rng.integers(2**32)))
     _, cache = impl.remat_forward(stage, x, 0.1, dice)
     (_, dx), (_, grads) = named("dx grads", impl.remat_backward(dout, cache))
-    yield "dx", dx[:2]
+    yield "dx", dx[:1]
     yield "grads of the first layer", few_of(grads)
 
 
@@ -473,9 +532,14 @@ def noted(run):
     return out, seen
 
 
-def few_activations(got, expected, n, most, what):
+def few_activations(got, expected, n, most, what, least=0):
     """Judge of the shapes that were put aside: those with a row per example, and no weights, have n in them."""
     held = sum(int(np.prod(shape)) for shape in got if n in shape)
+    if held < least:
+        return (
+            "x is not kept with `ctx.save_for_backward`: as an attribute of ctx it may be changed in place before the "
+            "backward pass, and nobody notices"
+        )
     return (
         f"{held} numbers are kept for {n} examples; {what} take {most}, and no more is needed" if held > most else None
     )
@@ -580,6 +644,21 @@ def names_values_gradients(impl, rng, n, remat):
     with torch.no_grad():
         layers[0].b += 1.0
     yield "out, once the given layers have changed", model(x)
+
+
+@probe("PipelineModel", cases=[(True, True, False), (False, True, True), (True, False, True)])
+def remat_switched_or_evaluating(impl, rng, first, then, training):
+    import torch
+
+    ran = []
+    layers = tanh_layers(rng, (3, 5, 4, 6, 2, 7, 4), ran)
+    x, dout = torch.from_numpy(rng.standard_normal((5, 3))), torch.from_numpy(rng.standard_normal((5, 4)))
+    model = impl.PipelineModel(layers, CELLS, first).train(training)
+    model.remat = then
+    out = model(x)
+    yield "out", out
+    out.backward(dout)
+    yield "order in which the layers ran", observe(ran, judge=cell_by_cell, given={"remat": then})
 
 
 @probe("PipelineModel", cases=[(True, True), (True, False), (False, True)])
@@ -699,21 +778,24 @@ def other_optimiser(impl, rng, N, M):
 
     X, y = torch.from_numpy(rng.standard_normal((N, 4))), torch.from_numpy(rng.integers(3, size=N))
     model = classifier(4, 5, 3, int(rng.integers(2**32)))
-    optimiser = torch.optim.Adam(model.parameters(), lr=0.1)
+    optimiser = torch.optim.Adam([{"params": model[0].parameters()}, {"params": model[2].parameters()}], lr=0.1)
     for step in range(3):
         yield f"loss of step {step}", impl.microbatch_step(model, X, y, M, optimiser)
     for name, parameter in sorted(model.named_parameters()):
         yield f"{name} after 3 steps", parameter
 
 
-@probe("microbatch_step", cases=[(9, 4)])
-def batch_norm_in_training(impl, rng, N, M):
+@probe("microbatch_step", cases=[(9, 4, True), (9, 4, False)])
+def with_batch_norm_inside(impl, rng, N, M, training):
     import torch
 
     X, y = torch.from_numpy(rng.standard_normal((N, 4))), torch.from_numpy(rng.integers(4, size=N))
-    model = torch.nn.Sequential(*with_batch_norm(rng, 4))
+    model = torch.nn.Sequential(*with_batch_norm(rng, 4)).train(training)
     impl.microbatch_step(model, X, y, M, torch.optim.SGD(model.parameters(), lr=0.5))
     yield from sorted(model.named_parameters())
+    for name, parameter in sorted(model.named_parameters()):
+        yield f"d{name}, which the step leaves", parameter.grad
+    yield from sorted(model.named_buffers())
     yield "training, of all modules", [module.training for module in model.modules()]
 
 
@@ -749,7 +831,7 @@ def products_by_hand(impl, rng):
         yield f"bytes of {name}", size
 
 
-@probe("saved_bytes", cases=[(1,), (2,), (3,)])
+@probe("saved_bytes", cases=[(1,), (2,), (3,), (4,), (5,)])
 def kept_tensors(impl, rng, which):
     import torch
 
@@ -759,12 +841,15 @@ def kept_tensors(impl, rng, which):
     weight = torch.from_numpy(rng.standard_normal((columns + 1, rows)))[1:].requires_grad_()  # not its storage's start
     fresh = [torch.from_numpy(rng.standard_normal((rows, columns))) for _ in range(3)]
     mask = torch.from_numpy(rng.random((rows, columns)) < 0.5)
+    twin = torch.from_numpy(rng.standard_normal((columns + 1, rows)))
     single = torch.from_numpy(rng.standard_normal((columns, 2), dtype=np.float32))
     dout = torch.from_numpy(rng.standard_normal((rows, columns)))
     kept = {
         1: [fresh[0], fresh[1], fresh[0]],  # one of them twice
         2: [fresh[0][:1], fresh[0].T, fresh[1], fresh[1][1:, 1:], mask, single],  # views hold all of their storage
         3: [weight, weight.T, fresh[2], weight.detach()[2:], x],  # parameters, and views of them
+        4: [fresh[0][:2], fresh[1][1:, 1:]],  # of a storage that is never saved whole
+        5: [fresh[0], twin, weight],  # as large as a parameter, and none
     }[which]
     calls = []
 
@@ -778,6 +863,22 @@ def kept_tensors(impl, rng, which):
     result.backward(dout)
     yield "gradient through the result", x.grad
     yield "how often it ran", len(calls)
+
+
+@probe("saved_bytes", cases=[(4,)])
+def what_comes_later(impl, rng, n):
+    """Once the call is over, no hook of it is left: hooks can be forbidden only where there are none."""
+    import torch
+
+    x = torch.tensor(rng.standard_normal(n), requires_grad=True)
+    _, size = impl.saved_bytes(lambda: (x * x).sum(), [])
+    yield "bytes", size
+    try:
+        with torch.autograd.graph.disable_saved_tensors_hooks("a hook is left"):
+            left = True
+    except RuntimeError:
+        left = False
+    yield "saved_tensors_hooks has been left", left
 
 
 @probe("saved_bytes", cases=[(6, 5)])
@@ -818,22 +919,24 @@ def one_cell(impl, rng, n, widths, wants_dx):
     dout = torch.from_numpy(rng.standard_normal((n, widths[-1])))
     out, kept = noted(lambda: impl.Checkpoint.apply(cell, x, *cell.parameters()))
     yield "out", out
-    given = {"n": n, "most": n * widths[0], "what": "the cell's inputs"}
+    given = {"n": n, "most": n * widths[0], "what": "the cell's inputs", "least": n * widths[0]}
     yield "shapes of what is kept", observe(kept, judge=few_activations, given=given)
     out.backward(dout)
     if wants_dx:
         yield "dx", x.grad
+    yield "x.requires_grad", x.requires_grad
     for name, parameter in sorted(cell.named_parameters()):
         yield f"d{name}", parameter.grad
     yield "order in which the layers ran", observe(ran, judge=cell_by_cell, given={"remat": True})
 
 
-@probe("Checkpoint", cases=[(4, 3)])
-def chain_of_cells(impl, rng, n, K):
+@probe("Checkpoint", cases=[(4, 3, False), (4, 3, True)])
+def chain_of_cells(impl, rng, n, K, same):
     import torch
 
     layers = tanh_layers(rng, [3] * (2 * K + 1), [])
     cells = [torch.nn.Sequential(*layers[2 * k : 2 * k + 2]) for k in range(K)]
+    cells = cells[:1] * K if same else cells
     start = torch.tensor(rng.standard_normal((n, 3)), requires_grad=True)
     dout = torch.from_numpy(rng.standard_normal((n, 3)))
     for part in (0, 1):  # of two micro-batches the gradients add up
@@ -866,9 +969,15 @@ def modes_inside(impl, rng, mode):
     yield "dx with BatchNorm", leaf.grad
     for name, parameter in sorted(normed.named_parameters()):
         yield f"d{name} with BatchNorm", parameter.grad
+
+    def applied_twice(x):
+        return [impl.Checkpoint.apply(dropping, x, *dropping.parameters()) for _ in range(2)]
+
     got = dropout_in(lambda x: impl.Checkpoint.apply(dropping, x, *dropping.parameters()), dropping, x, dout)
     given = {"x": x.numpy(), "dout": dout.numpy()}
     yield "outputs and dx with dropout", observe(got, judge=same_units_dropped, given=given)
+    got = dropout_in(lambda x: applied_twice(x)[0], dropping, x, dout)
+    yield "the same, after another micro-batch", observe(got, judge=same_units_dropped, given=given)
     yield "training, of all modules", [module.training for cell in (normed, dropping) for module in cell.modules()]
 
 
@@ -879,7 +988,14 @@ def random_cell(impl, rng, n):
     draws = [[] for _ in range(3)]
     cell = torch.nn.Sequential(*tanh_layers(rng, [3] * 4, [], draws))
     x = torch.tensor(rng.standard_normal((n, 3)), requires_grad=True)
+    start = torch.get_rng_state()
+    cell(x)
+    moved = torch.get_rng_state()
+    for drawn in draws:
+        drawn.clear()
+    torch.set_rng_state(start)
     out = impl.Checkpoint.apply(cell, x, *cell.parameters())
+    yield "forward moves torch's generator on, as the cell does", torch.equal(torch.get_rng_state(), moved)
     torch.rand(7)  # somebody else draws in between
     before = torch.get_rng_state()
     out.sum().backward()
