@@ -35,7 +35,6 @@ def four_windows(impl, rng):
     cases=[
         (1, 1, 1, 1, 1, 1, 0),
         (2, 3, 5, 4, 3, 1, 1),
-        (3, 2, 7, 8, 3, 2, 0),
         (2, 4, 6, 9, 2, 3, 2),
         (2, 3, 6, 7, 3, 1, 1),
         (3, 2, 9, 6, 3, 2, 0),
@@ -55,7 +54,7 @@ def default_stride(impl, rng, N, C, H, W, k):
 
 @probe("im2col")
 def one_setting_after_another(impl, rng):
-    x = rng.standard_normal((2, 2, 7, 6))
+    x = rng.standard_normal((1, 1, 6, 5))
     for k, stride, pad in ((3, 1, 1), (3, 2, 1), (3, 1, 0), (2, 1, 0), (3, 3, 1)):
         yield f"columns with k = {k}, stride = {stride}, pad = {pad}", impl.im2col(x, k, stride, pad)
 
@@ -77,9 +76,9 @@ def twenty_eight(impl, rng):
 CONVOLUTIONS = [  # N, C, H, W, F, k, stride, pad, groups
     (1, 1, 1, 1, 1, 1, 1, 0, 1),
     (2, 3, 5, 6, 4, 3, 1, 1, 1),
-    (3, 2, 8, 7, 5, 3, 2, 0, 1),
+    (2, 2, 8, 7, 5, 3, 2, 0, 1),
     (2, 4, 6, 5, 6, 2, 2, 1, 2),
-    (2, 6, 9, 8, 3, 4, 3, 2, 3),
+    (1, 6, 9, 8, 3, 4, 3, 2, 3),
     (2, 2, 4, 3, 3, 5, 1, 3, 1),
     (2, 3, 5, 4, 6, 3, 1, 1, 3),  # a group per channel, two filters in each
     (2, 3, 4, 5, 2, 1, 1, 1, 1),
@@ -95,7 +94,7 @@ def convolved(impl, rng, N, C, H, W, F, k, stride, pad, groups):
 
 @probe("conv2d_forward")
 def one_convolution_after_another(impl, rng):
-    x, w, b = draw_convolution(rng, 2, 4, 7, 6, 4, 5, 2)
+    x, w, b = draw_convolution(rng, 1, 2, 5, 6, 2, 5, 2)
     for stride, pad in ((1, 2), (1, 0), (2, 2), (1, 1)):
         out, _ = impl.conv2d_forward(x, w, b, stride, pad, 2)
         yield f"out with stride = {stride}, pad = {pad}", out
@@ -125,7 +124,7 @@ def pooled(impl, rng, N, C, H, W, k, stride, scale):
 
 @probe("maxpool_forward")
 def one_pool_after_another(impl, rng):
-    x = rng.standard_normal((2, 2, 7, 8))
+    x = rng.standard_normal((1, 1, 7, 8))
     for k, stride in ((3, 2), (3, 1), (2, 2), (3, 3)):
         out, _ = impl.maxpool_forward(x, k, stride)
         yield f"out with k = {k}, stride = {stride}", out
@@ -146,7 +145,7 @@ def three_four_five(impl, rng):
     yield "out", out
 
 
-@probe("lrn_forward", cases=[(1, 1, 1, 1, 1), (2, 6, 3, 2, 3), (3, 8, 2, 4, 5), (2, 3, 3, 2, 7), (2, 4, 3, 4, 3)])
+@probe("lrn_forward", cases=[(1, 1, 1, 1, 1), (2, 6, 1, 3, 3), (3, 8, 2, 1, 5), (2, 3, 1, 2, 7), (1, 4, 2, 4, 3)])
 def normalised(impl, rng, N, C, H, W, n):
     x = 2 * rng.standard_normal((N, C, H, W))
     k, alpha, beta = rng.uniform(0.5, 1.5), rng.uniform(0.3, 0.6), rng.uniform(0.5, 1.2)
@@ -154,7 +153,7 @@ def normalised(impl, rng, N, C, H, W, n):
     yield "out", out
 
 
-@probe("lrn_forward", cases=[(2, 7, 3, 3)])
+@probe("lrn_forward", cases=[(2, 7, 1, 2)])
 def papers_constants(impl, rng, N, C, H, W):
     x = 150 * rng.standard_normal((N, C, H, W))  # as large as the paper's constants need
     out, _ = impl.lrn_forward(x)
@@ -170,7 +169,7 @@ def without_the_constant(impl, rng, N, C, H, W):
 
 @probe("lrn_forward")
 def one_constant_after_another(impl, rng):
-    x = 2 * rng.standard_normal((2, 6, 2, 3))
+    x = 2 * rng.standard_normal((2, 6, 1, 2))
     first = {"n": 3, "k": 1.0, "alpha": 0.5, "beta": 0.75}  # then one of the four changes
     for changed in ({}, {"n": 5}, {"k": 1.5}, {"alpha": 0.3}, {"beta": 0.6}):
         out, _ = impl.lrn_forward(x, **(first | changed))
@@ -252,8 +251,8 @@ def with_own_convolution(impl, rng, N, C, H, W, F, k, stride, pad, groups):
 
 @probe("conv2d_backward")
 def behind_two_convolutions(impl, rng):
-    x, w, b = draw_convolution(rng, 2, 4, 6, 7, 4, 3, 2)
-    dout = rng.standard_normal((2, 4, 3, 4))
+    x, w, b = draw_convolution(rng, 1, 4, 4, 5, 2, 3, 2)
+    dout = rng.standard_normal((1, 2, 2, 3))
     _, first = impl.conv2d_forward(x, w, b, 2, 1, 2)
     impl.conv2d_forward(x, np.tile(w, (1, 2, 1, 1)), b)  # with other settings
     yield from named("dx dw db", impl.conv2d_backward(dout, first))
@@ -312,7 +311,7 @@ def three_eighths(impl, rng):
     yield "dx", impl.lrn_backward(dout, cache)
 
 
-@probe("lrn_backward", cases=[(1, 1, 1, 1, 1), (2, 6, 3, 2, 3), (3, 8, 2, 4, 5), (2, 3, 3, 2, 7), (2, 4, 3, 4, 3)])
+@probe("lrn_backward", cases=[(1, 1, 1, 1, 1), (2, 6, 1, 3, 3), (3, 8, 2, 1, 5), (2, 3, 1, 2, 7), (1, 4, 2, 4, 3)])
 def normalisation_gradients(impl, rng, N, C, H, W, n):
     x, dout = 2 * rng.standard_normal((N, C, H, W)), rng.standard_normal((N, C, H, W))
     x *= rng.random(x.shape) < 0.7  # some zeros, as behind a ReLU
@@ -330,7 +329,7 @@ def gradients_where_activations_are_tiny(impl, rng, N, C, H, W):
 
 @probe("lrn_backward")
 def behind_two_normalisations(impl, rng):
-    x, dout = rng.standard_normal((2, 2, 6, 3, 2))
+    x, dout = rng.standard_normal((2, 1, 6, 1, 2))
     _, first = impl.lrn_forward(x, 3, 1.0, 0.5, 0.6)
     impl.lrn_forward(x, 5, 2.0, 0.3, 0.75)  # with other constants
     yield "dx", impl.lrn_backward(dout, first)
@@ -338,7 +337,7 @@ def behind_two_normalisations(impl, rng):
 
 @probe("lrn_backward", cases=[(1.0,), (1.5,)])
 def gradients_without_neighbours(impl, rng, k):
-    x, dout = rng.standard_normal((2, 2, 4, 3, 2))
+    x, dout = rng.standard_normal((2, 1, 4, 1, 2))
     _, cache = impl.lrn_forward(x, 3, k, 0.0, 0.75)
     dx = impl.lrn_backward(dout, cache)
     yield "dx", dx
@@ -482,9 +481,9 @@ def logits_and_gradients(impl, rng, N, hidden, p):
     logits = model(x)
     yield "logits", logits
     torch.sum(logits * upstream).backward()
-    yield "dx", x.grad.flatten()[::9]
+    yield "dx", x.grad.flatten()[::41]
     for name, parameter in sorted(model.named_parameters()):
-        yield f"d{name}", parameter.grad.flatten()[::19]
+        yield f"d{name}", parameter.grad.flatten()[:: 1 + parameter.numel() // 8]
 
 
 @probe("MiniAlexNet")
