@@ -20,6 +20,11 @@ def part(value, every):
     return value.ravel()[::every] if isinstance(value, np.ndarray) else value
 
 
+def apart(result, *given):
+    """Whether a result is a new array, with memory of its own."""
+    return isinstance(result, np.ndarray | np.generic) and not any(np.shares_memory(result, a) for a in given)
+
+
 @probe("im2col")
 def four_windows(impl, rng):
     yield "columns", impl.im2col(NINE, 2)
@@ -30,10 +35,10 @@ def four_windows(impl, rng):
     cases=[
         (1, 1, 1, 1, 1, 1, 0),
         (2, 3, 5, 4, 3, 1, 1),
-        (3, 2, 7, 8, 3, 2, 0),
         (2, 4, 6, 9, 2, 3, 2),
         (2, 3, 6, 7, 3, 1, 1),
         (3, 2, 9, 6, 3, 2, 0),
+        (3, 2, 8, 9, 3, 2, 0),
     ],
 )
 def columns(impl, rng, N, C, H, W, k, stride, pad):
@@ -47,6 +52,21 @@ def default_stride(impl, rng, N, C, H, W, k):
     yield "columns", impl.im2col(x, k)
 
 
+@probe("im2col")
+def one_setting_after_another(impl, rng):
+    x = rng.standard_normal((1, 1, 6, 5))
+    for k, stride, pad in ((3, 1, 1), (3, 2, 1), (3, 1, 0), (2, 1, 0), (3, 3, 1)):
+        yield f"columns with k = {k}, stride = {stride}, pad = {pad}", impl.im2col(x, k, stride, pad)
+
+
+@probe("im2col", cases=[(2, 3, 4, 5)])
+def windows_of_one_pixel(impl, rng, N, C, H, W):
+    x = rng.standard_normal((N, C, H, W))
+    cols = impl.im2col(x, 1)
+    yield "columns", cols
+    yield "columns are a new array", apart(cols, x)
+
+
 @probe("conv2d_forward")
 def twenty_eight(impl, rng):
     out, _ = impl.conv2d_forward(NINE, np.array([[[[1.0, 2.0], [3.0, 4.0]]]]), np.array([1.0]))
@@ -56,11 +76,12 @@ def twenty_eight(impl, rng):
 CONVOLUTIONS = [  # N, C, H, W, F, k, stride, pad, groups
     (1, 1, 1, 1, 1, 1, 1, 0, 1),
     (2, 3, 5, 6, 4, 3, 1, 1, 1),
-    (3, 2, 8, 7, 5, 3, 2, 0, 1),
+    (2, 2, 8, 7, 5, 3, 2, 0, 1),
     (2, 4, 6, 5, 6, 2, 2, 1, 2),
-    (2, 6, 9, 8, 3, 4, 3, 2, 3),
+    (1, 6, 9, 8, 3, 4, 3, 2, 3),
     (2, 2, 4, 3, 3, 5, 1, 3, 1),
     (2, 3, 5, 4, 6, 3, 1, 1, 3),  # a group per channel, two filters in each
+    (2, 3, 4, 5, 2, 1, 1, 1, 1),
 ]
 
 
@@ -71,6 +92,14 @@ def convolved(impl, rng, N, C, H, W, F, k, stride, pad, groups):
     yield "out", out
 
 
+@probe("conv2d_forward")
+def one_convolution_after_another(impl, rng):
+    x, w, b = draw_convolution(rng, 1, 2, 5, 6, 2, 5, 2)
+    for stride, pad in ((1, 2), (1, 0), (2, 2), (1, 1)):
+        out, _ = impl.conv2d_forward(x, w, b, stride, pad, 2)
+        yield f"out with stride = {stride}, pad = {pad}", out
+
+
 @probe("maxpool_forward")
 def two_nines(impl, rng):
     out, _ = impl.maxpool_forward(TWO_WINDOWS)
@@ -79,12 +108,34 @@ def two_nines(impl, rng):
 
 @probe(
     "maxpool_forward",
-    cases=[(1, 1, 1, 1, 1, 1, 1), (2, 3, 7, 5, 3, 2, 1), (2, 2, 6, 8, 3, 2, 1e12), (3, 1, 9, 7, 2, 3, 1)],
+    cases=[
+        (1, 1, 1, 1, 1, 1, 1),
+        (2, 3, 7, 5, 3, 2, 1),
+        (2, 2, 6, 8, 3, 2, 1e200),  # beyond what float32 can hold
+        (3, 1, 9, 7, 2, 3, 1),
+        (2, 2, 5, 6, 3, 1, 1),
+    ],
 )
 def pooled(impl, rng, N, C, H, W, k, stride, scale):
     x = scale * (rng.standard_normal((N, C, H, W)) - 3.0)  # mostly negative: a constant to start from would win
     out, _ = impl.maxpool_forward(x, k, stride)
     yield "out", out
+
+
+@probe("maxpool_forward")
+def one_pool_after_another(impl, rng):
+    x = rng.standard_normal((1, 1, 7, 8))
+    for k, stride in ((3, 2), (3, 1), (2, 2), (3, 3)):
+        out, _ = impl.maxpool_forward(x, k, stride)
+        yield f"out with k = {k}, stride = {stride}", out
+
+
+@probe("maxpool_forward", cases=[(1,), (2,)])
+def pools_of_one_pixel(impl, rng, stride):
+    x = rng.standard_normal((2, 3, 4, 5))
+    out, _ = impl.maxpool_forward(x, 1, stride)
+    yield "out", out
+    yield "out is a new array", apart(out, x)
 
 
 @probe("lrn_forward")
@@ -94,7 +145,7 @@ def three_four_five(impl, rng):
     yield "out", out
 
 
-@probe("lrn_forward", cases=[(1, 1, 1, 1, 1), (2, 6, 3, 2, 3), (3, 8, 2, 4, 5), (2, 3, 3, 2, 7)])
+@probe("lrn_forward", cases=[(1, 1, 1, 1, 1), (2, 6, 1, 3, 3), (3, 8, 2, 1, 5), (2, 3, 1, 2, 7), (1, 4, 2, 4, 3)])
 def normalised(impl, rng, N, C, H, W, n):
     x = 2 * rng.standard_normal((N, C, H, W))
     k, alpha, beta = rng.uniform(0.5, 1.5), rng.uniform(0.3, 0.6), rng.uniform(0.5, 1.2)
@@ -102,7 +153,7 @@ def normalised(impl, rng, N, C, H, W, n):
     yield "out", out
 
 
-@probe("lrn_forward", cases=[(2, 7, 3, 3)])
+@probe("lrn_forward", cases=[(2, 7, 1, 2)])
 def papers_constants(impl, rng, N, C, H, W):
     x = 150 * rng.standard_normal((N, C, H, W))  # as large as the paper's constants need
     out, _ = impl.lrn_forward(x)
@@ -111,14 +162,14 @@ def papers_constants(impl, rng, N, C, H, W):
 
 @probe("lrn_forward", cases=[(2, 5, 2, 3)])
 def without_the_constant(impl, rng, N, C, H, W):
-    x = 1e-3 * rng.standard_normal((N, C, H, W))  # so small that anything added in the bracket shows
+    x = 1e-7 * rng.standard_normal((N, C, H, W))  # so small that a bound or anything added in the bracket shows
     out, _ = impl.lrn_forward(x, 3, 0.0, 1.0, 0.75)
     yield "out", out
 
 
 @probe("lrn_forward")
 def one_constant_after_another(impl, rng):
-    x = 2 * rng.standard_normal((2, 6, 2, 3))
+    x = 2 * rng.standard_normal((2, 6, 1, 2))
     first = {"n": 3, "k": 1.0, "alpha": 0.5, "beta": 0.75}  # then one of the four changes
     for changed in ({}, {"n": 5}, {"k": 1.5}, {"alpha": 0.3}, {"beta": 0.6}):
         out, _ = impl.lrn_forward(x, **(first | changed))
@@ -139,6 +190,15 @@ def crops(impl, rng, N, H, W, size):
     corners = np.stack([rng.integers(H - size + 1, size=N), rng.integers(W - size + 1, size=N)], axis=1)
     flips = rng.random(N) < 0.5
     yield "pictures", impl.augment(images, size, corners, flips, np.zeros((N, 3)), **NO_SHIFT)
+
+
+@probe("augment", cases=[(2, 4)])
+def nothing_to_do(impl, rng, N, size):
+    images = rng.standard_normal((N, 3, size, size))
+    corners, flips = np.zeros((N, 2), dtype=int), np.zeros(N, dtype=bool)
+    found = impl.augment(images, size, corners, flips, np.zeros((N, 3)), **NO_SHIFT)
+    yield "pictures", found
+    yield "pictures are a new array", apart(found, images)
 
 
 @probe("augment", cases=[(1, 4, 3), (5, 6, 4)])
@@ -167,8 +227,8 @@ def convolution_gradients(impl, rng, N, C, H, W, F, k, stride, pad, groups):
 
 @probe("conv2d_backward")
 def convolution_too_large_for_differences(impl, rng):
-    x, w, b = draw_convolution(rng, 4, 64, 12, 12, 64, 3, 1)  # many pixels and many weights, in few pictures
-    dout = rng.standard_normal((4, 64, 12, 12))
+    x, w, b = draw_convolution(rng, 2, 96, 16, 16, 96, 3, 1)  # many pixels and many weights, in few pictures
+    dout = rng.standard_normal((2, 96, 16, 16))
     _, cache = impl.conv2d_forward(x, w, b, 1, 1)
     for name, value in named("dx dw db", impl.conv2d_backward(dout, cache)):
         yield name, value if name == "db" else part(value, 301)
@@ -189,15 +249,33 @@ def with_own_convolution(impl, rng, N, C, H, W, F, k, stride, pad, groups):
     yield "slope along w", agree(np.sum(dw * along_w), slope(lambda v: loss(x, v), w, along_w))
 
 
+@probe("conv2d_backward")
+def behind_two_convolutions(impl, rng):
+    x, w, b = draw_convolution(rng, 1, 4, 4, 5, 2, 3, 2)
+    dout = rng.standard_normal((1, 2, 2, 3))
+    _, first = impl.conv2d_forward(x, w, b, 2, 1, 2)
+    impl.conv2d_forward(x, np.tile(w, (1, 2, 1, 1)), b)  # with other settings
+    yield from named("dx dw db", impl.conv2d_backward(dout, first))
+
+
 @probe("maxpool_backward")
 def nine_wins_twice(impl, rng):
     _, cache = impl.maxpool_forward(TWO_WINDOWS)
     yield "dx", impl.maxpool_backward(np.array([[[[1.0, 10.0]]]]), cache)
 
 
-@probe("maxpool_backward", cases=[(1, 1, 1, 1, 1, 1), (2, 3, 7, 5, 3, 2), (2, 2, 6, 8, 3, 1), (3, 1, 9, 7, 2, 3)])
-def pooling_gradients(impl, rng, N, C, H, W, k, stride):
-    x = rng.standard_normal((N, C, H, W))
+@probe(
+    "maxpool_backward",
+    cases=[
+        (1, 1, 1, 1, 1, 1, 1),
+        (2, 3, 7, 5, 3, 2, 1),
+        (2, 2, 6, 8, 3, 1, 1),
+        (3, 1, 9, 7, 2, 3, 1),
+        (2, 3, 5, 7, 3, 2, 1e-9),  # values that float32 can't tell apart
+    ],
+)
+def pooling_gradients(impl, rng, N, C, H, W, k, stride, spread):
+    x = 1.0 + spread * rng.standard_normal((N, C, H, W))
     dout = rng.standard_normal((N, C, (H - k) // stride + 1, (W - k) // stride + 1))
     _, cache = impl.maxpool_forward(x, k, stride)
     yield "dx", impl.maxpool_backward(dout, cache)
@@ -209,6 +287,14 @@ def ties(impl, rng, N, C, H, W):
     dout = rng.standard_normal((N, C, (H - 3) // 2 + 1, (W - 3) // 2 + 1))
     _, cache = impl.maxpool_forward(x)
     yield "dx", impl.maxpool_backward(dout, cache)
+
+
+@probe("maxpool_backward")
+def behind_two_pools(impl, rng):
+    x, dout = rng.standard_normal((2, 2, 7, 8)), rng.standard_normal((2, 2, 3, 3))
+    _, first = impl.maxpool_forward(x)
+    impl.maxpool_forward(x, 2, 1)  # with other settings
+    yield "dx", impl.maxpool_backward(dout, first)
 
 
 @probe("maxpool_backward")
@@ -225,7 +311,7 @@ def three_eighths(impl, rng):
     yield "dx", impl.lrn_backward(dout, cache)
 
 
-@probe("lrn_backward", cases=[(1, 1, 1, 1, 1), (2, 6, 3, 2, 3), (3, 8, 2, 4, 5), (2, 3, 3, 2, 7)])
+@probe("lrn_backward", cases=[(1, 1, 1, 1, 1), (2, 6, 1, 3, 3), (3, 8, 2, 1, 5), (2, 3, 1, 2, 7), (1, 4, 2, 4, 3)])
 def normalisation_gradients(impl, rng, N, C, H, W, n):
     x, dout = 2 * rng.standard_normal((N, C, H, W)), rng.standard_normal((N, C, H, W))
     x *= rng.random(x.shape) < 0.7  # some zeros, as behind a ReLU
@@ -239,6 +325,23 @@ def gradients_where_activations_are_tiny(impl, rng, N, C, H, W):
     x, dout = 1e-7 * rng.standard_normal((N, C, H, W)), rng.standard_normal((N, C, H, W))  # below a difference's step
     _, cache = impl.lrn_forward(x, 3, 0.0, 1.0, 0.75)
     yield "dx", impl.lrn_backward(dout, cache)
+
+
+@probe("lrn_backward")
+def behind_two_normalisations(impl, rng):
+    x, dout = rng.standard_normal((2, 1, 6, 1, 2))
+    _, first = impl.lrn_forward(x, 3, 1.0, 0.5, 0.6)
+    impl.lrn_forward(x, 5, 2.0, 0.3, 0.75)  # with other constants
+    yield "dx", impl.lrn_backward(dout, first)
+
+
+@probe("lrn_backward", cases=[(1.0,), (1.5,)])
+def gradients_without_neighbours(impl, rng, k):
+    x, dout = rng.standard_normal((2, 1, 4, 1, 2))
+    _, cache = impl.lrn_forward(x, 3, k, 0.0, 0.75)
+    dx = impl.lrn_backward(dout, cache)
+    yield "dx", dx
+    yield "dx is a new array", apart(dx, dout)
 
 
 @probe("lrn_backward")
@@ -285,6 +388,18 @@ def default_rate_and_no_mask(impl, rng):
     yield "out at test time", impl.Dropout().forward(x, None, False)[0]
 
 
+@probe("Dropout", cases=[(True,), (False,)])
+def nothing_dropped(impl, rng, train):
+    x, dout = rng.standard_normal((2, 3, 4))
+    layer, mask = impl.Dropout(1.0), np.ones((3, 4))
+    out, cache = layer.forward(x, mask, train)
+    dx = layer.backward(dout, cache)
+    yield "out", out
+    yield "dx", dx
+    yield "out is a new array", apart(out, x, mask)
+    yield "dx is a new array", apart(dx, dout, mask)
+
+
 @probe("Dropout")
 def two_layers(impl, rng):
     x, dout = rng.standard_normal((2, 3, 4))
@@ -314,6 +429,23 @@ def trajectory(impl, rng, lr, momentum, decay):
         params, velocity = impl.sgd_momentum(params, grads, velocity, lr, momentum, decay)
         yield "params", params
         yield "velocity", velocity
+
+
+@probe("sgd_momentum")
+def without_a_step(impl, rng):
+    params, velocity, grads = {"w": rng.standard_normal((2, 3))}, {"w": np.zeros((2, 3))}, {"w": np.zeros((2, 3))}
+    new, moved = impl.sgd_momentum(params, grads, velocity, 0.0)
+    yield "params", new
+    yield "params are new arrays", apart(new["w"], params["w"])
+    yield "velocity is a new array", apart(moved["w"], velocity["w"], grads["w"])
+
+
+@probe("sgd_momentum")
+def single_number(impl, rng):
+    params, velocity, grads = ({"scale": np.array(rng.standard_normal())} for _ in range(3))
+    params, velocity = impl.sgd_momentum(params, grads, velocity, 0.1, 0.9, 0.3)
+    yield "params", params
+    yield "velocity", velocity
 
 
 @probe("sgd_momentum")
@@ -349,9 +481,9 @@ def logits_and_gradients(impl, rng, N, hidden, p):
     logits = model(x)
     yield "logits", logits
     torch.sum(logits * upstream).backward()
-    yield "dx", x.grad.flatten()[::9]
+    yield "dx", x.grad.flatten()[::41]
     for name, parameter in sorted(model.named_parameters()):
-        yield f"d{name}", parameter.grad.flatten()[::19]
+        yield f"d{name}", parameter.grad.flatten()[:: 1 + parameter.numel() // 8]
 
 
 @probe("MiniAlexNet")
@@ -436,7 +568,17 @@ def four_by_four(impl, rng):
     yield "probabilities", impl.ten_crop(model, images, 2)
 
 
-@probe("ten_crop", cases=[(1, 3, 5, 5, 1), (3, 3, 6, 4, 1), (4, 1, 9, 4, 1), (2, 3, 8, 5, 2000), (2, 3, 20, 10, 1)])
+@probe(
+    "ten_crop",
+    cases=[
+        (1, 3, 5, 5, 1),
+        (3, 3, 6, 4, 1),
+        (4, 1, 9, 4, 1),
+        (2, 3, 8, 5, 2000),
+        (2, 3, 20, 10, 1),
+        (3, 3, 5, 4, 1),  # the centre is a corner, too
+    ],
+)
 def mean_probabilities(impl, rng, N, C, H, size, strength):
     import torch
 
@@ -452,11 +594,13 @@ def in_the_middle_of_training(impl, rng, N, H, size):
 
     images = torch.from_numpy(rng.standard_normal((N, 3, H, H))).requires_grad_()
     model = watching(rng, 3 * size * size).train()
+    model.scale.grad = torch.full_like(model.scale, 2.0)  # summed up so far, as over several small batches
     found = impl.ten_crop(model, images, size)
     yield "probabilities", found
     yield "is in the mode of training again", model.training and model.inner.training
     yield "has a graph", found.requires_grad
     yield "weights can still learn", model.scale.requires_grad
+    yield "weights keep their gradient", bool(model.scale.grad == 2.0)
     yield "pictures can still have a gradient", images.requires_grad
 
 
