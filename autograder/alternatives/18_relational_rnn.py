@@ -128,7 +128,7 @@ def attention_weights_backward(dA, cache):
 def recall_batch(keys, values, asked, symbols):
     """One number after another."""
     B, n = keys.shape
-    X, y = np.zeros((B, n + 1, 2 * symbols)), np.zeros(B, dtype=values.dtype)
+    X, y = np.zeros((B, n + 1, 2 * symbols)), np.zeros(B, dtype=np.int64)
     for b in range(B):
         for t in range(n):
             X[b, t, keys[b, t]] = X[b, t, symbols + values[b, t]] = 1.0

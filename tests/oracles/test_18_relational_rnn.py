@@ -179,6 +179,15 @@ def test_rmc_backward_is_the_finite_difference_of_every_parameter(rmc, rng):
         close(grads[name], numerical_gradient(loss, array), 1e-6)
 
 
+@pytest.mark.parametrize("kind", [np.int8, np.int32, np.uint8])
+def test_recall_batch_takes_any_integers_and_answers_in_int64(rmc, kind):
+    keys, values, asked = np.array([[0, 2], [2, 1]], kind), np.array([[1, 0], [2, 2]], kind), np.array([1, 0], kind)
+    X, y = rmc.recall_batch(keys, values, asked, 5)
+    assert X.shape == (2, 3, 10)
+    assert y.dtype == np.int64
+    assert y.tolist() == [0, 2]
+
+
 def test_recall_batch_can_be_answered_by_looking_the_key_up(rmc, rng):
     symbols, n, B = 6, 4, 50
     keys = np.argsort(rng.random((B, symbols)), axis=1)[:, :n]
