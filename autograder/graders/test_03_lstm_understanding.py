@@ -49,6 +49,14 @@ def left_tail(impl, rng):
     yield "log of the values", np.log(impl.sigmoid(x))
 
 
+@probe("sigmoid")
+def on_the_way_out(impl, rng):
+    x = np.append(np.arange(-17.0, 20.0, 2.0), 40.0)  # where e^-|x| is small, and still counts
+    values = impl.sigmoid(x)
+    yield "values", values
+    yield "log of the values", np.log(values)
+
+
 @probe("lstm_cell_forward")
 def zero_weights(impl, rng):
     h, c, _ = impl.lstm_cell_forward(ZERO_WEIGHTS, THREE, ONE, TWO)
@@ -63,12 +71,14 @@ def states(impl, rng, batch, inputs, hidden):
     yield from named("h c", (h, c))
 
 
-@probe("lstm_cell_forward", cases=[(3, 2, 4)])
-def saturated(impl, rng, batch, inputs, hidden):
+@probe("lstm_cell_forward", cases=[(3, 2, 4, 50.0), (3, 2, 4, 1e3)])
+def saturated(impl, rng, batch, inputs, hidden, memory):
     params, x = draw_weights(rng, inputs, hidden), rng.standard_normal((batch, inputs))
     h_prev, c_prev = draw_states(rng, batch, hidden)
     params["b"] *= 1e3  # every gate fully open or shut
-    c_prev *= 50.0  # a memory that has piled up
+    params["b"][hidden] = 900.0  # the first unit keeps all,
+    c_prev *= memory  # and memory has piled up: its tanh is 1, and e^2c overflows
+    c_prev[0, 0] = 8 * memory
     h, c, _ = impl.lstm_cell_forward(params, x, h_prev, c_prev)
     yield from named("h c", (h, c))
 
@@ -86,6 +96,27 @@ def sequences(impl, rng, batch, time, inputs, hidden):
     yield "Hs", Hs
     yield "length of the cache", len(cache)
     yield "different step caches", len({id(step) for step in list(cache)})
+
+
+def numbers(cache):
+    """All arrays in a step cache of whatever form."""
+    if isinstance(cache, np.ndarray):
+        return [cache]
+    parts = cache.values() if isinstance(cache, dict) else cache if isinstance(cache, (list, tuple)) else ()
+    return [array for part in parts for array in numbers(part)]
+
+
+@probe("lstm_forward", cases=[(3, 4, 2, 5)])
+def every_step_cache(impl, rng, batch, time, inputs, hidden):
+    params, X, h, c = draw_sequence(rng, batch, time, inputs, hidden)
+    _, cache = impl.lstm_forward(params, X, h, c)
+    own = []
+    for step, t in zip(list(cache), range(time), strict=False):
+        h, c, alone = impl.lstm_cell_forward(params, X[:, t], h, c)
+        kept, made = numbers(step), numbers(alone)  # a cache of another form is not compared
+        alike = [a.shape for a in kept] == [a.shape for a in made]
+        own.append(not alike or all(np.allclose(a, b, rtol=1e-6) for a, b in zip(kept, made, strict=True)))
+    yield "each step's cache holds what its own step made", own
 
 
 @probe("lstm_forward", cases=[(3, 60, 2, 4)])
@@ -112,12 +143,15 @@ def gradients(impl, rng, batch, inputs, hidden, size):
     yield from named("dx dh_prev dc_prev dW db", impl.lstm_cell_backward(dh, dc, cache))
 
 
-@probe("lstm_cell_backward", cases=[(3, 2, 4)])
-def saturated_gradients(impl, rng, batch, inputs, hidden):
+@probe("lstm_cell_backward", cases=[(3, 2, 4, 1.0), (3, 2, 4, 1e3)])
+def saturated_gradients(impl, rng, batch, inputs, hidden, memory):
     params, x = draw_weights(rng, inputs, hidden), rng.standard_normal((batch, inputs))
     h_prev, c_prev = draw_states(rng, batch, hidden)
     dh, dc = rng.standard_normal((2, batch, hidden))
     params["b"] *= 1e3  # through gates that are fully open or shut no gradient comes, and no NaN
+    params["b"][hidden] = 900.0  # the first unit keeps all
+    c_prev *= memory
+    c_prev[0, 0] = 8 * memory
     *_, cache = impl.lstm_cell_forward(params, x, h_prev, c_prev)
     for name, gradient in named("dx dh_prev dc_prev dW db", impl.lstm_cell_backward(dh, dc, cache)):
         yield name, observe(gradient, atol=1e-12)
@@ -136,7 +170,17 @@ def almost_shut(impl, rng, batch, inputs, hidden):
     yield "db of the output gate", db[3 * hidden :]
 
 
-@probe("lstm_cell_backward", cases=[(256, 16, 512)])
+@probe("lstm_cell_backward", cases=[(3, 2, 4)])
+def two_caches(impl, rng, batch, inputs, hidden):
+    """A cache is read, whatever was called since, and as often as one likes."""
+    params = draw_weights(rng, inputs, hidden)
+    x, h_prev, c_prev, dh, dc = (rng.standard_normal((2, batch, n)) for n in (inputs, *4 * [hidden]))
+    caches = [impl.lstm_cell_forward(params, x[k], h_prev[k], c_prev[k])[-1] for k in range(2)]
+    for name, k in (("first cache", 0), ("second cache", 1), ("first cache once more", 0)):
+        yield f"db from the {name}", impl.lstm_cell_backward(dh[k], dc[k], caches[k])[-1]
+
+
+@probe("lstm_cell_backward", cases=[(16, 1536, 1024)])
 def too_large_for_differences(impl, rng, batch, inputs, hidden):
     params, x = draw_weights(rng, inputs, hidden), rng.standard_normal((batch, inputs))
     h_prev, c_prev = draw_states(rng, batch, hidden)
@@ -144,7 +188,9 @@ def too_large_for_differences(impl, rng, batch, inputs, hidden):
     params["W"] /= np.sqrt(inputs + hidden)
     *_, cache = impl.lstm_cell_forward(params, x, h_prev, c_prev)
     dx, dh_prev, dc_prev, dW, db = impl.lstm_cell_backward(dh, dc, cache)
-    yield from named("dx dh_prev dc_prev dW db", (dx[:2], dh_prev[:1], dc_prev[:1], dW[::527, ::8], db[::4]))
+    yield from named(
+        "dx dh_prev dc_prev dW db", (dx[:1, ::16], dh_prev[:1, ::8], dc_prev[:1, ::8], dW[::1300, ::32], db[::32])
+    )
 
 
 @probe("lstm_cell_backward", cases=[(3, 2, 4)])
@@ -190,7 +236,7 @@ def from_end_to_start(impl, rng, batch, time, inputs, hidden):
     dHs = 1e3 * rng.standard_normal((batch, time, hidden))
     _, cache = impl.lstm_forward(params, X, h0, c0)
     dX, dh0, dc0, dW, db = impl.lstm_backward(dHs, cache)
-    yield from named("dX dh0 dc0 dW db", (dX[:, :2], dh0, dc0, dW[::29, ::4], db))
+    yield from named("dX dh0 dc0 dW db", (dX[:, :2], dh0[:, ::4], dc0[:, ::4], dW[::44, ::8], db[::4]))
 
 
 @probe("lstm_backward", cases=[(2, 4, 3, 3)])
@@ -279,12 +325,22 @@ def gates_shut_and_open(impl, rng, batch, time, inputs, hidden):
     with torch.no_grad():  # e^800 overflows: through such a gate no gradient comes, and no NaN
         module.b[[0, hidden + 1, 3 * hidden + 2]] -= 800.0
         module.b[[3, hidden + 4, 3 * hidden + 5]] += 800.0
+        module.b[2 * hidden + 2] += 800.0  # and a candidate of 1, one of -1
+        module.b[2 * hidden + 5] -= 800.0
     H, (_, c) = module(X)
     yield from named("H c", (H, c))
     H.backward(upstream)
     yield "dX", X.grad
     for name, parameter in sorted(module.named_parameters()):
         yield f"d{name}", parameter.grad
+
+
+@probe("LSTM")
+def as_given(impl, rng):
+    """`__init__` stays as it is: the experiment compares its biases."""
+    module = impl.LSTM(30, 50)
+    yield "b before training", module.b
+    yield "W has variance 1/(I + H)", bool(0.8 < module.W.var() * (30 + 50) < 1.2)
 
 
 @probe("LSTM")
@@ -365,8 +421,18 @@ def gru_step(impl, rng, batch, inputs, hidden, shift):
         params["bx"][hidden + 1 : 2 * hidden : 2] -= shift  # the rest nothing
         params["bx"][: hidden // 2] -= shift  # the first half sees nothing of h,
         params["bx"][hidden // 2 : hidden] += shift  # the other all of it
+        params["bx"][-1:] += shift if shift > 100 else 0.0  # and one candidate is 1
     out = impl.gru_cell(params, x, h)
     yield "h", out
     out.backward(upstream)
     for name, tensor in {"x": x, "h_prev": h, **params}.items():
         yield f"d{name}", tensor.grad
+
+
+@probe("gru_cell")
+def gru_step_in_single_precision(impl, rng):
+    import torch
+
+    params = {name: torch.from_numpy(rng.standard_normal(s, dtype=np.float32)) for name, s in gru_shapes(3, 4).items()}
+    x, h = (torch.from_numpy(rng.standard_normal((2, n), dtype=np.float32)) for n in (3, 4))
+    yield "h", observe(impl.gru_cell(params, x, h), rtol=1e-4)
