@@ -115,9 +115,12 @@ def an_optimal_code(got, expected, counts):
             return f"{text} Read from right to left it would be: a bit that is found later belongs in front."
     mine, least = total_bits(got, counts), total_bits(expected, counts)
     if mine > least:
+        large = (
+            " Counts as large as these need whole numbers: a float rounds them." if max(counts.values()) > 2**24 else ""
+        )
         return (
             f"It is a prefix-free code, but not an optimal one: the message of {sum(counts.values())} symbols takes "
-            f"{mine} bits, and {least} are enough."
+            f"{mine} bits, and {least} are enough.{large}"
         )
     return None
 
@@ -402,7 +405,8 @@ def noisy_weights(impl, rng, n, D):
 @probe("variational_code_grad", cases=[(4, (-500.0, 30.0, 800.0)), (4, (-500.0,)), (4, (-30.0,)), (4, (30.0,))])
 def far_out_rho(impl, rng, n, around):
     D = len(around)
-    mu, _, *rest = draw_linear(rng, n, D)
+    mu, _, X, y, _, _ = draw_linear(rng, n, D)
+    rest = X, y, 2.0, 0.5
     rho = np.array(around) + rng.standard_normal(D)
     bits, dmu, drho = impl.variational_code_grad(mu, rho, *rest)
     yield "bits", bits
