@@ -55,6 +55,7 @@ def gamma(n):
 def five_and_what_follows(impl, rng):
     yield "5, then 011", impl.elias_gamma_decode("00101011")
     yield "1 alone", impl.elias_gamma_decode("1")
+    yield "1, then 000", impl.elias_gamma_decode("1000")
     for stream in ("", "000", "0010", "00000001"):
         yield f"of the damaged stream {stream!r}", refusal(impl.elias_gamma_decode, stream)
 
@@ -107,12 +108,19 @@ def an_optimal_code(got, expected, counts):
         if got[other].startswith(got[one]):
             same = got[one] == got[other]
             how = f"both are {got[one]!r}" if same else f"{got[one]!r} begins {got[other]!r}"
-            return f"It is not prefix-free: {one!r} and {other!r} can't be told apart, for {how}."
+            text = f"It is not prefix-free: {one!r} and {other!r} can't be told apart, for {how}."
+            backwards = sorted(word[::-1] for word in got.values())
+            if any(b.startswith(a) for a, b in pairwise(backwards)):
+                return text
+            return f"{text} Read from right to left it would be: a bit that is found later belongs in front."
     mine, least = total_bits(got, counts), total_bits(expected, counts)
     if mine > least:
+        large = (
+            " Counts as large as these need whole numbers: a float rounds them." if max(counts.values()) > 2**24 else ""
+        )
         return (
             f"It is a prefix-free code, but not an optimal one: the message of {sum(counts.values())} symbols takes "
-            f"{mine} bits, and {least} are enough."
+            f"{mine} bits, and {least} are enough.{large}"
         )
     return None
 
@@ -161,11 +169,19 @@ def words_as_symbols(impl, rng, bits):
     yield "code", judged(impl.huffman(counts), counts)
 
 
-@probe("huffman")
-def very_uneven(impl, rng):
+# a symbol far more frequent than the others makes their shares tiny
+@probe("huffman", cases=[1, 10**10])
+def very_uneven(impl, rng, most):
     order = rng.permutation(12).tolist()
     fibonacci = [1, 1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144]
-    counts = {"abcdefghijkl"[i]: fibonacci[place] for i, place in enumerate(order)}
+    counts = {"abcdefghijkl"[i]: fibonacci[place] for i, place in enumerate(order)} | {"z": most}
+    yield "code", judged(impl.huffman(counts), counts)
+
+
+# large counts that differ in their last digits only: a float of 32 or 64 bits does not tell them apart
+@probe("huffman", cases=[(5, 2**25), (11, 2**25), (5, 2**54), (11, 2**54), (6, 10**25)])
+def nearly_equal(impl, rng, symbols, about):
+    counts = {"abcdefghijk"[i]: about + d for i, d in enumerate(rng.permutation(symbols).tolist())}
     yield "code", judged(impl.huffman(counts), counts)
 
 
@@ -191,10 +207,24 @@ def parts(impl, rng, n, degree, noise):
         yield name, observe(bits, rtol=1e-9, atol=1e-9)
 
 
+# powers of such an x are nearly the same column
+@probe("two_part_poly_bits", cases=[(30, 3, 100), (30, 2, 1000)])
+def far_from_zero(impl, rng, n, degree, around):
+    x = around + rng.uniform(-1, 1, n)
+    y = 1 - (x - around) + 0.2 * rng.standard_normal(n)
+    for name, bits in named("model_bits data_bits", impl.two_part_poly_bits(x, y, degree)):
+        yield name, observe(bits, rtol=1e-7, atol=1e-7)
+
+
 @probe("nml_complexity_bits")
 def short_sequences(impl, rng):
     yield "n = 1", impl.nml_complexity_bits(1)
     yield "n = 2", impl.nml_complexity_bits(2)
+
+
+@probe("nml_complexity_bits")
+def the_longest(impl, rng):
+    yield "n = 5000", impl.nml_complexity_bits(5000)
 
 
 @probe("nml_complexity_bits", cases=[(3, 12), (13, 60), (61, 900), (1100, 5000)])
@@ -266,7 +296,7 @@ def draw_network(rng, batch, inputs, hidden, classes):
 
 
 ZEROS = {"W1": np.zeros((1, 1)), "b1": np.zeros(1), "W2": np.zeros((1, 2)), "b2": np.zeros(2)}
-SIZES = [(1, 1, 1, 2), (4, 3, 5, 2), (7, 2, 4, 6)]
+SIZES = [(1, 1, 1, 2), (4, 3, 5, 2), (7, 2, 4, 6), (5, 3, 3, 3)]
 
 
 @probe("code_length_forward")
@@ -364,17 +394,20 @@ def draw_linear(rng, n, D):
 
 
 # in the last case finite differences, or noise that is drawn, run out of time
-@probe("variational_code_grad", cases=[(1, 1), (6, 3), (3, 5), (500, 5000)])
+@probe("variational_code_grad", cases=[(1, 1), (6, 3), (3, 5), (4, 4), (500, 5000)])
 def noisy_weights(impl, rng, n, D):
     found = impl.variational_code_grad(*draw_linear(rng, n, D))
     for name, values in named("bits dmu drho", found):
         yield name, values if name == "bits" or D < 100 else values[-300:]
 
 
-@probe("variational_code_grad", cases=[(4, 3)])
-def far_out_rho(impl, rng, n, D):
-    mu, _, *rest = draw_linear(rng, n, D)
-    rho = np.array([-500.0, 30.0, 800.0]) + rng.standard_normal(D)
+# alone, so that the bits of a large rho hide nothing
+@probe("variational_code_grad", cases=[(4, (-500.0, 30.0, 800.0)), (4, (-500.0,)), (4, (-30.0,)), (4, (30.0,))])
+def far_out_rho(impl, rng, n, around):
+    D = len(around)
+    mu, _, X, y, _, _ = draw_linear(rng, n, D)
+    rest = X, y, 2.0, 0.5
+    rho = np.array(around) + rng.standard_normal(D)
     bits, dmu, drho = impl.variational_code_grad(mu, rho, *rest)
     yield "bits", bits
     yield "dmu", dmu
@@ -453,6 +486,21 @@ def blocks(impl, rng, n, classes, splits):
     X, y = examples(rng, n, 3, classes)
     seed = int(rng.integers(2**32))
     found = impl.prequential_bits(lambda: linear(3, classes, seed), descend, X, y, list(splits), classes)
+    yield from named("total_bits per_block", found)
+
+
+def one_by_one(net, X, y):
+    """A step for each example, in their order, which the result depends on."""
+    for i in range(len(y)):
+        descend(net, X[i : i + 1], y[i : i + 1], steps=1, rate=1.0)
+
+
+# two neighbouring blocks of one length
+@probe("prequential_bits", cases=[(12, 3, (2, 4, 6, 12))])
+def in_their_order(impl, rng, n, classes, splits):
+    X, y = examples(rng, n, 3, classes)
+    seed = int(rng.integers(2**32))
+    found = impl.prequential_bits(lambda: linear(3, classes, seed), one_by_one, X, y, list(splits), classes)
     yield from named("total_bits per_block", found)
 
 
@@ -537,3 +585,36 @@ def tables(impl, rng, n, widths, sparsities):
     yield "best", best
     yield "table", columns(table, ROW)
     yield "the network that was given", states(net)
+
+
+def drift(net, X, y, after_step):
+    """Training that moves every weight by hand: without a gradient, and out of zero."""
+    import torch
+
+    for _ in range(3):
+        with torch.no_grad():
+            for w in net.parameters():
+                w += 0.2 + 0.1 * w.sum()
+        after_step()
+
+
+@probe("mdl_prune", cases=[(12, (2, 4, 3), (0.0, 0.45))])
+def moved_by_hand(impl, rng, n, widths, sparsities):
+    X, y = examples(rng, n, widths[0], widths[-1])
+    net = layers(widths, int(rng.integers(2**32)))
+    best, table = impl.mdl_prune(net, X, y, list(sparsities), 1.2, 0.3, drift)
+    yield "best", best
+    yield "table", columns(table, ROW)
+
+
+# a kept weight may be 0 before the training, and need not stay so
+@probe("mdl_prune", cases=[(12, (2, 4, 3), (0.0, 0.3))])
+def a_weight_of_zero(impl, rng, n, widths, sparsities):
+    import torch
+
+    X, y = examples(rng, n, widths[0], widths[-1])
+    net = layers(widths, int(rng.integers(2**32)))
+    with torch.no_grad():
+        net[0].weight[1, 0] = 0
+    _, table = impl.mdl_prune(net, X, y, list(sparsities), 1.2, 0.3, descend)
+    yield "table", columns(table, ROW)
