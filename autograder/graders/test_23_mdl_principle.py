@@ -115,9 +115,8 @@ def an_optimal_code(got, expected, counts):
             return f"{text} Read from right to left it would be: a bit that is found later belongs in front."
     mine, least = total_bits(got, counts), total_bits(expected, counts)
     if mine > least:
-        large = (
-            " Counts as large as these need whole numbers: a float rounds them." if max(counts.values()) > 2**24 else ""
-        )
+        close = mine - least < least / 10**6
+        large = " Counts as large as these need whole numbers: a float rounds them." if close else ""
         return (
             f"It is a prefix-free code, but not an optimal one: the message of {sum(counts.values())} symbols takes "
             f"{mine} bits, and {least} are enough.{large}"
