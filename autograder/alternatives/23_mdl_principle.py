@@ -128,8 +128,8 @@ def code_length_backward(dbits, cache):
 def variational_code_grad(mu, rho, X, y, sigma0, noise):
     """By the expanded square, with second moments; one weight after another for the prior."""
     s = np.where(rho > 0, rho + np.log1p(np.exp(-np.abs(rho))), np.log1p(np.exp(np.minimum(rho, 0.0))))
-    gate = np.where(rho > 0, 1 / (1 + np.exp(-np.abs(rho))), 1 - 1 / (1 + np.exp(np.minimum(rho, 0.0))))
-    gate = np.where(rho < -30, np.exp(np.minimum(rho, 0.0)), gate)
+    small = np.exp(-np.abs(rho))
+    gate = np.where(rho > 0, 1, small) / (1 + small)
     gram, pull = X.T @ X, X.T @ y
     squares = y @ y - 2 * mu @ pull + mu @ gram @ mu + np.diag(gram) @ s**2
     nats = squares / (2 * noise**2) + len(y) * (math.log(noise) + 0.5 * math.log(2 * math.pi))
