@@ -75,9 +75,9 @@ def _facts(case: Traits) -> Iterator[_Fact]:
             yield 2, f"{len(shape)} {'axis' if len(shape) == 1 else 'axes'} in {{}}", name
             if len(shape) == 2 and shape[0] == shape[1] > 1:
                 yield 2, "a square {}", name
-            for axis, length in enumerate(shape):
-                if length < 2:
-                    yield 1, f"{{}} = {length}", f"{name}.shape[{axis}]"
+            for axis, items in enumerate(shape):
+                if items < 2:
+                    yield 1, f"{{}} = {items}", f"{name}.shape[{axis}]"
 
 
 def _bounds(these: Sequence[Traits], others: Sequence[Traits]) -> Iterator[_Fact]:
