@@ -584,7 +584,7 @@ def small_model(rng, inputs, classes):
         def __init__(self):
             super().__init__()
             self.hidden = torch.nn.Linear(inputs, 4)
-            self.hidden.bias.requires_grad_(False)
+            self.hidden.bias.requires_grad = False
             self.norm = torch.nn.BatchNorm1d(4)
             self.out = torch.nn.Linear(4, classes)
 

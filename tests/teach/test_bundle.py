@@ -26,7 +26,12 @@ from course.teach.bundle import FOLDER, bundle
 from course.teach.gradebook import register
 
 LONG_ENOUGH = 24  # shorter lines, such as `return out`, say nothing
-COMMON = {"for parameter in model.parameters():"}  # a loop that anybody writes, and that answers nothing
+COMMON = {  # what answers nothing: a loop that anybody writes, calls by which graders observe
+    "for parameter in model.parameters():",
+    "ctc_beta(logp, y, blank)",
+    "extend_with_blanks(y, blank)",
+    "gates_forward(p, row, M)",
+}
 
 
 @pytest.fixture(scope="module")
