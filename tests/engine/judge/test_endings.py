@@ -41,7 +41,7 @@ from course.base.project import Project
 FORWARD, BACKWARD, LAYER = "lstm_cell_forward", "lstm_cell_backward", "LSTM"
 NUMPY = (FORWARD, BACKWARD)
 FIRST = Project().assignment("03").exercises[0].name  # it needs no other
-SHORT = Limits(seconds=2, memory_mb=300)
+SHORT = Limits(seconds=2, memory_mb=1000)
 SECRET = 987654
 
 
