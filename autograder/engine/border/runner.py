@@ -31,9 +31,11 @@ from autograder.engine.inside.errors import UserError
 from autograder.engine.inside.notebook import Cell
 from autograder.engine.inside.observe import PUBLIC_SEED
 from autograder.engine.inside.records import (
+    Begun,
     Event,
     Limits,
     More,
+    Record,
     Request,
     Waiting,
     as_tree,
@@ -134,7 +136,7 @@ class Observer:
             if not listener.waits:
                 self._listeners.pop(torch).close()
             late = time.monotonic() > deadline
-            if fresh or last or late:  # else it had ended while it waited
+            if (fresh or last or late) and not listener.full:  # else it had ended while it waited
                 place = track.stopped(last, listener.ending or _GONE, late=late)
                 self._skip |= {place} if place else set()
 
@@ -174,12 +176,13 @@ class _Listener:
     Attributes:
         child: the process.
         waits: it came to the end of what it was asked, and waits for more.
+        full: an exercise ran out of memory and may have kept it: the next ones deserve another process.
         ending: how it ended, if it did and badly.
     """
 
     def __init__(self, child: Child) -> None:
         self.child = child
-        self.waits = False
+        self.waits = self.full = False
         self.ending: Ending | None = None
         self._arrived: queue.SimpleQueue[list[bytes] | None] = queue.SimpleQueue()
         self._too_much = threading.Event()
@@ -188,7 +191,7 @@ class _Listener:
 
     def hear(self, limits: Limits, deadline: float) -> Iterator[Event]:
         """The events until the child waits, ends or must be ended; the first two as they come."""
-        self.waits, self.ending = False, None
+        self.waits, self.ending, exhausted = False, None, ""
         while True:
             since = time.monotonic()  # until something was sent, Python, NumPy and torch are being imported
             try:
@@ -210,9 +213,13 @@ class _Listener:
             for event in map(read_event, lines):
                 if event is None:
                     continue
-                self.waits = isinstance(event, Waiting)
+                if isinstance(event, Record) and event.raised and event.raised.memory:
+                    exhausted = event.exercise
+                same = isinstance(event, Begun | Record) and event.exercise == exhausted
+                self.full = bool(exhausted) and not same
+                self.waits = isinstance(event, Waiting) and not self.full
                 yield event
-                if self.waits:
+                if self.waits or self.full:
                     return
             if time.monotonic() > deadline:
                 self.ending = _too_long(limits, deadline)

@@ -89,6 +89,13 @@ def test_the_worked_solution_passes_with_all_points_at_a_second_seed_too(number,
     }
 
 
+def test_memory_that_one_exercise_keeps_is_not_missed_by_the_next(judged):
+    """The gradient's largest case needs what the forward pass over a sequence has filled until nothing was left."""
+    hoard = "\n    while True: globals().setdefault('kept', []).append(bytearray(10**6))"
+    found = judged(with_first_line("lstm_forward", hoard), ("lstm_forward", BACKWARD))
+    assert statuses(found) == ["memory", "passed"]
+
+
 @pytest.mark.parametrize("number", ["00", "03"])
 def test_the_stub_is_not_attempted_and_earns_nothing(number, tmp_path):
     found = explain(make_notebook(stub_cells(number), tmp_path / "stub.ipynb"), number)
