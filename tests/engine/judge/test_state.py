@@ -134,7 +134,7 @@ def test_a_result_that_the_next_call_changes_is_wrong(assignment, tmp_path, squa
 
 
 def test_what_depends_on_an_earlier_call_is_told_so(assignment, tmp_path):
-    told = "it depends on an earlier call"
+    told = "the same call returns something else when others were made before"
     forward, _ = verdicts(assignment, tmp_path, MEMOS["by_shape"], BACKWARD)
     assert told in forward.message
     for square, backward in KEPT.values():
@@ -165,7 +165,7 @@ def sums(impl, rng, size):
             make_notebook(["import numpy as np", right.replace("* 3", wrong)], tmp_path / "f.ipynb"), ours
         )
         assert verdict.status == Status.FAILED
-        assert "it depends on an earlier call" not in verdict.message
+        assert "the same call returns something else when others were made before" not in verdict.message
 
 
 HONEST = {

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from autograder.engine.judge.traits import Traits
 from autograder.engine.judge.words.explain import listed
 
-_MOST = 3  # facts: more of them are no cause, but another kind of case
+_MOST = 2  # facts: more of them are no cause, but another kind of case
+_ACCIDENT, _BOUND = 3, 5  # from here on many a case shares a fact by accident; and what is larger or smaller
 _Fact = tuple[int, str, str]  # how little it tells, a pattern, and what it is of
 
 _FLAGS = {  # flag of an array → how little it tells, and how it is said
@@ -30,7 +31,8 @@ def set_apart(cases: Sequence[Traits], fails: Sequence[bool]) -> str | None:
         cases: what the arguments are like in each.
         fails: whether each fails.
 
-    One case that passes differs from the others in much, and says nothing.
+    One case that passes differs from the others in much, and says nothing. Negative numbers and the like set inputs
+    that were drawn apart from those by hand: they are named only where few cases have them and fail.
     """
     failing = [case for case, failed in zip(cases, fails, strict=True) if failed]
     passing = [case for case, failed in zip(cases, fails, strict=True) if not failed]
@@ -48,21 +50,25 @@ def _said(these: Sequence[Traits], others: Sequence[Traits]) -> str | None:
     of_these = [set(_facts(case)) for case in these]
     of_others = {fact for case in others for fact in _facts(case)}
     facts = [*(set.intersection(*of_these) - of_others), *_bounds(these, others)]
+    if len(these) >= len(others):
+        facts = [fact for fact in facts if fact[0] < _ACCIDENT or fact[0] == _BOUND]
     told: dict[str, tuple[int, list[str]]] = {}  # pattern → how little it tells, and of what
     known: set[str] = set()
     for rank, pattern, name in sorted(facts):
         if name not in known:  # what is equal is also bounded
             known.add(name)
             told.setdefault(pattern, (rank, []))[1].append(name)
-    if not 0 < len(told) <= _MOST:
+    if not 0 < sum(len(names) for _, names in told.values()) <= _MOST:
         return None
-    return " and ".join(pattern.format(listed(names, 3)) for pattern, (_, names) in told.items())
+    return " and ".join(pattern.format(listed(names)) for pattern, (_, names) in told.items())
 
 
 def _facts(case: Traits) -> Iterator[_Fact]:
     for name, traits in case.items():
-        if "is" in traits:
+        if "is" in traits and float(traits.get("number", 0)).is_integer():
             yield 0, f"{{}} = {traits['is']}", name
+        if "[" in name:  # one of many weights
+            continue
         for flag, (rank, pattern) in _FLAGS.items():
             if traits.get(flag):
                 yield rank, pattern, name
@@ -84,12 +90,16 @@ def _bounds(these: Sequence[Traits], others: Sequence[Traits]) -> Iterator[_Fact
     """Lengths and numbers that are larger, or smaller, in all of `these` than in all `others`."""
     mine, theirs = [_numbers(case) for case in these], [_numbers(case) for case in others]
     for name in set.intersection(*map(set, [*mine, *theirs])):
+        if "[" in name:
+            continue
         smallest, largest = (pick(case[name] for case in mine) for pick in (min, max))
-        between = 10.0 if name.startswith("abs(") else 4.0 if len(these) == 1 else 1.0  # so far by chance
-        if smallest > between * max(0.0, *(case[name] for case in theirs)):
-            yield 5, f"{{}} ≥ {smallest:g}", name
-        elif 0 <= between * largest < min(case[name] for case in theirs):
-            yield 5, f"{{}} ≤ {largest:g}", name
+        lowest, highest = (pick(case[name] for case in theirs) for pick in (min, max))
+        counts = all(case[name].is_integer() for case in [*mine, *theirs]) and not name.startswith("abs(")
+        between = 10.0 if not counts else 1.0 if highest <= 1 else 4.0 if len(these) == 1 else 1.4  # so far by chance
+        if smallest > between * max(0.0, highest):
+            yield _BOUND, f"{{}} ≥ {smallest:g}", name
+        elif 0 <= between * largest < lowest:
+            yield _BOUND, f"{{}} ≤ {largest:g}", name
 
 
 def _numbers(case: Traits) -> dict[str, float]:
@@ -99,5 +109,5 @@ def _numbers(case: Traits) -> dict[str, float]:
             found[name] = traits["number"]
         if "size" in traits:
             found[f"abs({name}).max()"] = traits["size"]
-        found |= {f"{name}.shape[{axis}]": length for axis, length in enumerate(traits.get("shape", ()))}
+        found |= {f"{name}.shape[{axis}]": float(length) for axis, length in enumerate(traits.get("shape", ()))}
     return found

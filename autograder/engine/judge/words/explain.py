@@ -141,8 +141,9 @@ def wrong_values(
     """
     first, *more = wrong
     found, compared = wrong[first], None
-    remembered |= OTHERWISE in changed
-    also = changed_arguments(changed) if changed else None
+    also = changed_arguments(changed) if changed else None  # a call that changes its cache depends on those before, too
+    if remembered and (not also or EARLIER in changed):
+        also = changed_arguments([OTHERWISE])
     if found is None:
         headline = f"`{first}` is missing from what it returned."
     elif isinstance(found, WireError):
@@ -157,15 +158,11 @@ def wrong_values(
         compared,
         Reason(Label.ALSO_WRONG, listed(more)) if more else None,
         Reason(Label.RIGHT, listed(right)) if right else None,
-        cause=_REMEMBERED if remembered else f"{also.headline.removeprefix(_RIGHT)[:-1]}: {also.cause}" if also else "",
+        cause=f"{also.headline.removeprefix(_RIGHT)[:-1]}: {also.cause}" if also else "",
     )
 
 
 _RIGHT = "The values are right, but "
-_REMEMBERED = (
-    "it depends on an earlier call, with other inputs. Is something kept between calls, in a global, a default "
-    "argument or an attribute, that belongs into the cache? Or is part of an `np.empty` never set?"
-)
 
 
 def listed(names: Sequence[str], most: int = 8) -> str:
@@ -182,8 +179,14 @@ def changed_arguments(changed: Sequence[str]) -> Told:
             f"{_RIGHT}afterwards {listed(modes)} is not what it was.",
             cause="a mode that is switched and not put back. Let a `with` block switch it, or restore it in `finally`.",
         )
-    if OTHERWISE in changed:
-        return _told(f"{_RIGHT}the same call returns something else when others were made before.", cause=_REMEMBERED)
+    if set(changed) == {OTHERWISE}:
+        return _told(
+            f"{_RIGHT}the same call returns something else when others were made before.",
+            cause="something that is kept between calls (in a global, a default argument, an attribute), drawn anew "
+            "by a generator of its own, or changed in what was given, such as the cache; or a part of an `np.empty` "
+            "that is never set.",
+        )
+    changed = [name for name in changed if name != OTHERWISE]
     if EARLIER in changed:
         return _told(
             f"{_RIGHT}the next call changes what an earlier one returned.",
