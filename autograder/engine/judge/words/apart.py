@@ -106,7 +106,7 @@ def _numbers(case: Traits) -> dict[str, float]:
     found: dict[str, float] = {}
     for name, traits in case.items():
         if "number" in traits:
-            found[name] = traits["number"]
+            found[name] = float(traits["number"])
         if "size" in traits:
             found[f"abs({name}).max()"] = traits["size"]
         found |= {f"{name}.shape[{axis}]": float(length) for axis, length in enumerate(traits.get("shape", ()))}

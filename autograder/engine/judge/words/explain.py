@@ -6,6 +6,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from autograder.engine.assignment import Exercise
 from autograder.engine.border.rounds import Ending
 from autograder.engine.inside.notebook import BrokenCell, Statement
@@ -151,7 +153,10 @@ def wrong_values(
     elif found.kind == "judged":
         headline = f"`{first}`: {found.text}"
     else:
-        headline = f"`{first}{found.path}` {_KINDS.get(found.kind, 'is wrong')}."
+        said = _KINDS.get(found.kind, "is wrong")
+        if found.kind == "nonfinite" and found.got is not None and np.isfinite(found.got).all():
+            said = "is finite where it should not be"
+        headline = f"`{first}{found.path}` {said}."
         compared = Reason(Label.COMPARED, found.text)
     return _told(
         headline,
