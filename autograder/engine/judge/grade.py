@@ -393,10 +393,12 @@ def _share(results: list[_CaseResult]) -> float:
 def _shown(public: list[_CaseResult]) -> tuple[_CaseResult, _Failure] | None:
     """The failing case that is told of: one whose cause can be named, if the first one's values are wrong.
 
-    Cases with a size of 1 say least of a cause.
+    Cases with a size of 1 say least of a cause, and a NaN or an overflow is none where other values are wrong, too.
     """
     failing = [(r, r.failure) for r in public if r.failure]
     if failing and failing[0][1].differences:
+        kinds = [{difference.kind for _, difference in failure.differences} for _, failure in failing]
+        failing = [one for one, kind in zip(failing, kinds, strict=True) if kind - {"nonfinite"}] or failing
         telling = sorted(failing, key=lambda one: 1 in one[0].case.sizes.values() or not one[0].case.sizes)
         return next((one for one in telling if _diagnosis(*one, public)), failing[0])
     return failing[0] if failing else None

@@ -23,7 +23,7 @@ def look(found: Traits, arguments: Mapping[str, Any]) -> None:
         known = found.setdefault(name, traits)
         for what in known.keys() | traits.keys():
             if known.get(what) != traits.get(what):
-                if True in (known.get(what), traits.get(what)):
+                if known.get(what) is True or traits.get(what) is True:  # a number may be 1.0, which equals it
                     known[what] = True
                 else:
                     known.pop(what, None)

@@ -122,6 +122,13 @@ def test_several_calls_of_a_case_are_taken_together():
     assert "cache" not in found
 
 
+def test_a_number_that_is_not_the_same_in_all_calls_of_a_case_is_not_kept():
+    found: Traits = {}
+    for scale in (1.0, 3.0):
+        look(found, {"scale": scale})
+    assert found["scale"] == {}
+
+
 def test_what_all_cases_share_is_not_kept():
     cases = [case(x=X, n=1), case(x=ZEROS, n=1), case(n=1)]
     before = [set_apart(cases, [c == failing for c in range(3)]) for failing in range(3)]
