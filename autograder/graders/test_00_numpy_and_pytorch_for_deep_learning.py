@@ -110,11 +110,19 @@ def all_rows_far_out(impl, rng, centre):
     yield "ln p", impl.log_softmax(z)
 
 
+@probe("log_softmax", cases=[(-10.0, None), (-18.0, 1e-6)])
+def nearly_certain(impl, rng, other, rtol):
+    """What is added inside the logarithm, or cut off below 0, shows where the logarithm is nearly 0."""
+    z = np.array([0.0, other]) + rng.random((5, 2))
+    yield "ln p of the first class", observe(impl.log_softmax(z)[:, 0], rtol=rtol)
+
+
 @probe("log_softmax")
-def nearly_certain(impl, rng):
-    """What is added inside the logarithm shows where the logarithm is nearly 0."""
-    z = np.array([0.0, -10.0]) + rng.random((5, 2))
-    yield "ln p of the first class", impl.log_softmax(z)[:, 0]
+def equal_logits(impl, rng):
+    """The largest logit may occur more than once, and so may others."""
+    a, b = rng.standard_normal(2)
+    yield "ln p of (0, 0)", impl.log_softmax(np.zeros(2))
+    yield "ln p of rows with equal logits", impl.log_softmax(np.array([[a, a, a - 1], [b, b - 1, b - 1]]))
 
 
 @probe("cross_entropy")
@@ -136,6 +144,13 @@ def examples_that_repeat(impl, rng):
     again, other = np.array([0, 0, 0, 1]), np.array([0, 2, 3, 1])
     yield "loss, where three examples are the same", impl.cross_entropy(rows[again], y[again])
     yield "loss of other logits with these labels", impl.cross_entropy(rows[other], y[again])
+
+
+@probe("cross_entropy", cases=[(60, 3)])
+def labels_of_one_byte_each(impl, rng, N, classes):
+    """Which can't number all of the logits."""
+    logits, y = 2 * rng.standard_normal((N, classes)), rng.integers(classes, size=N, dtype=np.int8)
+    yield "loss with labels of dtype int8", impl.cross_entropy(logits, y)
 
 
 @probe("cross_entropy")
@@ -430,7 +445,7 @@ def factor_of_zero(impl, rng):
     yield from told({"y.data": y.data, "x.grad": x.grad, "w.grad": w.grad}, "y = x * w and w is 0")
 
 
-@probe("Value", cases=[400.0, -400.0])
+@probe("Value", cases=[400.0, -400.0, 6.0])
 def far_out(impl, rng, number):
     c = 1 + rng.random()
     x = impl.Value(number)
@@ -496,6 +511,29 @@ def not_below(impl, rng):
     yield from told(values, "z = y * x, after z.backward() and y.backward()")
 
 
+@probe("Value")
+def another_call_between(impl, rng):
+    """The first result holds its gradient of 1 still, and its operand that of the other result."""
+    x = impl.Value(1 + rng.random())
+    y, z = x * x, x * x * x
+    for result in (y, z, y):
+        result.backward()
+    expression = "y = x * x, z = x * x * x, after y.backward(), z.backward() and y.backward()"
+    yield from told({"x.grad": x.grad, "y.grad": y.grad}, expression)
+
+
+@probe("Value")
+def new_gradient_of_zero(impl, rng):
+    """What is below, but with slope 0, gets a new gradient like all others."""
+    x = impl.Value(-1 - rng.random())
+    y, z = x * x, x.relu()
+    y.backward()
+    before = x.grad
+    z.backward()
+    yield "x.grad, where y = x * x with a negative x, after y.backward()", before
+    yield "x.grad, where z = x.relu(), after y.backward() and z.backward()", x.grad
+
+
 @probe("Value", cases=[30])
 def many_paths(impl, rng, doublings):
     factors = (0.5 + rng.random(doublings)).tolist()
@@ -548,7 +586,7 @@ def with_weights(module, seed):
     return module
 
 
-@probe("MLP", cases=SIZES)
+@probe("MLP", cases=[*SIZES, (3, 2, 3, 1)])
 def network(impl, rng, N, features, hidden, classes):
     import torch
 
@@ -586,6 +624,16 @@ def large_inputs(impl, rng, N, features, hidden, classes):
     torch.sum(logits * upstream).backward()
     yield "gradient of X", X.grad
     yield "X afterwards", X
+
+
+@probe("MLP", cases=[(5, 3, 4, 2)])
+def inputs_with_gaps(impl, rng, N, features, hidden, classes):
+    """A view, of which `view` would make no flat one."""
+    import torch
+
+    X, seed = torch.tensor(rng.standard_normal((features, N))).T, int(rng.integers(2**32))
+    module = with_weights(impl.MLP(features, hidden, classes).double(), seed)
+    yield "logits of a transposed X", module(X)
 
 
 @probe("MLP", cases=[(5, 3, 4, 2)])
@@ -686,12 +734,42 @@ def gradient_from_above_used_twice(impl, rng):
     yield "gradient of softplus(x) + x", x.grad
 
 
+@probe("Softplus")
+def backward_again(impl, rng):
+    import torch
+
+    x = torch.tensor(rng.standard_normal((4, 2)), requires_grad=True)
+    first, second = torch.tensor(rng.standard_normal((2, 4, 2)))
+    out = impl.Softplus.apply(x)
+    out.backward(first, retain_graph=True)
+    once = x.grad.clone()
+    out.backward(second)
+    yield "dx", once
+    yield "sum of dx and of that of a second backward", x.grad
+
+
 def given_network(*sizes):
     """A network of torch's own, so that `train` can be right without `MLP`."""
     from torch import nn
 
     layers = [nn.Linear(n, m) for n, m in pairwise(sizes)]
     return nn.Sequential(*[part for layer in layers for part in (layer, nn.Tanh())][:-1]).double()
+
+
+def with_shift(*layers):
+    """Layers, and a parameter beside them that is added to the two logits."""
+    import torch
+    from torch import nn
+
+    class Shifted(nn.Sequential):
+        def __init__(self):
+            super().__init__(*layers)
+            self.shift = nn.Parameter(torch.zeros(2))
+
+        def forward(self, X):
+            return super().forward(X) + self.shift
+
+    return Shifted()
 
 
 @probe("train")
@@ -725,12 +803,13 @@ def losses_and_parameters(impl, rng, N, features, hidden, classes, steps):
         "BatchNorm1d inside",
         "Dropout, in eval mode",
         "shared weight",
+        "LayerNorm inside, and a parameter of the model's own",
         "large gradients",
         "loss near 0",
     ],
 )
 def other_models(impl, rng, kind):
-    """Dtype and mode stay, a shared weight moves once, no gradient is too large and no loss too small to go on."""
+    """Dtype and mode stay, each parameter moves once, no gradient is too large and no loss too small to go on."""
     import torch
     from torch import nn
 
@@ -743,6 +822,8 @@ def other_models(impl, rng, kind):
     if kind == "shared weight":
         module = given_network(3, 3, 3)
         module[2].weight = module[0].weight
+    if kind == "LayerNorm inside, and a parameter of the model's own":
+        module = with_shift(nn.Linear(3, 4), nn.LayerNorm(4), nn.Linear(4, 2)).double()
     if kind == "large gradients":
         X, y = torch.cat([50 * X, 50 * X]), torch.cat([y, 1 - y])  # which no weights get right
     if kind == "loss near 0":
