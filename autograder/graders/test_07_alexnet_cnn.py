@@ -37,8 +37,8 @@ def four_windows(impl, rng):
         (2, 3, 5, 4, 3, 1, 1),
         (2, 4, 6, 9, 2, 3, 2),
         (2, 3, 6, 7, 3, 1, 1),
-        (3, 2, 9, 6, 3, 2, 0),
-        (3, 2, 8, 9, 3, 2, 0),
+        (2, 2, 9, 6, 3, 2, 0),
+        (2, 2, 8, 9, 3, 2, 0),
     ],
 )
 def columns(impl, rng, N, C, H, W, k, stride, pad):
@@ -130,6 +130,13 @@ def one_pool_after_another(impl, rng):
         yield f"out with k = {k}, stride = {stride}", out
 
 
+@probe("maxpool_forward", cases=[(2, 3, 5, 6)])
+def pools_of_a_view(impl, rng, N, C, H, W):
+    x = rng.standard_normal((H, N, W, C)).transpose(1, 3, 0, 2)  # with strides of its own
+    out, _ = impl.maxpool_forward(x)
+    yield "out", out
+
+
 @probe("maxpool_forward", cases=[(1,), (2,)])
 def pools_of_one_pixel(impl, rng, stride):
     x = rng.standard_normal((2, 3, 4, 5))
@@ -145,7 +152,7 @@ def three_four_five(impl, rng):
     yield "out", out
 
 
-@probe("lrn_forward", cases=[(1, 1, 1, 1, 1), (2, 6, 1, 3, 3), (3, 8, 2, 1, 5), (2, 3, 1, 2, 7), (1, 4, 2, 4, 3)])
+@probe("lrn_forward", cases=[(1, 1, 1, 1, 1), (2, 6, 1, 3, 3), (2, 8, 2, 1, 5), (2, 3, 1, 2, 7), (1, 4, 2, 3, 3)])
 def normalised(impl, rng, N, C, H, W, n):
     x = 2 * rng.standard_normal((N, C, H, W))
     k, alpha, beta = rng.uniform(0.5, 1.5), rng.uniform(0.3, 0.6), rng.uniform(0.5, 1.2)
@@ -153,14 +160,14 @@ def normalised(impl, rng, N, C, H, W, n):
     yield "out", out
 
 
-@probe("lrn_forward", cases=[(2, 7, 1, 2)])
+@probe("lrn_forward", cases=[(1, 7, 1, 2)])
 def papers_constants(impl, rng, N, C, H, W):
     x = 150 * rng.standard_normal((N, C, H, W))  # as large as the paper's constants need
     out, _ = impl.lrn_forward(x)
     yield "out", out
 
 
-@probe("lrn_forward", cases=[(2, 5, 2, 3)])
+@probe("lrn_forward", cases=[(1, 5, 1, 3)])
 def without_the_constant(impl, rng, N, C, H, W):
     x = 1e-7 * rng.standard_normal((N, C, H, W))  # so small that a bound or anything added in the bracket shows
     out, _ = impl.lrn_forward(x, 3, 0.0, 1.0, 0.75)
@@ -169,7 +176,7 @@ def without_the_constant(impl, rng, N, C, H, W):
 
 @probe("lrn_forward")
 def one_constant_after_another(impl, rng):
-    x = 2 * rng.standard_normal((2, 6, 1, 2))
+    x = 2 * rng.standard_normal((1, 6, 1, 2))
     first = {"n": 3, "k": 1.0, "alpha": 0.5, "beta": 0.75}  # then one of the four changes
     for changed in ({}, {"n": 5}, {"k": 1.5}, {"alpha": 0.3}, {"beta": 0.6}):
         out, _ = impl.lrn_forward(x, **(first | changed))
@@ -231,7 +238,7 @@ def convolution_too_large_for_differences(impl, rng):
     dout = rng.standard_normal((2, 96, 16, 16))
     _, cache = impl.conv2d_forward(x, w, b, 1, 1)
     for name, value in named("dx dw db", impl.conv2d_backward(dout, cache)):
-        yield name, value if name == "db" else part(value, 301)
+        yield name, value if name == "db" else part(value, 1201)
 
 
 @probe("conv2d_backward", cases=[(2, 2, 5, 4, 4, 3, 2, 1, 2)])
@@ -281,6 +288,13 @@ def pooling_gradients(impl, rng, N, C, H, W, k, stride, spread):
     yield "dx", impl.maxpool_backward(dout, cache)
 
 
+@probe("maxpool_backward", cases=[(2, 3, 5, 5)])
+def gradient_that_is_a_view(impl, rng, N, C, H, W):
+    x, dout = rng.standard_normal((N, C, H, W)), rng.standard_normal((2, N, 2, C)).transpose(1, 3, 0, 2)
+    _, cache = impl.maxpool_forward(x)
+    yield "dx", impl.maxpool_backward(dout, cache)
+
+
 @probe("maxpool_backward", cases=[(2, 3, 9, 7)])
 def ties(impl, rng, N, C, H, W):
     x = np.maximum(rng.integers(-4, 3, size=(N, C, H, W)).astype(float), 0.0)  # many zeros, as behind a ReLU
@@ -311,7 +325,7 @@ def three_eighths(impl, rng):
     yield "dx", impl.lrn_backward(dout, cache)
 
 
-@probe("lrn_backward", cases=[(1, 1, 1, 1, 1), (2, 6, 1, 3, 3), (3, 8, 2, 1, 5), (2, 3, 1, 2, 7), (1, 4, 2, 4, 3)])
+@probe("lrn_backward", cases=[(1, 1, 1, 1, 1), (2, 6, 1, 3, 3), (2, 8, 2, 1, 5), (2, 3, 1, 2, 7), (1, 4, 2, 3, 3)])
 def normalisation_gradients(impl, rng, N, C, H, W, n):
     x, dout = 2 * rng.standard_normal((N, C, H, W)), rng.standard_normal((N, C, H, W))
     x *= rng.random(x.shape) < 0.7  # some zeros, as behind a ReLU
@@ -320,7 +334,7 @@ def normalisation_gradients(impl, rng, N, C, H, W, n):
     yield "dx", impl.lrn_backward(dout, cache)
 
 
-@probe("lrn_backward", cases=[(2, 5, 2, 3)])
+@probe("lrn_backward", cases=[(1, 5, 1, 3)])
 def gradients_where_activations_are_tiny(impl, rng, N, C, H, W):
     x, dout = 1e-7 * rng.standard_normal((N, C, H, W)), rng.standard_normal((N, C, H, W))  # below a difference's step
     _, cache = impl.lrn_forward(x, 3, 0.0, 1.0, 0.75)
@@ -348,7 +362,7 @@ def gradients_without_neighbours(impl, rng, k):
 def normalisation_too_large_for_differences(impl, rng):
     x, dout = 150 * rng.standard_normal((4, 600, 16, 16)), rng.standard_normal((4, 600, 16, 16))  # many channels
     _, cache = impl.lrn_forward(x)
-    yield "dx", part(impl.lrn_backward(dout, cache), 1201)
+    yield "dx", part(impl.lrn_backward(dout, cache), 6007)
 
 
 @probe("lrn_backward", cases=[(2, 6, 2, 3)])
@@ -421,7 +435,7 @@ def two_updates(impl, rng):
 
 @probe("sgd_momentum", cases=[(0.1, 0.9, 0.3), (0.7, 0.5, 0.0), (0.02, 0.0, 2.0)])
 def trajectory(impl, rng, lr, momentum, decay):
-    sizes = {"conv1.weight": (3, 2, 2, 2), "fc1.bias": (5,)}
+    sizes = {"conv1.weight": (2, 1, 2, 2), "fc1.bias": (3,)}
     params, velocity, first, second = ({n: rng.standard_normal(s) for n, s in sizes.items()} for _ in range(4))
     params = {name: 3 * w for name, w in params.items()}
     second = {name: 100 * g for name, g in second.items()}  # large gradients count in full
@@ -481,7 +495,7 @@ def logits_and_gradients(impl, rng, N, hidden, p):
     logits = model(x)
     yield "logits", logits
     torch.sum(logits * upstream).backward()
-    yield "dx", x.grad.flatten()[::41]
+    yield "dx", x.grad.flatten()[::97]
     for name, parameter in sorted(model.named_parameters()):
         yield f"d{name}", parameter.grad.flatten()[:: 1 + parameter.numel() // 8]
 
@@ -503,6 +517,17 @@ def nothing_or_everything_dropped(impl, rng, p):
     seed = int(rng.integers(2**32))
     model = fill(impl.MiniAlexNet(6, p).double().train(), seed, scale=0.3)
     yield "logits in training", model(x)
+
+
+@probe("MiniAlexNet")
+def trained_after_an_evaluation(impl, rng):
+    import torch
+
+    x = torch.from_numpy(rng.standard_normal((2, 3, 16, 16)))
+    seed = int(rng.integers(2**32))
+    model = fill(impl.MiniAlexNet(6, 1.0).double(), seed, scale=0.3)
+    yield "logits in evaluation", model.eval()(x)
+    yield "logits in training", model.train()(x)  # all dropped, as before
 
 
 def same_outcomes(got, expected):
@@ -551,8 +576,11 @@ def watching(rng, numbers, strength=1.0):
             super().__init__()
             self.scale = torch.nn.Parameter(torch.tensor(1.0, dtype=torch.float64))
             self.inner = torch.nn.Dropout(0.5)
+            self.register_buffer("batches", torch.tensor(0))
 
         def forward(self, x):
+            if self.training:
+                self.batches += 1  # as batch norm counts them
             logits = self.scale * (x.flatten(1) @ weights)
             return logits[:, [1, 2, 3, 0]] if self.training or self.inner.training else logits
 
@@ -588,7 +616,7 @@ def mean_probabilities(impl, rng, N, C, H, size, strength):
     yield "is in the mode of testing", not model.training and not model.inner.training
 
 
-@probe("ten_crop", cases=[(2, 7, 4)])
+@probe("ten_crop", cases=[(2, 7, 4), (2, 4, 4)])
 def in_the_middle_of_training(impl, rng, N, H, size):
     import torch
 
@@ -597,7 +625,8 @@ def in_the_middle_of_training(impl, rng, N, H, size):
     model.scale.grad = torch.full_like(model.scale, 2.0)  # summed up so far, as over several small batches
     found = impl.ten_crop(model, images, size)
     yield "probabilities", found
-    yield "is in the mode of training again", model.training and model.inner.training
+    yield "is in the mode of training again", model.training
+    yield "its parts are in the mode of training again", model.inner.training
     yield "has a graph", found.requires_grad
     yield "weights can still learn", model.scale.requires_grad
     yield "weights keep their gradient", bool(model.scale.grad == 2.0)
