@@ -357,7 +357,7 @@ WIDE = (64, 512, 8)
 def few_of(grads):
     """The number of layers, and a part of the first one's gradients: all of them would make the key large."""
     dW, db = grads[0]
-    return {"layers": len(grads), "dW": dW[:1], "db": db}
+    return {"layers": len(grads), "dW": dW[:1, :256], "db": db[:256]}
 
 
 @probe("stage_backward", cases=[WIDE])
@@ -366,7 +366,7 @@ def wide(impl, rng, n, width, layers):
     x, dout = rng.standard_normal((2, n, width))
     _, cache = impl.stage_forward(stage, x)
     (_, dx), (_, grads) = named("dx grads", impl.stage_backward(dout, cache))
-    yield "dx", dx[:1]
+    yield "dx", dx[:1, :256]
     yield "grads of the first layer", few_of(grads)
 
 
@@ -557,7 +557,7 @@ def wide_and_recomputed(impl, rng, n, width, layers):
     dice = np.random.default_rng(int(rng.integers(2**32)))
     _, cache = impl.remat_forward(stage, x, 0.1, dice)
     (_, dx), (_, grads) = named("dx grads", impl.remat_backward(dout, cache))
-    yield "dx", dx[:1]
+    yield "dx", dx[:1, :256]
     yield "grads of the first layer", few_of(grads)
 
 
