@@ -95,7 +95,8 @@ def pipeline_grads(stages, X, y, M, loss=None):
         for stage in stages:
             x, cache = stage_forward(stage, x)  # noqa: F821
             caches.append(cache)
-        waiting.append((caches, *loss(x, labels), len(labels)))
+        value, dx = loss(x, labels)
+        waiting.append((caches, value, dx.copy(), len(labels)))
     total = sum(n * value for _, value, _, n in waiting) / len(X)
     summed = [[[0.0, 0.0] for _ in stage] for stage in stages]
     for caches, _, dx, n in waiting[::-1]:

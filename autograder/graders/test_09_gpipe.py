@@ -32,7 +32,9 @@ def best_cut(got, expected, costs):
     best = max(float(np.sum(costs[start:stop])) for start, stop in expected)
     if max(weights) > best * (1 + 1e-9):
         k = int(np.argmax(weights))
-        return f"its heaviest cell, {k}, costs {weights[k]:.6g}; there is a split whose heaviest costs {best:.6g}"
+        digits = next(d for d in (6, 9, 12, 17) if f"{weights[k]:.{d}g}" != f"{best:.{d}g}")
+        mine, its = f"{weights[k]:.{digits}g}", f"{best:.{digits}g}"
+        return f"its heaviest cell, {k}, costs {mine}; there is a split whose heaviest costs {its}"
     return None
 
 
@@ -248,10 +250,13 @@ def flushed(impl, rng, K, M):
     yield "bubble", observe(impl.bubble_fraction(events, K), atol=1e-12)
 
 
-@probe("bubble_fraction", cases=[(2, 3, 2, 0.0), (3, 4, 3, 5.0), (5, 3, 3, -7.0), (4, 1, 1, 2.5)])
+@probe(
+    "bubble_fraction",
+    cases=[(2, 3, 2, 0.0), (3, 4, 3, 5.0), (5, 3, 3, -7.0), (4, 1, 1, 2.5), (3, 3, 3, -500.0), (2, 3, 2, 2e9)],
+)
 def any_schedule(impl, rng, K, M, used, origin):
     events = any_events(rng, K, M, used=used, origin=origin)
-    yield "bubble", observe(impl.bubble_fraction(events, K), atol=1e-12)
+    yield "bubble", observe(impl.bubble_fraction(events, K), atol=1e-12 + 1e-14 * abs(origin))
 
 
 @probe("bubble_fraction", cases=[(3, 2)])
@@ -286,10 +291,17 @@ def of_a_flushed_schedule(impl, rng, K, M, remat):
 
 @probe(
     "peak_activations",
-    cases=[(1, 6, 1, True), (3, 7, 3, True), (4, 12, 2, True), (3, 9, 3, False), (2, 12, 1, False)],
+    cases=[
+        (1, 6, 1, True, 3.0),
+        (3, 7, 3, True, 3.0),
+        (4, 12, 2, True, 3.0),
+        (3, 9, 3, False, 3.0),
+        (2, 12, 1, False, 3.0),
+        (2, 7, 2, True, -500.0),
+    ],
 )
-def of_any_schedule(impl, rng, K, M, used, remat):
-    events = any_events(rng, K, M, used=used, origin=3.0)
+def of_any_schedule(impl, rng, K, M, used, remat, origin):
+    events = any_events(rng, K, M, used=used, origin=origin)
     layers, sizes = rng.integers(1, 6, size=K).tolist(), rng.integers(1, 9, size=M).tolist()
     yield "rows", impl.peak_activations(events, layers, sizes, remat)
 
@@ -345,7 +357,7 @@ WIDE = (64, 512, 8)
 def few_of(grads):
     """The number of layers, and a part of the first one's gradients: all of them would make the key large."""
     dW, db = grads[0]
-    return {"layers": len(grads), "dW": dW[:1], "db": db}
+    return {"layers": len(grads), "dW": dW[:1, :256], "db": db[:256]}
 
 
 @probe("stage_backward", cases=[WIDE])
@@ -354,7 +366,7 @@ def wide(impl, rng, n, width, layers):
     x, dout = rng.standard_normal((2, n, width))
     _, cache = impl.stage_forward(stage, x)
     (_, dx), (_, grads) = named("dx grads", impl.stage_backward(dout, cache))
-    yield "dx", dx[:1]
+    yield "dx", dx[:1, :256]
     yield "grads of the first layer", few_of(grads)
 
 
@@ -426,6 +438,28 @@ def loss_that_keeps_its_gradient(impl, rng, N, M):
     yield from named("loss grads", impl.pipeline_grads([layers[:1], layers[1:]], X, y, M, loss))
 
 
+@probe("pipeline_grads", cases=[(7, 3)])
+def loss_that_fills_its_gradient_again(impl, rng, N, M):
+    """A loss with one array of its own, which the next call fills anew."""
+    layers = draw_stage(rng, [4, 5, 3])
+    X, y = rng.standard_normal((N, 4)), rng.integers(3, size=N)
+    targets, own = rng.standard_normal((3, 3)), np.empty((N, 3))
+
+    def loss(out, labels):
+        apart = np.subtract(out, targets[labels], out=own[: len(labels)])
+        apart /= len(labels)
+        return float(0.5 * np.sum(apart**2) * len(labels)), apart
+
+    yield from named("loss grads", impl.pipeline_grads([layers[:1], layers[1:]], X, y, M, loss))
+
+
+@probe("pipeline_grads", cases=[(5, 2)])
+def layers_of_one_shape(impl, rng, N, M):
+    stage = draw_stage(rng, [3, 3, 3])
+    X, y = rng.standard_normal((N, 3)), rng.integers(3, size=N)
+    yield from named("loss grads", impl.pipeline_grads([stage], X, y, M))
+
+
 @probe("pipeline_grads", cases=[(6, 2)])
 def one_stage_twice(impl, rng, N, M):
     """Two places of the chain have the same weights; each has gradients of its own."""
@@ -443,6 +477,28 @@ def wide_pipeline(impl, rng, N, width, L, M, K):
     yield "loss", total
     yield "number of stages with gradients", len(grads)
     yield "grads of the first layer", few_of(grads[0])
+
+
+def same_masks_again(got, expected):
+    """Judge of dx from two calls with one cache."""
+    one, other = got
+    if np.array_equal(one, other):
+        return None
+    return (
+        "two calls with the same cache return different gradients. The generator of the second forward pass must start "
+        "from the state that the cache holds, or it draws other masks each time"
+    )
+
+
+@probe("remat_backward", cases=[(600, 256, 0.5)])
+def one_cache_twice(impl, rng, n, width, p):
+    """Whether the masks come from the state at all."""
+    stage, x, dout = draw_stage(rng, (width, 1)), rng.standard_normal((n, width)), rng.standard_normal((n, 1))
+    dice = np.random.default_rng(int(rng.integers(2**32)))
+    _, cache = impl.remat_forward(stage, x, p, dice)
+    (_, one), _ = named("dx grads", impl.remat_backward(dout, cache))
+    (_, other), _ = named("dx grads", impl.remat_backward(dout, cache))
+    yield "dx of two calls", observe([dx[0, :32] for dx in (one, other)], judge=same_masks_again)
 
 
 @probe("remat_backward")
@@ -481,6 +537,19 @@ def one_input_three_passes(impl, rng, n, widths, p):
         yield from named(f"dx_{part} grads_{part}", impl.remat_backward(dout, cache))
 
 
+@probe("remat_backward", cases=[(4, (3, 5, 4), 0.4)])
+def global_generator(impl, rng, n, widths, p):
+    stage, x, dout = draw_stage(rng, widths), rng.standard_normal((n, widths[0])), rng.standard_normal((n, widths[-1]))
+    seed, its_seed = rng.integers(2**32, size=2).tolist()
+    _, cache = impl.remat_forward(stage, x, p, np.random.default_rng(seed))
+    np.random.seed(its_seed)
+    following = np.random.RandomState()
+    following.set_state(np.random.get_state())
+    dx, _ = impl.remat_backward(dout, cache)
+    yield "NumPy's global generator is where it was", bool(np.random.random() == following.random())
+    yield "dx", dx
+
+
 @probe("remat_backward", cases=[WIDE])
 def wide_and_recomputed(impl, rng, n, width, layers):
     stage = draw_stage(rng, [width] * (layers + 1))
@@ -488,7 +557,7 @@ def wide_and_recomputed(impl, rng, n, width, layers):
     dice = np.random.default_rng(int(rng.integers(2**32)))
     _, cache = impl.remat_forward(stage, x, 0.1, dice)
     (_, dx), (_, grads) = named("dx grads", impl.remat_backward(dout, cache))
-    yield "dx", dx[:1]
+    yield "dx", dx[:1, :256]
     yield "grads of the first layer", few_of(grads)
 
 
@@ -661,6 +730,22 @@ def remat_switched_or_evaluating(impl, rng, first, then, training):
     yield "order in which the layers ran", observe(ran, judge=cell_by_cell, given={"remat": then})
 
 
+@probe("PipelineModel", cases=["single precision", "a frozen BatchNorm"])
+def layers_as_they_are(impl, rng, given):
+    import torch
+
+    single = given == "single precision"
+    layers, x = with_batch_norm(rng, 4), torch.from_numpy(rng.standard_normal((6, 4)))
+    if single:
+        layers, x = [layer.float() for layer in layers], x.float()
+    else:
+        layers[1].eval()
+    model = impl.PipelineModel(layers, ((0, 1), (1, 3)), True)
+    yield "training, of the given layers", [layer.training for layer in layers]
+    yield "dtypes of the parameters", sorted({str(parameter.dtype) for parameter in model.parameters()})
+    yield "out", model(x)
+
+
 @probe("PipelineModel", cases=[(True, True), (True, False), (False, True)])
 def modes(impl, rng, remat, training):
     import torch
@@ -785,12 +870,69 @@ def other_optimiser(impl, rng, N, M):
         yield f"{name} after 3 steps", parameter
 
 
-@probe("microbatch_step", cases=[(9, 4, True), (9, 4, False)])
-def with_batch_norm_inside(impl, rng, N, M, training):
+def one_graph_at_a_time(got, expected):
+    """Judge of how many saved tensors are alive when each micro-batch goes forward: none but its own."""
+    m = next((m for m, held in enumerate(got) if held), None)
+    if m is None:
+        return None
+    return (
+        f"when forward pass {m} starts, {got[m]} tensors of earlier graphs are still there: a backward pass frees its "
+        "graph, unless it is told to retain it"
+    )
+
+
+@probe("microbatch_step", cases=[(7, 3)])
+def graphs_alive(impl, rng, N, M):
+    import weakref
+
+    import torch
+
+    class Box:
+        def __init__(self, tensor):
+            self.tensor = tensor
+
+    X, y = torch.from_numpy(rng.standard_normal((N, 4))), torch.from_numpy(rng.integers(3, size=N))
+    model = classifier(4, 5, 3, int(rng.integers(2**32)))
+    alive, held = weakref.WeakSet(), []
+
+    def pack(tensor):
+        box = Box(tensor)
+        if tensor.ndim:
+            alive.add(box)
+        return box
+
+    def count(module, args):
+        if torch.is_grad_enabled():
+            held.append(len(alive))
+
+    model.register_forward_pre_hook(count)
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda box: box.tensor):
+        loss = impl.microbatch_step(model, X, y, M, torch.optim.SGD(model.parameters(), lr=0.5))
+    yield "loss", loss
+    yield "saved tensors as each micro-batch starts", observe(held, judge=one_graph_at_a_time)
+
+
+@probe("microbatch_step", cases=[(7, 3)])
+def with_a_frozen_layer(impl, rng, N, M):
+    import torch
+
+    X, y = torch.from_numpy(rng.standard_normal((N, 4))), torch.from_numpy(rng.integers(3, size=N))
+    model = classifier(4, 5, 3, int(rng.integers(2**32)))
+    model[0].requires_grad_(False)
+    impl.microbatch_step(model, X, y, M, torch.optim.SGD(model.parameters(), lr=0.5))
+    for name, parameter in sorted(model.named_parameters()):
+        yield f"{name} requires a gradient", parameter.requires_grad
+        yield f"{name} after the step", parameter.detach()
+
+
+@probe("microbatch_step", cases=[(9, 4, "training"), (9, 4, "evaluating"), (9, 4, "training, BatchNorm frozen")])
+def with_batch_norm_inside(impl, rng, N, M, mode):
     import torch
 
     X, y = torch.from_numpy(rng.standard_normal((N, 4))), torch.from_numpy(rng.integers(4, size=N))
-    model = torch.nn.Sequential(*with_batch_norm(rng, 4)).train(training)
+    model = torch.nn.Sequential(*with_batch_norm(rng, 4)).train(mode != "evaluating")
+    if "frozen" in mode:
+        model[1].eval()
     impl.microbatch_step(model, X, y, M, torch.optim.SGD(model.parameters(), lr=0.5))
     yield from sorted(model.named_parameters())
     for name, parameter in sorted(model.named_parameters()):
@@ -831,7 +973,7 @@ def products_by_hand(impl, rng):
         yield f"bytes of {name}", size
 
 
-@probe("saved_bytes", cases=[(1,), (2,), (3,), (4,), (5,)])
+@probe("saved_bytes", cases=[(1,), (2,), (3,), (4,), (5,), (6,)])
 def kept_tensors(impl, rng, which):
     import torch
 
@@ -850,14 +992,16 @@ def kept_tensors(impl, rng, which):
         3: [weight, weight.T, fresh[2], weight.detach()[2:], x],  # parameters, and views of them
         4: [fresh[0][:2], fresh[1][1:, 1:]],  # of a storage that is never saved whole
         5: [fresh[0], twin, weight],  # as large as a parameter, and none
+        6: [fresh[0], twin, weight],  # the same, as a parameter that is frozen
     }[which]
+    parameters = [weight, twin] if which == 6 else [weight]
     calls = []
 
     def run():
         calls.append(1)
         return keep(keep(x, *kept), fresh[2])  # saved by two operations
 
-    result, size = impl.saved_bytes(run, (p for p in [weight]))
+    result, size = impl.saved_bytes(run, (p for p in parameters))
     yield "bytes", size
     yield "result", result
     result.backward(dout)
@@ -928,6 +1072,39 @@ def one_cell(impl, rng, n, widths, wants_dx):
     for name, parameter in sorted(cell.named_parameters()):
         yield f"d{name}", parameter.grad
     yield "order in which the layers ran", observe(ran, judge=cell_by_cell, given={"remat": True})
+
+
+@probe("Checkpoint", cases=[(5, (3, 6, 4))])
+def what_is_saved(impl, rng, n, widths):
+    import torch
+
+    cell = torch.nn.Sequential(*tanh_layers(rng, widths, []))
+    x = torch.tensor(rng.standard_normal((n, widths[0])), requires_grad=True)
+    saved = []
+
+    def pack(tensor):
+        saved.append(tensor)
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        out = impl.Checkpoint.apply(cell, x, *cell.parameters())
+    own = {tensor.untyped_storage().data_ptr() for tensor in (x, *cell.parameters())}
+    others = [t for t in saved if t.is_floating_point() and t.untyped_storage().data_ptr() not in own]
+    yield "tensors that are saved besides x itself", len(others)
+    yield "out", out
+
+
+@probe("Checkpoint", cases=[(5, (3, 6, 4))])
+def upstream_not_contiguous(impl, rng, n, widths):
+    import torch
+
+    cell = torch.nn.Sequential(*tanh_layers(rng, widths, []))
+    x = torch.tensor(rng.standard_normal((n, widths[0])), requires_grad=True)
+    dout = torch.from_numpy(rng.standard_normal((widths[-1], n)))
+    impl.Checkpoint.apply(cell, x, *cell.parameters()).T.backward(dout)
+    yield "dx", x.grad
+    for name, parameter in sorted(cell.named_parameters()):
+        yield f"d{name}", parameter.grad
 
 
 @probe("Checkpoint", cases=[(4, 3, False), (4, 3, True)])
