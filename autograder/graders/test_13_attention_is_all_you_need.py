@@ -50,7 +50,7 @@ def gradients_by_name(names, grads):
     yield "names of the gradients", [name for name in names if name in grads]
     for name in names:
         if name in grads:
-            yield f"d{name}", grads[name]
+            yield f"d{name}", few(grads[name]) if getattr(grads[name], "size", 0) > 16 else grads[name]
 
 
 @probe("attention_weights")
@@ -120,6 +120,12 @@ def large_scores(impl, rng, size):
     yield "weights of low scores", impl.attention_weights(Q[:, :1], lower, mask[:, :1])
 
 
+@probe("attention_weights", cases=[(1e4,), (-1e4,)])
+def large_scores_beside_a_row_that_sees_nothing(impl, rng, size):
+    Q, K, mask = np.array([[size], [1.0]]), np.array([[1.0], [0.5]]), np.array([[True, True], [False, False]])
+    yield "weights", impl.attention_weights(Q, K, mask)
+
+
 @probe("sinusoidal_pe")
 def two_rows(impl, rng):
     yield "encoding", impl.sinusoidal_pe(2, 3)
@@ -173,7 +179,7 @@ def with_masks(impl, rng, B, Tq, Tk, D, heads):
     masks = [each, *(draw_mask(rng, *shape) for shape in ((B, 1, 1, Tk), (heads, Tq, Tk), (Tq, Tk)))]
     for mask in masks:
         out, _ = impl.mha_forward(p, x_q, x_kv, heads, mask)
-        yield f"out with a mask of shape {mask.shape}", out
+        yield f"out with a mask of shape {mask.shape}", few(out)
 
 
 @probe("mha_forward", cases=[(3,)])
@@ -183,7 +189,7 @@ def with_masks_where_sizes_agree(impl, rng, n):
     masks = {"causal": np.tri(n, dtype=bool)} | {f"{k} axes": draw_mask(rng, *[n] * k) for k in (1, 2, 3)}
     for name, mask in masks.items():
         out, _ = impl.mha_forward(p, x_q, x_kv, n, mask)
-        yield f"out with a mask: {name}", out
+        yield f"out with a mask: {name}", few(out)
 
 
 @probe("mha_forward", cases=[(2, 4, 6, 3)])
@@ -301,6 +307,17 @@ def masked_gradients(impl, rng, Tq, Tk, d_k, d_v):
     yield from named("dQ dK dV", impl.sdpa_backward(dout, cache))
 
 
+@probe("sdpa_backward", cases=[((4, 5),), ((3, 1, 5),), ((2, 3, 4, 5),)])
+def gradients_with_masks_of_other_shapes(impl, rng, mask_shape):
+    (Q, dout), (K, V) = rng.standard_normal((2, 2, 3, 4, 2)), rng.standard_normal((2, 2, 3, 5, 2))
+    mask = draw_mask(rng, *mask_shape)
+    mask[..., 0, 1:] = False  # at least one query sees a single key
+    mask[..., 0, 0] = True
+    _, cache = impl.sdpa_forward(Q, K, V, mask)
+    for name, value in named("dQ dK dV", impl.sdpa_backward(dout, cache)):
+        yield name, few(value)
+
+
 @probe("sdpa_backward", cases=[(4, 3)])
 def nearly_certain(impl, rng, T, d_v):
     noise, (V, dout) = rng.standard_normal((2, T, T)), rng.standard_normal((2, T, d_v))
@@ -389,8 +406,7 @@ def heads_too_large_for_differences(impl, rng):
     dx_q, dx_kv, grads = _three(impl.mha_backward(dout, cache))
     for name, value in {"dx_q": dx_q, "dx_kv": dx_kv}.items():
         yield name, few(value)
-    for name, value in gradients_by_name(MATRICES, grads):
-        yield name, few(value)
+    yield from gradients_by_name(MATRICES, grads)
 
 
 @probe("encoder_block_backward")
@@ -433,8 +449,7 @@ def block_too_large_for_differences(impl, rng):
     _, cache = impl.encoder_block_forward(p, x, 4)
     dx, grads = (value for _, value in named("dx grads", impl.encoder_block_backward(dout, cache)))
     yield "dx", few(dx)
-    for name, value in gradients_by_name(["Wq", "Wk", "W1", "gain1", "bias2"], _as_dict(grads)):
-        yield name, few(value)
+    yield from gradients_by_name(["Wq", "Wk", "W1", "gain1", "bias2"], _as_dict(grads))
 
 
 @probe("encoder_block_backward", cases=[(2, 3, 4, 5, 2)])
@@ -494,7 +509,7 @@ def layers(impl, rng, B, T, d, d_ff, heads, S):
         yield f"{kind}: parameters", shapes(layer)
         x.grad = memory.grad = None
         y = layer(x, *given)
-        yield f"{kind}: y", y
+        yield f"{kind}: y", few(y) if "alone" in kind else y
         if "alone" not in kind:
             y.backward(upstream)
             yield f"{kind}: dx", x.grad
@@ -519,7 +534,19 @@ def layers_where_sizes_agree(impl, rng, n):
         ("decoder with memory_mask alone", True, (None, memory, memory_mask)),
     ):
         layer = filled(impl.TransformerLayer(n, n, n, cross), seed)
-        yield f"{kind}: y", layer(x, *given)
+        yield f"{kind}: y", few(layer(x, *given))
+
+
+@probe("TransformerLayer", cases=[(2, 3, 4, 5, 2, 6)])
+def rows_that_see_nothing_in_a_layer(impl, rng, B, T, d, d_ff, heads, S):
+    import torch
+
+    x, memory = (torch.from_numpy(rng.standard_normal((B, n, d))) for n in (T, S))
+    mask, memory_mask = draw_mask(rng, B, 1, T, T), draw_mask(rng, B, 1, 1, S)
+    mask[0, 0, 1] = memory_mask[0] = False
+    layer = filled(impl.TransformerLayer(d, heads, d_ff, True), int(rng.integers(2**32)))
+    yield "y where mask hides a row", few(layer(x, torch.from_numpy(mask), memory))
+    yield "y where memory_mask hides all of a memory", few(layer(x, None, memory, torch.from_numpy(memory_mask)))
 
 
 @probe("TransformerLayer", cases=[(2, 3, 4, 5, 2, 6)])
@@ -576,7 +603,7 @@ def whole(impl, rng, B, S, T, vocab, d, heads, depth, d_ff):
     model = filled(impl.Transformer(vocab, d, heads, depth, d_ff), seed)
     yield "parameters", shapes(model)
     logits = model(src, tgt, src_mask)
-    yield "logits", logits
+    yield "logits", few(logits) if B == T else logits
     if B == 1:
         return
     logits.backward(upstream)
@@ -595,8 +622,8 @@ def parts(impl, rng, B, S, T, vocab, d, heads, depth, d_ff):
     model = filled(impl.Transformer(vocab, d, heads, depth, d_ff), seed)
     yield "embed", model.embed(read)
     yield "embed with start", model.embed(read, start=start)
-    yield "encode, where there is a symbol", model.encode(src, src_mask).masked_fill(~src_mask[:, :, None], 0.0)
-    yield "decode", model.decode(read, memory, src_mask)
+    yield "encode, where there is a symbol", few(model.encode(src, src_mask).masked_fill(~src_mask[:, :, None], 0.0))
+    yield "decode", few(model.decode(read, memory, src_mask))
     yield "decode two symbols fewer", few(model.decode(read[:, 2:], memory, src_mask))
     yield "decode where a source is hidden wholly", few(model.decode(read, memory, src_mask & there))
     model.positions.copy_(positions)
@@ -620,6 +647,22 @@ def a_model_again(impl, rng, B, S, T, vocab, d, heads, depth, d_ff):
     model.eval()
     model(src, tgt, src_mask).backward(upstream)
     yield "dencoder.0.self_attn.Wv.weight in eval mode", model.encoder[0].self_attn.Wv.weight.grad
+
+
+@probe("Transformer", cases=[(2, 4, 5, 7, 4, 2, 1, 3)])
+def lengths_one_after_another(impl, rng, B, S, T, vocab, d, heads, depth, d_ff):
+    src, src_mask, tgt = draw_tokens(rng, B, S, T, vocab)
+    model = filled(impl.Transformer(vocab, d, heads, depth, d_ff), int(rng.integers(2**32)))
+    for length in (1, 3, T, 2):
+        yield f"logits of {length} symbols", few(model(src, tgt[:, :length], src_mask))
+
+
+@probe("Transformer", cases=[(2, 4, 3, 7, 4, 2, 1, 3)])
+def a_source_hidden_wholly(impl, rng, B, S, T, vocab, d, heads, depth, d_ff):
+    src, src_mask, tgt = draw_tokens(rng, B, S, T, vocab)
+    model = filled(impl.Transformer(vocab, d, heads, depth, d_ff), int(rng.integers(2**32)))
+    src_mask[0] = False
+    yield "logits", few(model(src, tgt, src_mask))
 
 
 @probe("Transformer")
