@@ -194,7 +194,7 @@ def train_step(model, optimiser, X, y, clip=1.0):
     gradients = torch.autograd.grad(loss, parameters)
     norm = torch.sqrt(sum(torch.sum(g**2) for g in gradients)).item()
     for parameter, g in zip(parameters, gradients, strict=True):
-        parameter.grad = g * min(1.0, clip / norm)
+        parameter.grad = g * (clip / norm if norm > clip else 1.0)
     optimiser.step()
     return float(loss.detach()), norm
 

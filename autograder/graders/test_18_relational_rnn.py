@@ -1,11 +1,14 @@
 """Probes of 18: a memory with attention and gates, forward and backward through time, a gradient checker; in torch."""
 
+import contextlib
+
 import numpy as np
 
 from autograder.engine.probes import agree, fill, named, observe, probe, slope
 
 OF_ATTENTION, OF_GATES = ("Wq", "Wk", "Wv"), ("Wi", "Ui", "bi", "Wf", "Uf", "bf")
 SOME = ("Wq", "Wv", "Uf", "bi", "Win", "gain1", "W1", "b2")
+FEWER = ("Wq", "Uf", "Win", "W1")
 OF_STEP = (*OF_ATTENTION, *OF_GATES, "Win", "bin", "gain1", "bias1", "gain2", "bias2", "W1", "b1", "W2", "b2")
 LN3 = np.log(3.0)
 
@@ -29,11 +32,21 @@ def all_zero(inputs, size):
 
 def few(value):
     """About eight numbers of an array, evenly spread, so that keys stay small."""
-    return value.reshape(-1)[:: value.size // 8 | 1] if isinstance(value, np.ndarray) else value
+    if isinstance(value, np.ndarray):
+        return value.reshape(-1)[:: value.size // 8 | 1]
+    return value.reshape(-1)[:: value.numel() // 8 | 1] if hasattr(value, "numel") else value
 
 
-def gradients(names, found, parameters, part=lambda value: value):
-    """What was returned under each of `names`; the last thing is a dict of the parameters' gradients."""
+def whole(value):
+    """All numbers of an array."""
+    return value
+
+
+def gradients(names, found, parameters, part=whole, of_parameters=None):
+    """What was returned under each of `names`; the last thing is a dict of the parameters' gradients.
+
+    `part` is what is looked at of each array, `of_parameters` of those in the dict, if that is less.
+    """
     *values, grads = (value for _, value in named(f"{names} grads", found))
     for name, value in zip(names.split(), values, strict=True):
         yield name, part(value)
@@ -41,7 +54,24 @@ def gradients(names, found, parameters, part=lambda value: value):
     yield "names of the gradients", sorted(grads)
     for name in parameters:
         if name in grads:
-            yield f"d{name}", part(grads[name])
+            yield f"d{name}", (of_parameters or part)(grads[name])
+
+
+@contextlib.contextmanager
+def doubled(impl, name):
+    """Within the block the notebook's function `name` returns twice what it does, to whoever calls it by its name."""
+    namespace = impl._names["collect"].__globals__  # those of a function that is given
+    right = namespace[name]
+
+    def twice(*args, **kwargs):
+        found = right(*args, **kwargs)
+        return tuple({k: 2 * a for k, a in v.items()} if isinstance(v, dict) else 2 * v for v in found)
+
+    namespace[name] = twice
+    try:
+        yield
+    finally:
+        namespace[name] = right
 
 
 @probe("memory_attention_forward")
@@ -140,6 +170,15 @@ def other_integers(impl, rng, of_keys, of_values, of_asked):
     yield "type of y", str(getattr(y, "dtype", "int64"))
 
 
+@probe("recall_batch", cases=[("uint8", 200)])
+def narrow_integers(impl, rng, integers, symbols):
+    """A value plus the number of symbols is more than an integer of eight bits holds."""
+    keys = rng.permuted(np.tile(np.arange(symbols), (2, 1)), axis=1)[:, :2].astype(integers)
+    values = rng.integers(symbols - 70, symbols, size=(2, 2)).astype(integers)
+    asked = rng.integers(2, size=2).astype(integers)
+    yield from named("X y", impl.recall_batch(keys, values, asked, symbols))
+
+
 @probe("attention_weights_backward")
 def three_sixteenths(impl, rng):
     Q, K = np.array([[[[2.0, 0, 0, 0]]]]), np.array([[[[LN3, 0, 0, 0], [0.0, 0, 0, 0]]]])
@@ -159,7 +198,8 @@ def weights_gradients(impl, rng, batch, Tq, Tk, d_k, offset):
     Q, K = rng.standard_normal((*batch, Tq, d_k)), offset + rng.standard_normal((*batch, Tk, d_k))
     dA = 10 * rng.standard_normal((*batch, Tq, Tk))
     _, cache = impl.attention_weights_forward(Q, K)
-    yield from named("dQ dK", impl.attention_weights_backward(dA, cache))
+    for name, value in named("dQ dK", impl.attention_weights_backward(dA, cache)):
+        yield name, few(value) if offset or len(batch) == 1 else value
 
 
 @probe("attention_weights_backward")
@@ -176,7 +216,7 @@ def too_many_weights_for_differences(impl, rng):
         yield name, few(value)
 
 
-@probe("memory_attention_backward", cases=[(2, 4, 6, 3), (3, 2, 4, 2), (2, 1, 4, 2), (1, 2, 2, 1)])
+@probe("memory_attention_backward", cases=[(2, 4, 6, 2), (3, 2, 4, 2), (2, 1, 4, 2), (1, 2, 2, 1)])
 def attention_gradients(impl, rng, B, S, D, heads):
     p, row = draw(rng, 1, D), 1.5 * rng.standard_normal((B, 1, D))
     M, dout = rng.standard_normal((2, B, S, D))
@@ -198,6 +238,16 @@ def attention_too_large_for_differences(impl, rng):
     M, dout = rng.standard_normal((2, 8, 64, 128))
     _, cache = impl.memory_attention_forward(p, M, row, 4)
     yield from gradients("dM drow", impl.memory_attention_backward(dout, cache), OF_ATTENTION, part=few)
+
+
+@probe("memory_attention_backward")
+def attention_calls_by_name(impl, rng):
+    p, row = draw(rng, 1, 4, OF_ATTENTION), rng.standard_normal((2, 1, 4))
+    M, dout = rng.standard_normal((2, 2, 3, 4))
+    _, cache = impl.memory_attention_forward(p, M, row, 2)
+    with doubled(impl, "attention_weights_backward"):
+        dM, _, _ = (v for _, v in named("dM drow grads", impl.memory_attention_backward(dout, cache)))
+    yield "dM where attention_weights_backward is replaced", few(dM)
 
 
 @probe("memory_attention_backward", cases=[(2, 3, 4, 2)])
@@ -266,7 +316,8 @@ def step_gradients(impl, rng, B, inputs, S, D, heads):
     M, dM_new = rng.standard_normal((2, B, S, D))
     _, cache = impl.rmc_step_forward(p, x, M, heads)
     looked_at = OF_STEP if S > 2 or B == 1 else SOME
-    yield from gradients("dx dM", impl.rmc_step_backward(10 * dM_new, cache), looked_at)
+    found, part = impl.rmc_step_backward(10 * dM_new, cache), few if looked_at is SOME else whole
+    yield from gradients("dx dM", found, looked_at, part, of_parameters=few)
 
 
 @probe("rmc_step_backward")
@@ -274,7 +325,17 @@ def step_too_large_for_differences(impl, rng):
     p, x = draw(rng, 5, 128), rng.standard_normal((8, 5))
     M, dM_new = rng.standard_normal((2, 8, 64, 128))
     _, cache = impl.rmc_step_forward(p, x, M, 4)
-    yield from gradients("dx dM", impl.rmc_step_backward(dM_new, cache), SOME, part=few)
+    yield from gradients("dx dM", impl.rmc_step_backward(dM_new, cache), FEWER, part=few)
+
+
+@probe("rmc_step_backward", cases=[("gates_backward",), ("memory_attention_backward",)])
+def step_calls_by_name(impl, rng, name):
+    p, x = draw(rng, 3, 4), rng.standard_normal((2, 3))
+    M, dM_new = rng.standard_normal((2, 2, 3, 4))
+    _, cache = impl.rmc_step_forward(p, x, M, 2)
+    with doubled(impl, name):
+        _, dM, _ = (v for _, v in named("dx dM grads", impl.rmc_step_backward(dM_new, cache)))
+    yield f"dM where {name} is replaced", few(dM)
 
 
 @probe("rmc_step_backward", cases=[(2, 3, 3, 4, 2)])
@@ -305,7 +366,8 @@ def gradients_through_time(impl, rng, B, T, inputs, S, D, heads, size):
     M0, dmemories = rng.standard_normal((B, S, D)), size * rng.standard_normal((B, T, S, D))
     _, cache = impl.rmc_forward(p, X, M0, heads)
     looked_at = OF_STEP if size == 1 and (S > 2 or B == 1) else SOME
-    yield from gradients("dX dM0", impl.rmc_backward(dmemories, cache), looked_at)
+    found, part = impl.rmc_backward(dmemories, cache), few if looked_at is SOME else whole
+    yield from gradients("dX dM0", found, looked_at, part, of_parameters=few)
 
 
 @probe("rmc_backward", cases=[(-1,), (1,)])
@@ -314,7 +376,27 @@ def only_one_counts(impl, rng, step):
     dmemories = np.zeros((2, 5, 3, 4))
     dmemories[:, step] = rng.standard_normal((2, 3, 4))
     _, cache = impl.rmc_forward(p, X, M0, 2)
-    yield from gradients("dX dM0", impl.rmc_backward(dmemories, cache), OF_GATES)
+    yield from gradients("dX dM0", impl.rmc_backward(dmemories, cache), OF_GATES, part=few)
+
+
+@probe("rmc_backward")
+def long_and_large(impl, rng):
+    """Neither the number of steps nor the size of a gradient is limited."""
+    p, X, M0 = draw(rng, 2, 2), rng.standard_normal((1, 30, 2)), rng.standard_normal((1, 2, 2))
+    dmemories = np.zeros((1, 30, 2, 2))
+    dmemories[:, -1] = 1e3 * rng.standard_normal((2, 2))
+    _, cache = impl.rmc_forward(p, X, M0, 1)
+    yield from gradients("dX dM0", impl.rmc_backward(dmemories, cache), ("Win", "bf"), part=few)
+
+
+@probe("rmc_backward")
+def time_calls_by_name(impl, rng):
+    p, X = draw(rng, 3, 4), rng.standard_normal((2, 3, 3))
+    M0, dmemories = rng.standard_normal((2, 3, 4)), rng.standard_normal((2, 3, 3, 4))
+    _, cache = impl.rmc_forward(p, X, M0, 2)
+    with doubled(impl, "rmc_step_backward"):
+        _, dM0, _ = (v for _, v in named("dX dM0 grads", impl.rmc_backward(dmemories, cache)))
+    yield "dM0 where rmc_step_backward is replaced", few(dM0)
 
 
 @probe("rmc_backward")
@@ -329,7 +411,7 @@ def too_long_for_differences(impl, rng):
     p, X, M0 = draw(rng, 5, 64), rng.standard_normal((8, 10, 5)), rng.standard_normal((8, 32, 64))
     dmemories = rng.standard_normal((8, 10, 32, 64))
     _, cache = impl.rmc_forward(p, X, M0, 4)
-    yield from gradients("dX dM0", impl.rmc_backward(dmemories, cache), SOME, part=few)
+    yield from gradients("dX dM0", impl.rmc_backward(dmemories, cache), FEWER, part=few)
 
 
 @probe("rmc_backward", cases=[(2, 4, 3, 3, 4, 2)])
@@ -391,7 +473,7 @@ def distance(impl, rng, eps):
     params = {"W": rng.standard_normal((2, 3)), "b": 1 + rng.random(3)}
     grads = {"W": np.cos(params["W"]), "b": 3 * params["b"] ** 2}
     entries = {"W": np.arange(6), "b": np.arange(3)}
-    before, seen = {name: a.copy() for name, a in params.items()}, []
+    before, held, seen = {name: a.copy() for name, a in params.items()}, dict(params), []
 
     def loss(q):
         seen.append(max(np.abs(q[name] - before[name]).max() for name in before))
@@ -400,6 +482,7 @@ def distance(impl, rng, eps):
     yield "errors", observe(impl.grad_check(loss, params, grads, entries, eps), rtol=1e-5, atol=1e-7)
     yield "farthest that an entry is moved", observe(max(seen, default=0.0), rtol=1e-3)
     yield "parameters are left as they were", [np.array_equal(params[name], before[name]) for name in before]
+    yield "the dict holds the same arrays", [params[name] is held[name] for name in held]
 
 
 @probe("grad_check")
@@ -426,6 +509,9 @@ def no_numbers(impl, rng):
     entries = {"W": np.arange(6), "b": np.arange(4)}
     lost = {name: np.full(a.shape, np.nan) for name, a in params.items()}
     yield "errors of gradients that are NaN", observe(impl.grad_check(waves, params, lost, entries), judge=caught)
+    zeros = {name: np.zeros(a.shape) for name, a in params.items()}
+    slopes = impl.grad_check(lambda q: np.nan, params, zeros, entries)
+    yield "errors of zero gradients where the loss is NaN", observe(slopes, judge=caught)
 
 
 @probe("grad_check", cases=[(0,), (-1,)])
@@ -545,9 +631,9 @@ def whole_sequences(impl, rng, B, T, inputs, S, D, heads):
     yield "weights", weights
     yield "memories and weights carry gradients", [memories.requires_grad, weights.requires_grad]
     (torch.sum(memories * upstream) + torch.sum(weights * of_weights)).backward()
-    yield "dX", X.grad
+    yield "dX", few(X.grad)
     for name in ("Win.bias", "Wq.weight", "Wk.weight", "Uf.weight", "Wi.bias", "norm2.weight"):
-        yield f"d{name}", observe(core.get_parameter(name).grad, atol=1e-12)
+        yield f"d{name}", observe(few(core.get_parameter(name).grad), atol=1e-12)
 
 
 @probe("RelationalMemoryCore", cases=[(2, 3, 4, 4, 2), (3, 2, 1, 4, 4)])
@@ -571,6 +657,20 @@ def single_precision(impl, rng):
     core = filled(impl.RelationalMemoryCore(2, 3, 4, 2), seed, double=False)
     memories, _ = core(X)
     yield "memories", observe(memories, rtol=1e-3)
+
+
+@probe("RelationalMemoryCore")
+def another_batch(impl, rng):
+    """One module, called with two sequences, then with three, then in single precision."""
+    import torch
+
+    two, three = (torch.from_numpy(rng.standard_normal((B, 2, 2))) for B in (2, 3))
+    core = filled(impl.RelationalMemoryCore(2, 2, 4, 2), int(rng.integers(2**32)))
+    core(two)
+    memories, _ = core(three)
+    yield "memories of a second batch", memories
+    memories, _ = core.float()(three.float())
+    yield "memories of a third in float32", observe(memories, rtol=1e-3)
 
 
 CLIPPED = 1e-5  # PyTorch divides by the norm plus 1e-6
@@ -655,7 +755,8 @@ def updates(impl, rng, clip, kind):
         yield from (
             (f"{name} of update {k}{what}", observe(value, rtol=CLIPPED)) for name, value in named("loss norm", found)
         )
-    for name, parameter in model.named_parameters():
+    for name in ("hidden.weight", "hidden.bias", "norm.weight", "out.weight"):
+        parameter = model.get_parameter(name)
         yield f"{name} after three updates{what}", observe(parameter, rtol=CLIPPED)
     yield "norm.running_mean after three updates", observe(model.norm.running_mean, rtol=CLIPPED)
 
@@ -671,3 +772,23 @@ def clip_by_default(impl, rng, mode):
     yield from named("loss norm", found)
     yield "tensors among loss and norm", [torch.is_tensor(value) for value in found]
     yield "out.weight", observe(model.out.weight, rtol=CLIPPED)
+
+
+@probe("train_step")
+def nothing_to_learn(impl, rng):
+    """Of two examples with different answers and the same even logits, the gradients cancel to 0."""
+    import torch
+
+    class Even(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a = torch.nn.Parameter(torch.zeros(1, 2, dtype=torch.float64))
+
+        def forward(self, X):
+            return self.a.expand(len(X), 2)
+
+    model, X = Even(), torch.zeros(2, 1, 1, dtype=torch.float64)
+    optimiser = torch.optim.SGD(model.parameters(), lr=1.0)
+    found = impl.train_step(model, optimiser, X, torch.tensor([0, 1]))
+    yield from ((f"{name} at a zero gradient", observe(v, atol=1e-12)) for name, v in named("loss norm", found))
+    yield "a after a zero gradient", observe(model.a, atol=1e-12)
