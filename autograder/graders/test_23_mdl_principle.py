@@ -39,8 +39,9 @@ def powers_of_two(impl, rng):
     yield "codewords", [impl.elias_gamma_encode(n) for n in around]
 
 
-# from 2**49 on a floating-point logarithm is rounded up; a string of n characters fails at once
-@probe("elias_gamma_encode", cases=[49, 64, 300])
+# from 2**49 on a floating-point logarithm is rounded up; a string of n characters fails at once; 2000 calls, one inside
+# the other, are too many
+@probe("elias_gamma_encode", cases=[49, 64, 300, 2000])
 def beyond_machine_words(impl, rng, digits):
     drawn = int("".join(rng.choice(["0", "1"], size=digits).tolist()), 2)
     yield "codewords", [impl.elias_gamma_encode(n) for n in (2**digits - 1, 2**digits, 2**digits + drawn)]
@@ -78,7 +79,7 @@ def what_remains(impl, rng, below):
     yield from named("n rest", (found, rest))
 
 
-@probe("elias_gamma_decode", cases=[33, 64, 300])
+@probe("elias_gamma_decode", cases=[33, 64, 300, 2000])
 def a_long_codeword(impl, rng, digits):
     n = int("".join(["1", *rng.choice(["0", "1"], size=digits).tolist()]), 2)
     yield from named("n rest", impl.elias_gamma_decode(gamma(n) + "0110"))
@@ -165,6 +166,13 @@ def all_equal(impl, rng, symbols):
 def words_as_symbols(impl, rng, bits):
     words = ["a", "ab", "b", "ba", "abba", "the", "then", "0", "10"]
     counts = dict(zip(words, rng.integers(1, 2**bits, size=len(words)).tolist(), strict=True))
+    yield "code", judged(impl.huffman(counts), counts)
+
+
+# the pair of one tie has the letters of another symbol, and its count
+@probe("huffman", cases=["ab", "ba"])
+def a_pair_spelt_like_a_symbol(impl, rng, joined):
+    counts = {"a": 1, "b": 1, joined: 2}
     yield "code", judged(impl.huffman(counts), counts)
 
 
@@ -274,6 +282,14 @@ def chains(impl, rng, n, order):
     yield "bits", impl.markov_kt_bits(x, order)
 
 
+# copies of one block, each with a symbol changed: contexts return that differ in one place, however far back
+@probe("markov_kt_bits", cases=[40, 70])
+def long_contexts_that_nearly_agree(impl, rng, order):
+    block = coin(rng, order + 5)
+    copies = [block ^ (np.arange(len(block)) == place) for place in rng.integers(len(block), size=8)]
+    yield "bits", impl.markov_kt_bits(np.concatenate(copies), order)
+
+
 @probe("markov_kt_bits", cases=[(4, 4), (3, 6), (5, 100)])
 def nothing_but_a_start(impl, rng, n, order):
     yield "bits", impl.markov_kt_bits(coin(rng, n), order)
@@ -295,6 +311,12 @@ def draw_network(rng, batch, inputs, hidden, classes):
 
 
 ZEROS = {"W1": np.zeros((1, 1)), "b1": np.zeros(1), "W2": np.zeros((1, 2)), "b2": np.zeros(2)}
+SMALL = {
+    "W1": np.array([[0.5]]),
+    "b1": np.array([0.25]),
+    "W2": np.array([[1.0, -0.5]]),
+    "b2": np.array([-0.25, 0.5]),
+}
 SIZES = [(1, 1, 1, 2), (4, 3, 5, 2), (7, 2, 4, 6), (5, 3, 3, 3)]
 
 
@@ -305,7 +327,14 @@ def seven_bits(impl, rng):
     yield "bits", bits
 
 
-@probe("code_length_forward", cases=SIZES)
+@probe("code_length_forward", cases=[(1.0, 0.5), (0.5, 2.0)])
+def small_weights(impl, rng, sigma0, delta):
+    bits, _ = impl.code_length_forward(SMALL, np.array([[-2.0]]), np.array([1]), sigma0, delta)
+    yield "bits", bits
+
+
+# as many examples as classes in the last case
+@probe("code_length_forward", cases=[*SIZES, (3, 2, 4, 3)])
 def message(impl, rng, batch, inputs, hidden, classes):
     bits, _ = impl.code_length_forward(*draw_network(rng, batch, inputs, hidden, classes))
     yield "bits", bits
@@ -316,6 +345,27 @@ def far_out_logits(impl, rng, batch, inputs, hidden, classes):
     params, *rest = draw_network(rng, batch, inputs, hidden, classes)
     params["b2"] = params["b2"] * 1e3
     bits, _ = impl.code_length_forward(params, *rest)
+    yield "bits", bits
+
+
+# the largest logits of one example are far below those of another
+@probe("code_length_forward", cases=[4])
+def low_logits(impl, rng, batch):
+    params = {"W1": np.array([[20.0]]), "b1": np.zeros(1), "W2": np.array([[500.0, 500.0]]), "b2": rng.uniform(size=2)}
+    X, y = np.array([[1.0], [-1.0]] * (batch // 2)), rng.integers(2, size=batch)
+    bits, _ = impl.code_length_forward(params, X, y, 2.0, 0.5)
+    yield "bits", bits
+
+
+def another_order(params):
+    """The same arrays; their names tell which is which, not their order."""
+    return {name: params[name] for name in ("W2", "b1", "W1", "b2")}
+
+
+@probe("code_length_forward", cases=[(5, 2, 2, 2)])
+def in_another_order(impl, rng, batch, inputs, hidden, classes):
+    params, *rest = draw_network(rng, batch, inputs, hidden, classes)
+    bits, _ = impl.code_length_forward(another_order(params), *rest)
     yield "bits", bits
 
 
@@ -336,6 +386,19 @@ def coarse_grid(impl, rng, batch, inputs, hidden, classes):
 def half_a_nat(impl, rng):
     _, cache = impl.code_length_forward(ZEROS, np.array([[3.0]]), np.array([0]), 1.0, 1.0)
     yield from gradients_of(impl.code_length_backward(1.0, cache))
+
+
+@probe("code_length_backward", cases=[(1.0, 0.5), (0.5, 2.0)])
+def small_gradients(impl, rng, sigma0, delta):
+    _, cache = impl.code_length_forward(SMALL, np.array([[-2.0]]), np.array([1]), sigma0, delta)
+    yield from gradients_of(impl.code_length_backward(1.0, cache))
+
+
+@probe("code_length_backward", cases=[(5, 2, 2, 2)])
+def gradients_in_another_order(impl, rng, batch, inputs, hidden, classes):
+    params, *rest = draw_network(rng, batch, inputs, hidden, classes)
+    _, cache = impl.code_length_forward(another_order(params), *rest)
+    yield from gradients_of(impl.code_length_backward(-1.5, cache))
 
 
 def gradients_of(grads):
@@ -382,6 +445,13 @@ def with_own_forward(impl, rng, batch, inputs, hidden, classes):
 def prior_itself(impl, rng):
     rho = np.array([math.log(math.e - 1)])  # a standard deviation of 1
     found = impl.variational_code_grad(np.zeros(1), rho, np.ones((1, 1)), np.zeros(1), 1.0, 1.0)
+    yield from named("bits dmu drho", found)
+
+
+@probe("variational_code_grad", cases=[(0.5, 2.0), (1.0, 1.0)])
+def one_weight(impl, rng, sigma0, noise):
+    mu, rho, X, y = np.array([0.5]), np.array([0.25]), np.array([[-2.0], [1.0]]), np.array([1.5, -1.0])
+    found = impl.variational_code_grad(mu, rho, X, y, sigma0, noise)
     yield from named("bits dmu drho", found)
 
 
@@ -522,6 +592,19 @@ def one_block(impl, rng, n, classes):
     yield from named("total_bits per_block", found)
 
 
+# networks of unlike weights, made in their turn, and paid for as they are
+@probe("prequential_bits", cases=[(30, 3, (5, 10, 30))])
+def each_another_network(impl, rng, n, classes, splits):
+    X, y = examples(rng, n, 3, classes)
+    seeds = iter(rng.integers(2**32, size=20).tolist())
+
+    def another():
+        return linear(3, classes, next(seeds))
+
+    found = impl.prequential_bits(another, lambda net, X, y: None, X, y, list(splits), classes)
+    yield from named("total_bits per_block", found)
+
+
 def states(net):
     """The parameters of a network, by name."""
     return {name: w.detach().clone() for name, w in net.named_parameters()}
@@ -584,6 +667,24 @@ def tables(impl, rng, n, widths, sparsities):
     yield "best", best
     yield "table", columns(table, ROW)
     yield "the network that was given", states(net)
+
+
+# 2.5 and 3.5 entries to remove
+@probe("mdl_prune", cases=[((5, 2), (0.25, 0.35))])
+def halves(impl, rng, widths, sparsities):
+    X, y = examples(rng, 12, *widths)
+    net = layers(widths, int(rng.integers(2**32)))
+    _, table = impl.mdl_prune(net, X, y, list(sparsities), 1.2, 0.3, descend)
+    yield "table", columns(table, ROW)
+
+
+# more ways to choose than a float holds
+@probe("mdl_prune", cases=[((30, 40, 3), (0.5, 0.9))])
+def many_positions(impl, rng, widths, sparsities):
+    X, y = examples(rng, 8, widths[0], widths[-1])
+    net = layers(widths, int(rng.integers(2**32)))
+    _, table = impl.mdl_prune(net, X, y, list(sparsities), 1.2, 0.3, descend)
+    yield "table", columns(table, ROW)
 
 
 def drift(net, X, y, after_step):
