@@ -127,6 +127,12 @@ def long_utterance(impl, rng, frames, classes, count):
     yield "log_alpha of the last frame", log_alpha[-1]
 
 
+@probe("ctc_alpha")
+def a_sure_network_and_another_label(impl, rng):
+    logp = np.tile([0.0, -800.0], (3, 1))
+    yield from named("loss log_alpha", impl.ctc_alpha(logp, np.array([1])))
+
+
 # Errors -------------------------------------------------------------------------------------------------------------
 
 
@@ -137,6 +143,12 @@ def small_edits(impl, rng):
     yield "from nothing", impl.edit_distance([], [4, 4, 4])
     yield "to nothing", impl.edit_distance([4, 4], [])
     yield "nothing to nothing", impl.edit_distance([], [])
+
+
+@probe("edit_distance", cases=[2, 5, 9])
+def moved(impl, rng, by):
+    labels = rng.permutation(40).tolist()
+    yield "of what lies far from its place", impl.edit_distance(labels[:-by], labels[by:])
 
 
 # in the last cases labels have several digits, and a distance is more than eight bits hold
