@@ -15,7 +15,7 @@ c = get_config()  # noqa: F821 (nbgrader provides it)
 c.CourseDirectory.course_id = "sutskever30"
 c.CourseDirectory.solution_directory = "solutions"
 
-# Stubs as nbgrader makes them, each stamped with its version.
+# Stubs as nbgrader makes them, each stamped with its version, with the pictures of the executed solution.
 c.GenerateAssignment.preprocessors = [
     "nbgrader.preprocessors.IncludeHeaderFooter",
     "nbgrader.preprocessors.LockCells",
@@ -27,6 +27,7 @@ c.GenerateAssignment.preprocessors = [
     "nbgrader.preprocessors.SaveCells",
     "nbgrader.preprocessors.ComputeChecksums",
     "course.make.build.nbgrader_steps.StampRelease",
+    "course.make.build.pictures.ShowPictures",
     "nbgrader.preprocessors.CheckCellMetadata",
 ]
 

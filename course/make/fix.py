@@ -120,4 +120,6 @@ def _metadata(cell: Cell, name: str, cards: Mapping[str, tuple[str, re.Match[str
         return {"nbgrader": role | {"grade": True, "locked": True} | points}
     if cell.type == "markdown" and BEGIN in cell.source:
         return {"nbgrader": role | {"grade": True, "solution": True} | points}
+    if cell.type == "code" and name.endswith("-figure"):
+        return {"jupyter": {"source_hidden": True}}
     return {"nbgrader": role | {"locked": True}} if name.startswith("setup") and cell.type == "code" else {}

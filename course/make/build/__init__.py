@@ -135,11 +135,15 @@ def _read(staged: Project, slug: str) -> Built:
 
 
 def _execute(staged: Project, slug: str) -> None:
-    """Run a solution, with the kernels that this processor has: the outputs are what people see on theirs."""
+    """Run a solution, with the kernels that this processor has: the outputs are what people see on theirs.
+
+    Its pictures go into the stub.
+    """
     before = os.environ.get("S30_ROOT")
     os.environ["S30_ROOT"] = str(staged.root)  # its check looks here
     try:
-        convert("solution", slug, nbgrader_config(staged, staged.root))
+        for kind in ("solution", "assignment"):
+            convert(kind, slug, nbgrader_config(staged, staged.root))
     except UserError as problem:
         raise BuildError(str(problem)) from problem
     finally:

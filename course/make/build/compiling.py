@@ -66,6 +66,7 @@ def _copy(project: Project, slug: str, staged: Project) -> None:
         (project.source(slug), staged.source(slug)),
         (project.grader(slug), staged.grader(slug)),
         (project.mistakes(slug), staged.mistakes(slug)),
+        (project.solution(slug), staged.solution(slug)),  # for the pictures of the stub
         (project.root / "nbgrader_config.py", staged.root / "nbgrader_config.py"),
     ):
         if path.is_file():
