@@ -202,8 +202,8 @@ def _shape(got: np.ndarray, expected: np.ndarray) -> str | None:
     if got.ndim < expected.ndim and _subsequence(got.shape, expected.shape):
         return "An axis is missing: was one summed, or indexed, that should be kept?"
     square = got.ndim == 2 and got.shape[0] == got.shape[1] > 1
-    if square and (expected.shape * 2 == got.shape or (expected.ndim == 2 and 1 in expected.shape)):
-        return "A square result: is an axis not summed, or does (N,) meet (N, 1) and is broadcast? Print the shapes."
+    if square and (expected.shape * 2 == got.shape or expected.ndim == 2):
+        return "A square result: broadcasting of (N,) against (N, 1), or an axis that is not summed? Print the shapes."
     if got.ndim > expected.ndim and _subsequence(expected.shape, got.shape):
         return "There is an axis too many: is a sum or a mean over it missing?"
     return None
