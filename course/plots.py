@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import html
 import io
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,6 +19,7 @@ from matplotlib.figure import Figure
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
 LINES = ["-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 2)), "-"]
 MARKERS = ["o", "s", "^", "D", "v", "P", "X"]
+MAX_STEPPER = 300_000  # bytes of a stepper's page: a notebook holds it, and is sent by mail
 
 
 def style() -> None:
@@ -137,3 +140,59 @@ def show(fig: Figure, caption: str, *, alt: str) -> None:
     picture = {"image/png": buffer.getvalue(), "text/plain": f"[figure: {alt}]"}
     display(picture, raw=True, metadata={"image/png": {"alt": alt}})
     display(Markdown(f"*{caption}*"))
+
+
+def stepper(frames: Sequence[Figure], captions: Sequence[str], *, alt: str) -> None:
+    """Show figures one at a time, moved through with a slider: the arrow keys, no kernel and no network.
+
+    Where a viewer runs no handlers of a notebook that it doesn't trust, all of them stand below one another.
+
+    Args:
+        frames: the figures; they are closed. 300 kB at most, all together.
+        captions: a sentence for each.
+        alt: what all of them show; a reader who can't see them hears it with each caption.
+
+    Raises:
+        ValueError: other than one caption per frame, or too much.
+    """
+    from IPython.display import HTML, display
+
+    if not 0 < len(frames) == len(captions):
+        raise ValueError(f"{len(frames)} frames and {len(captions)} captions: each frame needs one.")
+    steps = []
+    for k, (fig, caption) in enumerate(zip(frames, captions, strict=True)):
+        buffer = io.BytesIO()
+        fig.savefig(buffer, format="png", dpi=80, metadata={"Software": None}, pil_kwargs={"optimize": True})
+        plt.close(fig)
+        source = f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+        said = html.escape(f"Step {k + 1} of {len(frames)}. {caption}")
+        picture = f'<img src="{source}" alt="{html.escape(alt)} {said}">'
+        steps.append(f'<div class="step"{" hidden" if k else ""}>{picture}<p><em>{said}</em></p></div>')
+    move = "this.parentNode.querySelectorAll('.step').forEach((step, k) => {step.hidden = k != this.value})"
+    slider = (
+        f'<input type="range" min="0" max="{len(frames) - 1}" value="0" style="width: 20em" aria-label="step" '
+        f'oninput="{move}">'
+    )
+    page = f"<div>{slider}{''.join(steps)}</div>"
+    if len(page) > MAX_STEPPER:
+        raise ValueError(f"The frames take {len(page):,} bytes, {MAX_STEPPER:,} at most: draw fewer, or smaller ones.")
+    display(HTML(page))
+
+
+def verdict(rows: Mapping[str, tuple[object, object, object]]) -> None:
+    """The table that ends a notebook: what was predicted, what was measured, what the paper has.
+
+    Args:
+        rows: what is measured → (the prediction, `...` if none was made; the number; the paper's). Numbers are shown to
+            three digits, text as it is.
+    """
+    from IPython.display import Markdown, display
+
+    def said(value: object) -> str:
+        if value is ...:
+            return "none made"
+        return f"{value:.3g}" if isinstance(value, float | np.floating) else str(value)
+
+    lines = ["| | your prediction | your number | the paper's |", "|---|---|---|---|"]
+    lines += [f"| {what} | {' | '.join(map(said, numbers))} |" for what, numbers in rows.items()]
+    display(Markdown("\n".join(lines)))

@@ -151,6 +151,22 @@ def test_a_stub_opens_offline_and_its_check_says_that_it_is_not_attempted(page, 
     assert not broken
 
 
+def test_a_stub_shows_its_pictures_before_anything_has_run(page, site):
+    open_notebook(page, site.notebook(site.learner.work(LSTM)))
+    drawing = page.locator(".jp-OutputArea img").first
+    sync_api.expect(drawing).to_be_visible()
+    assert drawing.evaluate("picture => picture.naturalWidth") > 300
+    folded = page.locator("details", has=page.get_by_text("What you should see")).first
+    folded.scroll_into_view_if_needed()
+    sync_api.expect(folded.locator("img")).not_to_be_visible()
+    folded.locator("summary").click()
+    sync_api.expect(folded.locator("img")).to_be_visible()
+    assert folded.locator("img").evaluate("picture => picture.naturalWidth") > 300
+    assert "curves" in (folded.locator("img").get_attribute("alt") or "")
+    code = page.locator(".jp-CodeCell", has=page.locator(".jp-OutputArea img")).first
+    sync_api.expect(code.locator(".cm-content")).not_to_be_visible()  # a figure's code is folded
+
+
 def test_solving_an_exercise_in_the_notebook_gives_its_points(page, site):
     open_notebook(page, site.notebook(site.learner.work(ENTRANCE)))
     run(cell_with(page, "course.checker("))

@@ -1,0 +1,59 @@
+"""What `course.plots` adds to matplotlib: pictures to step through, and the table that ends a notebook."""
+
+import pytest
+from matplotlib import pyplot as plt
+
+from course import plots
+
+
+@pytest.fixture
+def displayed(monkeypatch) -> list:
+    """What has been displayed."""
+    found: list = []
+    monkeypatch.setattr("IPython.display.display", found.append)
+    return found
+
+
+def drawn(count: int, size: float = 2.0) -> list:
+    """Figures, each with another line."""
+    frames = []
+    for k in range(count):
+        fig, ax = plt.subplots(figsize=(size, size))
+        ax.plot([0, k], [1, 2])
+        frames.append(fig)
+    return frames
+
+
+def test_a_stepper_shows_one_frame_and_says_what_all_show(displayed):
+    plots.stepper(drawn(3), ["First.", "Then a < b.", "Last."], alt="A line")
+    [shown] = displayed
+    page = shown.data
+    assert page.count("<img ") == page.count("data:image/png;base64,") == 3
+    assert page.count(" hidden>") == 2
+    assert 'alt="A line Step 2 of 3. Then a &lt; b."' in page
+    assert 'type="range" min="0" max="2"' in page
+    assert "<script" not in page
+    assert "http" not in page
+    assert not plt.get_fignums()
+
+
+@pytest.mark.parametrize(("frames", "captions"), [(2, 1), (0, 0)])
+def test_each_frame_needs_a_caption(frames, captions):
+    with pytest.raises(ValueError, match="each frame needs one"):
+        plots.stepper(drawn(frames), ["Said."] * captions, alt="A line")
+    plt.close("all")
+
+
+def test_a_stepper_that_is_too_large_is_refused(monkeypatch):
+    monkeypatch.setattr(plots, "MAX_STEPPER", 1000)
+    with pytest.raises(ValueError, match="1,000 at most"):
+        plots.stepper(drawn(2), ["One.", "Two."], alt="A line")
+
+
+def test_the_closing_table_has_prediction_number_and_paper(displayed):
+    plots.verdict({"test error": (0.25, 0.123456, "6.4 %"), "layers": (..., 42, 110)})
+    [shown] = displayed
+    assert shown.data.splitlines()[2:] == [
+        "| test error | 0.25 | 0.123 | 6.4 % |",
+        "| layers | none made | 42 | 110 |",
+    ]
