@@ -14,6 +14,7 @@ from cycler import cycler
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import FancyBboxPatch
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart, each with a line style and a marker of its own.
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
@@ -85,35 +86,42 @@ def band(ax: Axes, x: Any, runs: np.ndarray, label: str, k: int, *, log: bool = 
 
 
 def diagram(
-    boxes: Mapping[str, tuple[float, float, str]],
-    arrows: Sequence[tuple[str, str]],
+    boxes: Mapping[str, tuple[float, float, str] | tuple[float, float, str, str]],
+    arrows: Sequence[tuple[str, str] | tuple[str, str, str] | tuple[str, str, str, float]],
     *,
+    groups: Mapping[str, Sequence[str]] | None = None,
     size: tuple[float, float] = (7, 3),
 ) -> Figure:
     """A schematic of boxes and arrows.
 
     Args:
-        boxes: name → (x, y, text), in any unit.
-        arrows: pairs of names, from and to.
+        boxes: name → (x, y, text) or (x, y, text, kind), in any unit. The kinds: "step" (what is computed; without
+            one), "data" (a tensor: write its shape on a second line), "sum" (a small circle), "note" (no frame).
+        arrows: (from, to), (from, to, text on it), or with a bend at the end: how far it swings aside, as a share of
+            its length, for what goes around a box.
+        groups: text → names of boxes that a frame holds together, such as "× N".
         size: of the figure, in inches.
     """
     fig, ax = plt.subplots(figsize=size)
     ax.set_axis_off()
     drawn = {}
-    for name, (x, y, text) in boxes.items():
-        look = {"boxstyle": "round,pad=0.35", "facecolor": "white", "edgecolor": "0.2"}
+    for name, (x, y, text, *kind) in boxes.items():
+        look = _LOOKS[kind[0] if kind else "step"]
         drawn[name] = ax.text(x, y, text, ha="center", va="center", bbox=look, zorder=3)
-    xs, ys = zip(*[(x, y) for x, y, _ in boxes.values()], strict=True)
+    xs, ys = zip(*[box[:2] for box in boxes.values()], strict=True)
     ax.set_xlim(min(xs) - 0.8, max(xs) + 0.8)
     ax.set_ylim(min(ys) - 0.6, max(ys) + 0.6)
-    for start, end in arrows:
+    for start, end, *more in arrows:
+        said, bend = str(more[0]) if more else "", more[1] if len(more) > 1 and isinstance(more[1], float) else 0.0
+        (x, y), (x_too, y_too) = boxes[start][:2], boxes[end][:2]
         ax.annotate(
             "",
-            xy=boxes[end][:2],
-            xytext=boxes[start][:2],
+            xy=(x_too, y_too),
+            xytext=(x, y),
             arrowprops={
                 "arrowstyle": "-|>",
                 "color": "0.35",
+                "connectionstyle": f"arc3,rad={bend}",
                 "patchA": drawn[start].get_bbox_patch(),
                 "patchB": drawn[end].get_bbox_patch(),
                 "shrinkA": 2,
@@ -121,7 +129,33 @@ def diagram(
             },
             zorder=2,
         )
+        middle = (x + x_too + bend * (y_too - y)) / 2, (y + y_too - bend * (x_too - x)) / 2
+        if said:
+            ax.text(*middle, said, ha="center", va="center", size="small", color="0.2", zorder=4, bbox=_BEHIND)
+    for said_of, names in (groups or {}).items():
+        _frame(fig, ax, [drawn[name] for name in names], said_of)
     return fig
+
+
+_LOOKS: dict[str, dict[str, Any]] = {
+    "step": {"boxstyle": "round,pad=0.35", "facecolor": "white", "edgecolor": "0.2"},
+    "data": {"boxstyle": "square,pad=0.35", "facecolor": "0.92", "edgecolor": "0.92"},
+    "sum": {"boxstyle": "circle,pad=0.2", "facecolor": "white", "edgecolor": "0.2"},
+    "note": {"boxstyle": "square,pad=0.1", "facecolor": "none", "edgecolor": "none"},
+}
+_BEHIND = {"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none"}
+
+
+def _frame(fig: Figure, ax: Axes, inside: Sequence[Any], text: str) -> None:
+    """Draw a frame around boxes, its text at the upper right corner."""
+    fig.canvas.draw()  # only then is it known how large texts are
+    extents = [box.get_window_extent().transformed(ax.transData.inverted()) for box in inside]
+    room = 0.25
+    left, right = min(e.x0 for e in extents) - room, max(e.x1 for e in extents) + room
+    low, high = min(e.y0 for e in extents) - room, max(e.y1 for e in extents) + room
+    look: dict[str, Any] = {"facecolor": "none", "edgecolor": "0.5", "linestyle": "--", "zorder": 1}
+    ax.add_patch(FancyBboxPatch((left, low), right - left, high - low, boxstyle="round,pad=0", **look))
+    ax.text(right + 0.08, high, text, ha="left", va="top", color="0.2")
 
 
 def show(fig: Figure, caption: str, *, alt: str) -> None:
