@@ -98,7 +98,7 @@ def diagram(
         boxes: name → (x, y, text) or (x, y, text, kind), in any unit. The kinds: "step" (what is computed; without
             one), "data" (a tensor: write its shape on a second line), "sum" (a small circle), "note" (no frame).
         arrows: (from, to), (from, to, text on it), or with a bend at the end: how far it swings aside, as a share of
-            its length, for what goes around a box.
+            its length, for what goes around a box (negative: to the left of its way).
         groups: text → names of boxes that a frame holds together, such as "× N".
         size: of the figure, in inches.
     """
@@ -111,6 +111,7 @@ def diagram(
     xs, ys = zip(*[box[:2] for box in boxes.values()], strict=True)
     ax.set_xlim(min(xs) - 0.8, max(xs) + 0.8)
     ax.set_ylim(min(ys) - 0.6, max(ys) + 0.6)
+    fig.canvas.draw()  # only then is it known where things lie, and how large texts are
     for start, end, *more in arrows:
         said, bend = str(more[0]) if more else "", more[1] if len(more) > 1 and isinstance(more[1], float) else 0.0
         (x, y), (x_too, y_too) = boxes[start][:2], boxes[end][:2]
@@ -129,11 +130,13 @@ def diagram(
             },
             zorder=2,
         )
-        middle = (x + x_too + bend * (y_too - y)) / 2, (y + y_too - bend * (x_too - x)) / 2
+        (left, low), (right, high) = ax.transData.transform([(x, y), (x_too, y_too)])
+        middle = (left + right + bend * (high - low)) / 2, (low + high - bend * (right - left)) / 2
         if said:
-            ax.text(*middle, said, ha="center", va="center", size="small", color="0.2", zorder=4, bbox=_BEHIND)
+            at, above = ax.transData.inverted().transform(middle)
+            ax.text(at, above, said, ha="center", va="center", size="small", color="0.2", zorder=4, bbox=_BEHIND)
     for said_of, names in (groups or {}).items():
-        _frame(fig, ax, [drawn[name] for name in names], said_of)
+        _frame(ax, [drawn[name] for name in names], said_of)
     return fig
 
 
@@ -146,9 +149,8 @@ _LOOKS: dict[str, dict[str, Any]] = {
 _BEHIND = {"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none"}
 
 
-def _frame(fig: Figure, ax: Axes, inside: Sequence[Any], text: str) -> None:
+def _frame(ax: Axes, inside: Sequence[Any], text: str) -> None:
     """Draw a frame around boxes, its text at the upper right corner."""
-    fig.canvas.draw()  # only then is it known how large texts are
     extents = [box.get_window_extent().transformed(ax.transData.inverted()) for box in inside]
     room = 0.25
     left, right = min(e.x0 for e in extents) - room, max(e.x1 for e in extents) + room

@@ -57,3 +57,27 @@ def test_the_closing_table_has_prediction_number_and_paper(displayed):
         "| test error | 0.25 | 0.123 | 6.4 % |",
         "| layers | none made | 42 | 110 |",
     ]
+
+
+BLOCK = {"x": (0, 0, "x", "data"), "F": (2, 0, "F"), "sum": (4, 0, "+", "sum"), "why": (2, 1, "it learns F", "note")}
+
+
+def test_a_schematic_has_arrows_with_words_and_frames():
+    fig = plots.diagram(
+        BLOCK, [("x", "F"), ("F", "sum", "F(x)"), ("x", "sum", "x", -0.3)], groups={"× 3": ["F", "sum"]}
+    )
+    ax = fig.axes[0]
+    texts = {text.get_text(): text.get_position() for text in ax.texts}
+    assert {"x", "F", "+", "it learns F", "F(x)", "× 3"} <= texts.keys()
+    [bent] = [text for text in ax.texts if text.get_text() == "x" and text.get_position() != (0, 0)]
+    assert 1.5 < bent.get_position()[0] < 2.5
+    assert bent.get_position()[1] > 0.1  # on the arc, above the boxes
+    [frame] = ax.patches
+    assert frame.get_x() < 2 < 4 < frame.get_x() + frame.get_width()
+    plt.close("all")
+
+
+def test_a_box_of_no_kind_that_there_is_is_an_error():
+    with pytest.raises(KeyError, match="circle"):
+        plots.diagram({"x": (0, 0, "x", "circle")}, [])
+    plt.close("all")
