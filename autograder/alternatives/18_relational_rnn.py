@@ -131,7 +131,7 @@ def recall_batch(keys, values, asked, symbols):
     X, y = np.zeros((B, n + 1, 2 * symbols)), np.zeros(B, dtype=np.int64)
     for b in range(B):
         for t in range(n):
-            X[b, t, keys[b, t]] = X[b, t, symbols + values[b, t]] = 1.0
+            X[b, t, keys[b, t]] = X[b, t, symbols + int(values[b, t])] = 1.0
         X[b, n, keys[b, asked[b]]] = 1.0
         y[b] = values[b, asked[b]]
     return X, y
