@@ -95,6 +95,7 @@ APART = {
     "order": ([case(x=X)] * 2 + [case(x=np.asfortranarray(X))], "001", "just those with Fortran order of `x`"),
     "a_large_one_passes": ([case(n=1), case(n=1), case(n=3), case(n=5)], "0010", "just those with `n` = 3"),
     "larger_ones": ([case(n=1), case(n=2), case(n=3), case(n=5)], "0011", "just those with `n` ≥ 3"),
+    "more_rows": ([case(x=X[:1])] * 2 + [case(x=X)] * 2, "0011", "just those with `x.shape[0]` ≥ 2"),
     "sizes_that_hardly_differ": ([case(n=3), case(n=4), case(n=5), case(n=6)], "0011", None),
     "a_number_that_was_drawn": ([case(s=0.9), case(s=1.1), case(s=0.7), case(s=0.6)], "0011", None),
     "by_hand_or_drawn": ([case(x=X)] * 2 + [case(x=-X), case(x=-2 * X), case(x=-3 * X)], "00111", None),

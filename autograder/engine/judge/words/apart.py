@@ -90,8 +90,6 @@ def _bounds(these: Sequence[Traits], others: Sequence[Traits]) -> Iterator[_Fact
     """Lengths and numbers that are larger, or smaller, in all of `these` than in all `others`."""
     mine, theirs = [_numbers(case) for case in these], [_numbers(case) for case in others]
     for name in set.intersection(*map(set, [*mine, *theirs])):
-        if "[" in name:
-            continue
         smallest, largest = (pick(case[name] for case in mine) for pick in (min, max))
         lowest, highest = (pick(case[name] for case in theirs) for pick in (min, max))
         counts = all(case[name].is_integer() for case in [*mine, *theirs]) and not name.startswith("abs(")
@@ -105,6 +103,8 @@ def _bounds(these: Sequence[Traits], others: Sequence[Traits]) -> Iterator[_Fact
 def _numbers(case: Traits) -> dict[str, float]:
     found: dict[str, float] = {}
     for name, traits in case.items():
+        if "[" in name:  # one of many weights
+            continue
         if "number" in traits:
             found[name] = float(traits["number"])
         if "size" in traits:
