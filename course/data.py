@@ -1,7 +1,7 @@
 """Data that is at hand offline: the documentation of the installed NumPy, a grammar, digits, invented speech, shapes.
 
-Nothing is stored here. The texts are read from the package itself or drawn from a random generator, as is the speech;
-the digits come with scikit-learn.
+The texts are read from the package itself or drawn from a random generator, as is the speech; the digits come with
+scikit-learn. Stored are only weights of networks that take longer to train than a notebook may run (weights/).
 """
 
 from __future__ import annotations
@@ -22,6 +22,27 @@ LICENCE = "BSD-3-Clause"
 VALID_MODULE, TEST_MODULE = "_arraysetops_impl", "_shape_base_impl"
 _SECTIONS_DROPPED = ("Examples", "References")
 _LEAST_CHARACTERS = 200
+
+
+def weights(number: str) -> dict[str, np.ndarray]:
+    """The small weights of an assignment, where training takes longer than a notebook may run.
+
+    `tools/train_NN.py` in the repository says how they were trained, and does it again.
+
+    Args:
+        number: of the assignment, such as "14".
+
+    Returns:
+        name → array, as they were saved.
+
+    Raises:
+        FileNotFoundError: the assignment has none.
+    """
+    path = Path(__file__).with_name("weights") / f"{number}.npz"
+    if not path.is_file():
+        raise FileNotFoundError(f"Assignment {number} has no weights: {path} does not exist.")
+    with np.load(path, allow_pickle=False) as held:
+        return {name: held[name] for name in held.files}
 
 
 @dataclass(frozen=True)

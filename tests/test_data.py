@@ -315,3 +315,14 @@ def test_shapes_have_colours_that_tell_nothing_about_the_kind():
 def test_shapes_need_room(wrong):
     with pytest.raises(ValueError, match="must be"):
         data.shapes(np.random.default_rng(0), 1, **wrong)
+
+
+def test_weights_are_arrays_by_name_or_a_clear_error(tmp_path, monkeypatch):
+    (tmp_path / "weights").mkdir()
+    np.savez(tmp_path / "weights" / "14.npz", W=np.eye(2, dtype=np.float32))
+    monkeypatch.setattr(data, "__file__", str(tmp_path / "data.py"))
+    held = data.weights("14")
+    assert list(held) == ["W"]
+    assert held["W"].dtype == np.float32
+    with pytest.raises(FileNotFoundError, match="Assignment 15 has no weights"):
+        data.weights("15")

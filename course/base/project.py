@@ -21,6 +21,9 @@ LESSONS = (
 )  # what notebooks import; nothing else of the course is shown them
 
 
+RUBRIC = "**What earns the points**"  # in the answer to a written question: below it stands its rubric
+
+
 def default_root() -> Path:
     """The folder that holds course/, or the one that the environment variable S30_ROOT names."""
     return Path(os.environ.get("S30_ROOT") or Path(__file__).resolve().parents[2])
@@ -71,6 +74,10 @@ class Project:
     def key(self, slug: str) -> Path:
         """What the reference and the mistakes yield at the public seed."""
         return self.root / "autograder" / "keys" / f"{slug}.npz"
+
+    def weights(self, slug: str) -> Path:
+        """The small weights of an assignment that needs some, as `course.data.weights` reads them."""
+        return self.root / "course" / "weights" / f"{slug[:2]}.npz"
 
     def slugs(self) -> list[str]:
         """Every assignment that has a released notebook or a master, in order."""

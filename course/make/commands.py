@@ -90,16 +90,14 @@ def lint(
     """Check masters against the rules that a machine can check."""
     from course.make.fix import fixed
     from course.make.lint import lint as problems_of
-    from course.make.lint import lint_key
+    from course.make.lint import lint_files
 
     project = Project()
     slugs = [project.slug(n) for n in numbers or []] or project.slugs()
     for master in map(project.source, slugs if fix else ()):
         write_whole(master, fixed(master))
     found = [
-        f"{slug}: {line}"
-        for slug in slugs
-        for line in [*problems_of(project.source(slug)), *lint_key(project.key(slug))]
+        f"{slug}: {line}" for slug in slugs for line in [*problems_of(project.source(slug)), *lint_files(project, slug)]
     ]
     for line in found:
         print(line)

@@ -16,16 +16,40 @@ from autograder.engine.assignment import TRACKS, checked_name
 from autograder.engine.inside.notebook import BrokenCell, Cell, Code, parse, parse_notebook
 from autograder.engine.inside.shortcuts import matches
 from course.base.catalog import catalog
+from course.base.project import RUBRIC, Project
 from course.make.fix import BEGIN, CARD, END, TRACK, WRITTEN, fixed, has_solution
 
 MAX_CELL_LINES = 45
 MAX_SOLUTION_LINES = 25
-EXERCISES = (5, 12)
-NOTEBOOK_WORDS = (1800, 4500)
-TEXT_WORDS = (60, 200)
+NOTEBOOK_WORDS = (3000, 4500)
 FIGURES = 4
 KEY_BYTES = 400_000
+WEIGHTS_BYTES = 1_000_000
 HINTS = 3
+MAX_CAPTION_NUMBERS = 3
+# The budgets and the rhythm that keep a notebook a lesson: rule → least, most.
+EXERCISES = (8, 9)
+TEXT_WORDS = (120, 260)
+HINT_WORDS = (10, 70)  # of the second
+MINUTES = (0, 240)  # on all cards together
+VISIBLE = (0, 350)  # lines of code that a learner sees unfolded, blank ones not counted
+SHARE = (25, 100)  # per cent of them that are the learner's own
+GAP = (0, 45)  # minutes on cards from one picture to the next
+LONG = ("13", "18", "29")  # papers that are allowed more minutes
+
+# Masters from before there were these rules, and those that they break: the list may only shrink.
+_BEFORE = "text share gap opening guess verdict stepper rubric"
+EXCUSED = {
+    "00": f"{_BEFORE} exercises visible caption",
+    "02": f"{_BEFORE} exercises visible caption",
+    "03": _BEFORE,
+    "07": f"{_BEFORE} exercises visible caption minutes",
+    "09": f"{_BEFORE} exercises visible caption minutes",
+    "13": f"{_BEFORE} exercises visible caption",
+    "18": f"{_BEFORE} exercises visible caption",
+    "21": f"{_BEFORE} exercises visible caption minutes",
+    "23": f"{_BEFORE} exercises visible caption minutes",
+}
 _A_CARD = f"**3 points · 20 minutes · difficulty 2 of 5 · NumPy forward** (or {' or '.join(list(TRACK)[1:])})"
 
 
@@ -43,16 +67,32 @@ def lint(master: Path) -> list[str]:
         told = f"`s30 lint --fix {master.stem[:2]}` puts them right"
         found.append(f"notebook: ids, metadata, outputs or form are not what its text implies; {told}.")
     found += [*_cells(notebook["cells"], ids), *_exercises(cells, ids), *_figures(cells, ids)]
+    excused = EXCUSED.get(master.stem[:2], "").split()
+    found += [line for rule, line in rhythm(cells, ids, master.stem) if rule not in excused]
     return [*found, *_whole(cells), *_catalogued(cells, master.stem)]
 
 
-def lint_key(key: Path) -> list[str]:
-    """What is wrong with the size of a key, which every learner's copy holds and every build writes anew."""
-    size = key.stat().st_size if key.is_file() else 0
-    if size <= KEY_BYTES:
-        return []
-    told = f"{size // 1000} kB, {KEY_BYTES // 1000} at most: in large cases, yield few of the results."
-    return [f"key: {told}"]
+def lint_files(project: Project, slug: str) -> list[str]:
+    """What is wrong with the files beside a master that every learner's copy holds: its key, and weights."""
+    number, found = slug[:2], []
+    key, weights = project.key(slug), project.weights(slug)
+    for what, path, most, told in (
+        ("key", key, KEY_BYTES, "in large cases, yield few of the results"),
+        ("weights", weights, WEIGHTS_BYTES, "train a smaller network, or save float16"),
+    ):
+        if path.is_file() and path.stat().st_size > most:
+            found.append(f"{what}: {path.stat().st_size // 1000} kB, {most // 1000} at most: {told}.")
+    if weights.is_file():
+        trained = project.root / "tools" / f"train_{number}.py"
+        if not trained.is_file():
+            found.append(f"weights: {trained.relative_to(project.root)}, which trained them, is missing.")
+        if not re.search(rf"""weights\(["']{number}["']\)""", _text_of(project.oracle(slug))):
+            found.append("weights: its oracles have no test that they load and score what the text says.")
+    return found
+
+
+def _text_of(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
 
 
 def _cells(cells: list[dict[str, Any]], ids: list[str]) -> Iterator[str]:
@@ -105,8 +145,6 @@ def _exercises(cells: list[Cell], ids: list[str]) -> Iterator[str]:
         asked = checked_name(cell)
         if asked and asked not in dict(stubs):
             yield f"{asked}-check: above it is no stub of {asked}, with its solution between {BEGIN} and {END}."
-    if not EXERCISES[0] <= len(stubs) <= EXERCISES[1]:
-        yield f"notebook: {len(stubs)} exercises; {EXERCISES[0]} to {EXERCISES[1]} are allowed."
 
 
 def _needs(needs: Mapping[str, Sequence[str]], code: Code) -> Iterator[str]:
@@ -135,9 +173,6 @@ def _closure(start: str, following: Callable[[str], Iterable[str]]) -> set[str]:
 def _text(name: str, text: str) -> Iterator[str]:
     if not re.match(rf"#+ .*`{name}`", text):
         yield f"{name}-text: it begins with a heading that names `{name}`."
-    count = words(text)
-    if not TEXT_WORDS[0] <= count <= TEXT_WORDS[1]:
-        yield f"{name}-text: {count} words; {TEXT_WORDS[0]} to {TEXT_WORDS[1]} are allowed."
     if "By hand" not in text and "by hand" not in text:
         yield f"{name}-text: a tiny case worked by hand is missing."
 
@@ -182,24 +217,100 @@ def _figures(cells: list[Cell], ids: list[str]) -> Iterator[str]:
     """Figures are numbered, captioned and described."""
     numbers: list[int] = []
     for name, cell in zip(ids, cells, strict=True):
-        if cell.type != "code":
-            continue
-        if "plt.show(" in cell.source:
+        if cell.type == "code" and "plt.show(" in cell.source:
             yield f"{name}: show figures with plots.show, which adds the caption and the alt text."
-        parsed = parse(cell)
-        for statement in parsed if not isinstance(parsed, BrokenCell) else []:
-            for node in ast.walk(statement.node):
-                if isinstance(node, ast.Call) and ast.unparse(node.func) == "plots.show":
-                    captions = re.findall(r"Figure (\d+)\.", ast.unparse(node))
-                    numbers += [int(captions[0])] if captions else []
-                    if not captions:
-                        yield f'{name}: the caption begins with "Figure N.".'
-                    if not any(k.arg == "alt" for k in node.keywords):
-                        yield f"{name}: the figure lacks alt text."
+        for call in _calls(cell, "plots.show"):
+            captions = re.findall(r"Figure (\d+)\.", ast.unparse(call))
+            numbers += [int(captions[0])] if captions else []
+            if not captions:
+                yield f'{name}: the caption begins with "Figure N.".'
+            if not any(k.arg == "alt" for k in call.keywords):
+                yield f"{name}: the figure lacks alt text."
     if numbers != list(range(1, len(numbers) + 1)):
         yield f"notebook: figures are numbered {numbers}; they must be 1, 2, 3, …"
     if len(numbers) < FIGURES:
         yield f"notebook: {len(numbers)} figures; {FIGURES} at least."
+
+
+def _calls(cell: Cell, function: str) -> Iterator[ast.Call]:
+    """The calls of a function in a cell of code."""
+    parsed = parse(cell) if cell.type == "code" else []
+    for statement in parsed if not isinstance(parsed, BrokenCell) else []:
+        for node in ast.walk(statement.node):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == function:
+                yield node
+
+
+def _numbers(shown: ast.Call) -> int:
+    """How many numbers a caption holds, computed ones too."""
+    caption = shown.args[1] if len(shown.args) > 1 else None
+    if isinstance(caption, ast.Constant):
+        return len(re.findall(r"\d+(?:[.,]\d+)*", str(caption.value).partition(".")[2]))
+    parts = caption.values if isinstance(caption, ast.JoinedStr) else []
+    return sum(isinstance(part, ast.FormattedValue) for part in parts)
+
+
+def rhythm(cells: list[Cell], ids: list[str], slug: str) -> Iterator[tuple[str, str]]:
+    """The budgets that a master breaks, and what its beginning or end lacks: the rule's name and a sentence."""
+    by_id = dict(zip(ids, cells, strict=True))
+    stubs = [name for name, cell in by_id.items() if has_solution(cell)]
+    for name in stubs:
+        for part, rule, budget in (("text", "text", TEXT_WORDS), ("hint2", "hint", HINT_WORDS)):
+            cell = by_id.get(f"{name}-{part}")
+            yield from _within(rule, f"{name}-{part}", words(cell.source) if cell else budget[0], "words", budget)
+    yield from _within("exercises", "notebook", len(stubs), "exercises", EXERCISES)
+    minutes = [by_id[name].metadata["s30"].get("minutes", 0) for name in stubs]
+    if slug[:2] not in LONG:
+        yield from _within("minutes", "notebook", sum(minutes), "minutes on its cards", MINUTES)
+    shown, own = _lines(cells)
+    yield from _within("visible", "notebook", shown, "visible lines of code (fold figures by their ids)", VISIBLE)
+    yield from _within("share", "notebook", round(100 * own / max(shown, 1)), "% of these are the learner's", SHARE)
+    gap, since = 0, "the beginning"
+    for name, cell in by_id.items():
+        gap += cell.metadata["s30"].get("minutes", 0) if name in stubs else 0
+        if cell.type == "code" and _PICTURE.search(cell.source):
+            yield from _within("gap", name, gap, f"minutes without a picture since {since}", GAP)
+            gap, since = 0, name
+    first = ids.index(stubs[0]) if stubs else len(cells)
+    before, code = cells[:first], "\n".join(cell.source for cell in cells if cell.type == "code")
+    setup = ids.index("setup") if "setup" in ids else first
+    if not any(cell.type == "code" and _PICTURE.search(cell.source) for cell in cells[:setup]):
+        yield (
+            "opening",
+            "notebook: no picture opens it, above its setup: the paper's idea, or its famous figure.",
+        )
+    if not any(re.search(r"^guess = ", cell.source, re.M) for cell in before if cell.type == "code"):
+        yield "guess", "notebook: before the first exercise, ask for a prediction: a cell `guess = ...`."
+    if "plots.verdict(" not in code:
+        yield "verdict", "notebook: plots.verdict(…) ends it: the prediction, the number, the paper's."
+    if "plots.stepper(" not in code:
+        yield "stepper", "notebook: where something moves, a plots.stepper(…) shows it."
+    for name, cell in by_id.items():
+        for numbers in filter(lambda n: n > MAX_CAPTION_NUMBERS, map(_numbers, _calls(cell, "plots.show"))):
+            yield "caption", f"{name}: {numbers} numbers in a caption; {MAX_CAPTION_NUMBERS} at most."
+        if cell.type == "markdown" and BEGIN in cell.source and RUBRIC not in cell.source:
+            yield "rubric", f"{name}: in its solution, a list below {RUBRIC} is missing."
+
+
+_PICTURE = re.compile(r"\bplots\.(?:show|stepper)\(")
+
+
+def _within(rule: str, where: str, count: int, what: str, budget: tuple[int, int]) -> Iterator[tuple[str, str]]:
+    if not budget[0] <= count <= budget[1]:
+        yield rule, f"{where}: {count} {what}; {budget[0]} to {budget[1]} are allowed."
+
+
+def _lines(cells: list[Cell]) -> tuple[int, int]:
+    """Lines of code that a learner sees unfolded, blank ones not counted, and how many of them are their own."""
+    shown = own = 0
+    for cell in cells:
+        if cell.type == "code" and not cell.metadata.get("jupyter", {}).get("source_hidden"):
+            inside = False
+            for line in map(str.strip, cell.source.split("\n")):
+                inside = line == BEGIN or (inside and line != END)
+                if line and line not in (BEGIN, END):
+                    shown, own = shown + 1, own + inside
+    return shown, own
 
 
 def _whole(cells: list[Cell]) -> Iterator[str]:

@@ -24,6 +24,7 @@ ALLOWED = (
     "constraints.txt",
     "course/*.py",
     "course/py.typed",
+    "course/weights/*.npz",
     "course/base/*.py",
     "course/base/catalog.toml",
     "course/learn/*.py",

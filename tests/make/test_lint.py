@@ -9,8 +9,9 @@ from typer.testing import CliRunner
 
 from course.base.project import Project
 from course.cli import app
+from course.make import lint as rules
 from course.make.fix import fixed
-from course.make.lint import KEY_BYTES, lint, lint_key, words
+from course.make.lint import EXCUSED, KEY_BYTES, WEIGHTS_BYTES, lint, lint_files, words
 
 SLUG = "03_lstm_understanding"
 
@@ -213,16 +214,106 @@ def test_words_are_words_of_prose():
     assert words(text) == 8
 
 
-def test_a_key_that_is_too_large_for_every_learners_copy_is_named(tmp_path):
-    key = tmp_path / "03.npz"
-    assert lint_key(key) == []  # there is none yet
+def test_files_that_are_too_large_for_every_learners_copy_are_named(tmp_path):
+    project = Project(tmp_path)
+    key, weights, oracle = project.key(SLUG), project.weights(SLUG), project.oracle(SLUG)
+    assert lint_files(project, SLUG) == []  # there are none yet
+    for path in (key, weights, oracle, tmp_path / "tools" / "train_03.py"):
+        path.parent.mkdir(parents=True, exist_ok=True)
     key.write_bytes(bytes(KEY_BYTES))
-    assert lint_key(key) == []
+    assert lint_files(project, SLUG) == []
     key.write_bytes(bytes(KEY_BYTES + 1))
-    [told] = lint_key(key)
-    assert "400 kB, 400 at most" in told
+    weights.write_bytes(bytes(WEIGHTS_BYTES + 1))
+    large_key, large_weights, no_script, no_test = lint_files(project, SLUG)
+    assert "400 kB, 400 at most" in large_key
+    assert "1000 kB, 1000 at most" in large_weights
+    assert "tools/train_03.py, which trained them, is missing" in no_script
+    assert "no test that they load" in no_test
+    (tmp_path / "tools" / "train_03.py").touch()
+    oracle.write_text('held = data.weights("03")\n', encoding="utf-8")
+    key.write_bytes(b"")
+    weights.write_bytes(b"")
+    assert lint_files(project, SLUG) == []
 
 
-def test_every_key_is_small_enough():
+def test_the_files_of_every_assignment_keep_the_rules():
     project = Project()
-    assert [line for slug in project.slugs() for line in lint_key(project.key(slug))] == []
+    assert [line for slug in project.slugs() for line in lint_files(project, slug)] == []
+
+
+def broken_by(slug: str) -> set[str]:
+    """The rules of rhythm that a master breaks."""
+    notebook = fixed(Project().source(slug)).encode()
+    ids = [found["id"] for found in json.loads(notebook)["cells"]]
+    return {rule for rule, _ in rules.rhythm(rules.parse_notebook(notebook, slug), ids, slug)}
+
+
+@pytest.mark.parametrize("slug", [s for s in Project().slugs() if s[:2] in EXCUSED])
+def test_the_list_of_excuses_only_shrinks(slug):
+    assert set(EXCUSED[slug[:2]].split()) == broken_by(slug), "a rule that a master keeps by now needs no excuse"
+
+
+def test_only_the_first_nine_are_excused():
+    assert sorted(EXCUSED) == ["00", "02", "03", "07", "09", "13", "18", "21", "23"]
+
+
+RHYTHM = {  # what is done to a master that breaks none of these rules by itself → rule
+    "many exercises": (lambda nb: None, "EXERCISES", (2, 3), "exercises: notebook: 9 exercises; 2 to 3"),
+    "a long text": (lambda nb: None, "TEXT_WORDS", (1, 2), "text: sigmoid-text: "),
+    "a long hint": (lambda nb: None, "HINT_WORDS", (1, 2), "hint: sigmoid-hint2: "),
+    "many minutes": (lambda nb: None, "MINUTES", (0, 10), "minutes: notebook: 195 minutes on its cards"),
+    "much to see": (lambda nb: None, "VISIBLE", (0, 10), "visible: notebook: 312 visible lines"),
+    "little of one's own": (lambda nb: None, "SHARE", (90, 100), "share: notebook: 18 % of these"),
+    "a long way to a picture": (lambda nb: None, "GAP", (0, 100), "gap: flow-figure: 130 minutes without a picture"),
+    "folded code is not seen": (
+        lambda nb: cell(nb, "agree")["metadata"].update(jupyter={"source_hidden": True}),
+        "VISIBLE",
+        (0, 10),
+        "visible: notebook: 29",
+    ),
+}
+
+
+@pytest.mark.parametrize(("change", "budget", "value", "told"), RHYTHM.values(), ids=RHYTHM)
+def test_a_budget_that_is_broken_is_named(change, budget, value, told, monkeypatch):
+    monkeypatch.setattr(rules, budget, value)
+    notebook = json.loads(Project().source(SLUG).read_text(encoding="utf-8"))
+    change(notebook)
+    cells = rules.parse_notebook(json.dumps(notebook).encode(), SLUG)
+    found = [f"{rule}: {line}" for rule, line in rules.rhythm(cells, [c["id"] for c in notebook["cells"]], SLUG)]
+    assert any(line.startswith(told) for line in found), found
+
+
+SHAPE = {  # a rule → what keeps it, in a cell above the setup or at the end
+    "opening": 'plots.show(fig, "Figure 1. x", alt="y")',
+    "guess": "guess = ...",
+    "verdict": 'plots.verdict({"x": (guess, 1.0, 2.0)})',
+    "stepper": 'plots.stepper([fig], ["x"], alt="y")',
+}
+
+
+@pytest.mark.parametrize("rule", SHAPE)
+def test_what_a_notebook_opens_and_ends_with_is_asked_for(rule):
+    notebook = json.loads(Project().source(SLUG).read_text(encoding="utf-8"))
+    added = dict(cell(notebook, "setup"), id="added", source=SHAPE[rule])
+
+    def found() -> set[str]:
+        cells = rules.parse_notebook(json.dumps(notebook).encode(), SLUG)
+        return {rule for rule, _ in rules.rhythm(cells, [c["id"] for c in notebook["cells"]], SLUG)}
+
+    assert rule in found()
+    notebook["cells"].insert(1, added)
+    assert rule not in found()
+
+
+def test_an_answer_without_a_rubric_and_a_caption_full_of_numbers_are_named():
+    notebook = json.loads(Project().source(SLUG).read_text(encoding="utf-8"))
+    answer = cell(notebook, "why_additive")
+    answer["source"] = "".join(answer["source"]).replace("### END", "**What earns the points**\n\n- 2: x\n### END")
+    shown = cell(notebook, "flow-figure")
+    shown["source"] = "".join(shown["source"]).replace("Figure 2.", "Figure 2. 1 2 3 4")
+    assert 'f"Figure 2. {1}' in shown["source"]
+    cells = rules.parse_notebook(json.dumps(notebook).encode(), SLUG)
+    found = {rule for rule, _ in rules.rhythm(cells, [c["id"] for c in notebook["cells"]], SLUG)}
+    assert "rubric" not in found
+    assert "caption" in found
