@@ -58,11 +58,12 @@ c.Autograde.autograde_preprocessors = [
     "course.teach.nbgrader_steps.GradeSubmission",
     "nbgrader.preprocessors.LimitOutput",
     "course.teach.nbgrader_steps.SaveVerdicts",
+    "course.teach.nbgrader_steps.ShowRubrics",
     "nbgrader.preprocessors.AssignLatePenalties",
     "nbgrader.preprocessors.CheckCellMetadata",
 ]
 
-# Feedback pages are nbgrader's, but for a style.
+# Feedback pages are nbgrader's, but for a style, and without what is written for the grader.
 c.GenerateFeedback.preprocessors = [
     "nbgrader.preprocessors.GetGrades",
     "nbconvert.preprocessors.CSSHTMLHeaderPreprocessor",

@@ -3,8 +3,9 @@
 - :class:`SubmissionReader` reads the file that was handed in, before any step of autograde.
 - :class:`RepairSubmission` begins autograde: whatever an editor did to the cells, nbgrader finds those it knows.
 - :class:`GradeSubmission` stands in autograde where nbgrader would execute the notebook.
-- :class:`SaveVerdicts` ends it: scores, none for what could not be graded.
-- :class:`StyleFeedback` ends generate_feedback: hints look as if they could be opened.
+- :class:`SaveVerdicts` saves the scores: none for what could not be graded.
+- :class:`ShowRubrics` ends autograde: below the answer to a written question stands what earns its points.
+- :class:`StyleFeedback` ends generate_feedback: no rubrics, and hints look as if they could be opened.
 """
 
 from __future__ import annotations
@@ -31,9 +32,10 @@ from autograder.engine.judge.words.report import as_html, as_text
 from course.base.project import Project
 from course.teach.evaluation import Conditions, class_runner, graded_by, worth
 from course.teach.gradebook import other_cells
-from course.teach.reading import GRADER, RECORDED, SUBMITTED, UNGRADED, read_submission, repair
+from course.teach.reading import GRADER, RECORDED, SUBMITTED, UNGRADED, read_rubrics, read_submission, repair
 
 NOT_GRADED = "NotGraded"
+OURS = "s30_rubric"  # in the metadata of cells that only whoever grades by hand sees
 NOT_THEIRS = (
     "**This is not what was handed in, but the notebook as it was released.** The file that was handed in could not be "
     "read, has no score yet, and needs a human. The reason is below each check."
@@ -189,11 +191,31 @@ class SaveVerdicts(NbGraderPreprocessor):
         grade.needs_manual_grade = score is None or grade.manual_score is not None
 
 
-class StyleFeedback(NbGraderPreprocessor):
-    """Give folded hints on the feedback page back the triangle that Bootstrap takes from them."""
+class ShowRubrics(NbGraderPreprocessor):
+    """Put what earns the points below each answer to a written question, for whoever grades it by hand."""
 
     def preprocess(self, nb: NotebookNode, resources: dict[str, Any]) -> tuple[NotebookNode, dict[str, Any]]:
-        """Add to the styles of the page."""
+        """Add a cell below each answer that has a rubric in the worked solution, in place."""
+        rubrics = read_rubrics(Project().solution(resources["nbgrader"]["assignment"]))
+        cells = []
+        for cell in nb.cells:
+            cells.append(cell)
+            name = cell.metadata.get("nbgrader", {}).get("grade_id")
+            if name in rubrics and is_solution(cell):  # repaired, so it is the student's answer
+                shown = new_markdown_cell(rubrics[name], metadata={OURS: True})
+                if (nb.nbformat, nb.nbformat_minor) < (4, 5):
+                    del shown["id"]
+                cells.append(shown)
+        nb.cells = cells
+        return nb, resources
+
+
+class StyleFeedback(NbGraderPreprocessor):
+    """Leave rubrics out of the feedback page, and give folded hints back the triangle that Bootstrap takes away."""
+
+    def preprocess(self, nb: NotebookNode, resources: dict[str, Any]) -> tuple[NotebookNode, dict[str, Any]]:
+        """Remove cells in place, and add to the styles of the page."""
+        nb.cells = [cell for cell in nb.cells if OURS not in cell.metadata]
         resources["inlining"]["css"].append("summary { display: list-item; cursor: pointer; }")
         return nb, resources
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from autograder.engine.assignment import checked_name
 from autograder.engine.inside.notebook import Cell, Code, NotebookError, tree_of
+from course.base.project import RUBRIC
 
 MAX_SUBMITTED_BYTES = 100 * 2**20  # with outputs, which are not read further
 MAX_CELLS = 5000
@@ -94,6 +95,16 @@ def _sound(cell: Tree) -> Tree:
     if sound["cell_type"] == "code" and not isinstance(cell.get("outputs"), list):
         sound["outputs"] = []
     return sound
+
+
+def read_rubrics(solution: Path) -> dict[str, str]:
+    """What earns the points of each written question: its id → Markdown, from the worked solution, if that is here."""
+    found = {}
+    for cell in json.loads(solution.read_bytes())["cells"] if solution.is_file() else ():
+        source, meta = "".join(cell["source"]), cell["metadata"].get("nbgrader", {})
+        if cell["cell_type"] == "markdown" and meta.get("solution") and RUBRIC in source:
+            found[str(meta["grade_id"])] = RUBRIC + source.rpartition(RUBRIC)[2]
+    return found
 
 
 # Repairing ----------------------------------------------------------------------------------------------------------

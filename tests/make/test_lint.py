@@ -312,7 +312,6 @@ def test_an_answer_without_a_rubric_and_a_caption_full_of_numbers_are_named():
     answer["source"] = "".join(answer["source"]).replace("### END", "**What earns the points**\n\n- 2: x\n### END")
     shown = cell(notebook, "flow-figure")
     shown["source"] = "".join(shown["source"]).replace("Figure 2.", "Figure 2. 1 2 3 4")
-    assert 'f"Figure 2. {1}' in shown["source"]
     cells = rules.parse_notebook(json.dumps(notebook).encode(), SLUG)
     found = {rule for rule, _ in rules.rhythm(cells, [c["id"] for c in notebook["cells"]], SLUG)}
     assert "rubric" not in found
