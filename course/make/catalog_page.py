@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
-from course.base.catalog import LEVELS, catalog
+from course.base.catalog import LEVELS, catalog, in_study_order, pulled_forward
 from course.base.project import Project
 
 PAGE = "CATALOG.md"
@@ -25,11 +25,15 @@ def _page(written: Collection[str]) -> Iterator[str]:
         f"{len(written)} of {len(papers)} are written; the others say so. Made from `course/base/catalog.toml` by "
         "`s30 build`; `s30 list` shows the same with your progress."
     )
+    yield ""
+    yield "**One path through all of it:** " + " · ".join(paper.number for paper in in_study_order(papers)) + "."
+    early = (f"{number} comes before {first}, which needs it" for number, first in pulled_forward(papers).items())
+    yield f"It follows the tables below, but for what an assignment needs: {'; '.join(early)}."
     for level in LEVELS:
         yield from ("", f"## {level.capitalize()}", "")
         yield "| | Paper | What it claims | First solve | Time |"
         yield "|---|---|---|---|---|"
-        for paper in (p for p in papers if p.level == level):
+        for paper in sorted((p for p in papers if p.level == level), key=lambda p: p.place):
             name = f"[{paper.title}]({paper.link}), {paper.authors}, {paper.year}"
             notebook = f"[{paper.number}](release/{paper.slug}/{paper.slug}.ipynb)"
             state = notebook if paper.slug in written else paper.number
