@@ -8,6 +8,7 @@ everything.
 from __future__ import annotations
 
 import hashlib
+import json
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
@@ -19,10 +20,11 @@ CODE = Path(__file__).resolve().parents[2]  # what runs is what was imported, wh
 _DECIDES = ("autograder/engine", "autograder/engine/inside", "autograder/engine/judge")
 
 What = Literal["build", "audit", "results"]
-# what → an assignment's own files, by the names that a Project has for them, and rooms
+# what → an assignment's own files, by the names that a Project has for them, and rooms; "code" is that of the master,
+# without its texts
 DEPENDS_ON: dict[What, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "build": (("source", "grader", "mistakes"), (*_DECIDES, "course/make/build")),
-    "audit": (("source", "grader", "mistakes", "alternatives", "oracle"), (*_DECIDES, "course/make/audit")),
+    "audit": (("code", "grader", "mistakes", "alternatives", "oracle"), (*_DECIDES, "course/make/audit")),
     "results": (("release", "grader", "key", "solution"), (*_DECIDES, "autograder/engine/border")),
 }
 
@@ -33,7 +35,12 @@ def fingerprint(project: Project, slug: str, what: What) -> dict[str, str]:
     Equal fingerprints mean that it is current; where two differ says why it is not.
     """
     files, rooms = DEPENDS_ON[what]
-    own = {name: _digest(*_stamped(getattr(project, name)(slug))) for name in files}
+    own = {
+        name: _digest_of_code(*_stamped(project.source(slug)))
+        if name == "code"
+        else _digest(*_stamped(getattr(project, name)(slug)))
+        for name in files
+    }
     return own | {room: _digest_of_room(tuple(map(_stamped, sorted((CODE / room).glob("*.py"))))) for room in rooms}
 
 
@@ -51,6 +58,17 @@ def _stamped(path: Path) -> Stamped:
 @lru_cache(maxsize=1024)
 def _digest(path: Path, *_: int) -> str:
     return key_digest(path) if path.suffix == ".npz" else digest(path)
+
+
+@lru_cache(maxsize=64)
+def _digest_of_code(master: Path, *_: int) -> str:
+    """Of the cells of code, with their metadata, in which cards stand; of the whole file if it can't be read."""
+    try:
+        cells = json.loads(master.read_bytes())["cells"]
+        code = [["".join(c["source"]), c["metadata"]] for c in cells if c["cell_type"] == "code"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return digest(master)
+    return hashlib.sha256(json.dumps(code, sort_keys=True).encode()).hexdigest()[:16]
 
 
 @lru_cache(maxsize=64)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from conftest import ROOT
 
@@ -58,6 +60,36 @@ def test_a_change_makes_stale_what_depends_on_it(project, path, stale):
     assert {what for what in DEPENDS_ON if fingerprint(project, SLUG, what) != before[what]} == stale
     changed.write_bytes(content)
     assert all(fingerprint(project, SLUG, what) == before[what] for what in DEPENDS_ON)
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "stale"),
+    [
+        ("sigmoid-text", "Gates *do* saturate", "Gates saturate", {"build"}),
+        ("why_additive", "Figure 2 shows it", "See Figure 2", {"build"}),
+        ("sigmoid", "np.abs(x)", "abs(x)", {"build", "audit"}),
+        ("setup", "plots.style()", "plots.style( )", {"build", "audit"}),
+    ],
+)
+def test_a_text_makes_no_audit_stale(project, name, old, new, stale):
+    master = project.source(SLUG)
+    before = {what: fingerprint(project, SLUG, what) for what in DEPENDS_ON}
+    notebook = json.loads(master.read_text(encoding="utf-8"))
+    changed = next(cell for cell in notebook["cells"] if cell["id"] == name)
+    assert old in "".join(changed["source"])
+    changed["source"] = "".join(changed["source"]).replace(old, new)
+    master.write_text(json.dumps(notebook), encoding="utf-8")
+    assert {what for what in DEPENDS_ON if fingerprint(project, SLUG, what) != before[what]} == stale
+
+
+def test_points_of_a_card_make_an_audit_stale(project):
+    master = project.source(SLUG)
+    before = fingerprint(project, SLUG, "audit")
+    notebook = json.loads(master.read_text(encoding="utf-8"))
+    check = next(cell for cell in notebook["cells"] if cell["id"] == "sigmoid-check")
+    check["metadata"]["nbgrader"]["points"] += 1
+    master.write_text(json.dumps(notebook), encoding="utf-8")
+    assert fingerprint(project, SLUG, "audit") != before
 
 
 def test_a_new_module_of_a_room_counts_without_being_listed(project):
