@@ -18,7 +18,7 @@ from autograder.engine.assignment import with_needs
 from autograder.engine.border.sandbox import UNSANDBOXED
 from autograder.engine.judge.mistakes import read_mistakes
 from autograder.engine.judge.words.report import number
-from course.base.project import Project
+from course.base.project import RUBRIC, Project
 from course.teach.demo import SLUG, class_of
 
 if TYPE_CHECKING:
@@ -235,6 +235,8 @@ def test_explanations_are_readable_in_manual_grading(page, classroom):
 
 def test_a_written_answer_gets_points_and_a_comment_by_typing(page, classroom):
     classroom.submission_page(page, FULL)
+    below = page.locator(".cell", has_text=ANSWER).locator("xpath=following-sibling::div[1]")
+    sync_api.expect(below).to_contain_text(RUBRIC.strip("*"))
     for field, text, asked in (("", "1.5", "grade"), ("-comment", "Which figure, and where in it?", "comment")):
         with page.expect_response(re.compile(f"/formgrader/api/{asked}/")) as answer:
             page.locator(f"#{QUESTION}{field}").press_sequentially(text)
@@ -247,6 +249,7 @@ def test_a_written_answer_gets_points_and_a_comment_by_typing(page, classroom):
     feedback = classroom.feedback(page, FULL)
     sync_api.expect(feedback).to_contain_text(f"(Score: {points_without() + 1.5} / {points_without() + 2})")
     sync_api.expect(feedback).to_contain_text("Which figure, and where in it?")
+    sync_api.expect(feedback).not_to_contain_text(RUBRIC.strip("*"))
 
 
 def test_what_nobody_can_read_waits_for_a_human_and_says_why(page, classroom):
