@@ -16,6 +16,7 @@ SLUG = re.compile(r"\d\d_\w+")
 LESSONS = (
     "course",
     "course.data",
+    "course.dates",
     "course.gradcheck",
     "course.plots",
 )  # what notebooks import; nothing else of the course is shown them
