@@ -1,0 +1,650 @@
+"""Probes of 10: batch norm, shortcuts, the residual block, forward and backward; a torch block, a copy, responses."""
+
+import numpy as np
+
+from autograder.engine.probes import agree, fill, named, observe, probe, shapes, slope
+
+NINE = np.arange(9.0).reshape(1, 1, 3, 3)
+COLUMN = np.array([[3.0], [-1.0]])
+
+
+def picture(*values):
+    """One channel of one row."""
+    return np.array(values, dtype=float).reshape(1, 1, 1, -1)
+
+
+def draw_norm(rng, N, C, H, W):
+    """Pictures whose channels differ in mean and size, and what goes with them."""
+    size, mean = rng.uniform(0.5, 3.0, size=(2, C, 1, 1))
+    x = size * rng.standard_normal((N, C, H, W)) + mean
+    gamma, beta, r_mean = rng.standard_normal((3, C))
+    return x, gamma, beta, (r_mean, rng.uniform(0.3, 4.0, size=C))
+
+
+@probe("batchnorm_forward")
+def by_hand(impl, rng):
+    running = np.zeros(1), np.ones(1)
+    y, running, _ = impl.batchnorm_forward(picture(1, 3), np.array([2.0]), np.array([5.0]), running, True, eps=0.0)
+    yield "y", y
+    yield from named("mean variance", running)
+
+
+@probe(
+    "batchnorm_forward",
+    cases=[
+        (4, 3, 3, 2, 1e-5, 0.1),
+        (1, 3, 4, 2, 0.5, 0.3),
+        (5, 2, 1, 1, 1e-3, 0.9),
+        (1, 1, 1, 2, 0.1, 0.5),
+        (3, 3, 3, 3, 1e-5, 0.2),
+        (2, 4, 1, 6, 2.0, 1.0),
+    ],
+)
+def in_training(impl, rng, N, C, H, W, eps, momentum):
+    x, gamma, beta, running = draw_norm(rng, N, C, H, W)
+    y, running, _ = impl.batchnorm_forward(x, gamma, beta, running, training=True, eps=eps, momentum=momentum)
+    yield "y", y
+    yield from named("mean variance", running)
+
+
+@probe("batchnorm_forward", cases=[(3, 2, 4, 5)])
+def by_default(impl, rng, N, C, H, W):
+    x, gamma, beta, running = draw_norm(rng, N, C, H, W)
+    x[:, 0] = x[:, 0].mean() + 3e-3 * x[:, 0]  # a variance near ε
+    y, running, _ = impl.batchnorm_forward(x, gamma, beta, running)
+    yield "y", y
+    yield from named("mean variance", running)
+
+
+@probe("batchnorm_forward", cases=[(4, 3, 5, 2, 1e-5), (1, 2, 1, 1, 0.5), (1, 4, 2, 3, 0.1), (3, 3, 3, 3, 1e-5)])
+def in_evaluation(impl, rng, N, C, H, W, eps):
+    x, gamma, beta, running = draw_norm(rng, N, C, H, W)
+    y, running, _ = impl.batchnorm_forward(x, gamma, beta, running, training=False, eps=eps, momentum=0.7)
+    yield "y", y
+    yield from named("mean variance", running)
+
+
+@probe("batchnorm_forward", cases=[(6, 2, 3, 4, 1e5), (6, 2, 3, 4, 1e-4)])
+def far_from_one(impl, rng, N, C, H, W, scale):
+    x, gamma, beta, running = draw_norm(rng, N, C, H, W)
+    x = x + scale if scale > 1 else scale * x
+    y, running, _ = impl.batchnorm_forward(x, gamma, beta, running, eps=1e-12)
+    yield "y", observe(y, rtol=1e-8)
+    yield from named("mean variance", running)
+
+
+@probe("batchnorm_forward", cases=[(3, 3, 2, 4)])
+def a_channel_without_contrast(impl, rng, N, C, H, W):
+    x, gamma, beta, running = draw_norm(rng, N, C, H, W)
+    x[:, 1] = 2.0
+    y, running, _ = impl.batchnorm_forward(x, gamma, beta, running)
+    yield "y", y
+    yield from named("mean variance", running)
+
+
+@probe("batchnorm_forward", cases=[(3, 2, 4, 5)])
+def epochs(impl, rng, N, C, H, W):
+    """Running statistics of several batches, then evaluation with them."""
+    x, gamma, beta, running = draw_norm(rng, N, C, H, W)
+    for k in range(3):
+        _, running, _ = impl.batchnorm_forward((k + 1) * x, gamma, beta, running)
+    yield from named("mean variance", running)
+    y, _, _ = impl.batchnorm_forward(x, gamma, beta, running, False)
+    yield "y in evaluation", y
+
+
+# Shortcuts ----------------------------------------------------------------------------------------------------------
+
+SHORTCUTS = [  # N, C, H, W, channels, stride
+    (2, 3, 5, 2, 5, 2),
+    (1, 2, 7, 3, 2, 3),
+    (3, 2, 4, 4, 4, 2),
+    (2, 1, 6, 5, 3, 1),
+    (2, 3, 4, 5, 3, 2),
+    (2, 2, 3, 4, 2, 1),
+    (3, 3, 2, 1, 7, 4),
+]
+
+
+def projected(cases):
+    """A few more for option B, which may also have fewer channels, or a square matrix."""
+    return [*cases, (2, 4, 5, 6, 2, 2), (3, 3, 3, 3, 3, 1), (1, 1, 4, 4, 1, 2)]
+
+
+@probe("shortcut_forward")
+def thinned_by_hand(impl, rng):
+    yield "A", impl.shortcut_forward(NINE, 2, 2)[0]
+    yield "B", impl.shortcut_forward(NINE, 2, 2, COLUMN)[0]
+
+
+@probe("shortcut_forward", cases=SHORTCUTS)
+def option_a(impl, rng, N, C, H, W, channels, stride):
+    x = rng.standard_normal((N, C, H, W))
+    yield "out", impl.shortcut_forward(x, channels, stride)[0]
+
+
+@probe("shortcut_forward", cases=projected(SHORTCUTS))
+def option_b(impl, rng, N, C, H, W, channels, stride):
+    x, w = rng.standard_normal((N, C, H, W)), rng.standard_normal((channels, C))
+    yield "out", impl.shortcut_forward(x, channels, stride, w)[0]
+
+
+@probe("shortcut_forward", cases=[(2, 3, 4, 5)])
+def without_a_stride(impl, rng, N, C, H, W):
+    x, w = rng.standard_normal((N, C, H, W)), rng.standard_normal((C + 2, C))
+    yield "A", impl.shortcut_forward(x, C + 2)[0]
+    yield "B", impl.shortcut_forward(x, C + 2, w=w)[0]
+
+
+@probe("shortcut_forward", cases=[(2, 3, 4, 5)])
+def projections_of_zeros(impl, rng, N, C, H, W):
+    x = rng.standard_normal((N, C, H, W))
+    yield "out", impl.shortcut_forward(x, C, 1, np.zeros((C, C)))[0]
+    yield "x beside it", x
+
+
+@probe("shortcut_backward")
+def corners_by_hand(impl, rng):
+    for name, w in (("A", None), ("B", COLUMN)):
+        _, cache = impl.shortcut_forward(NINE, 2, 2, w)
+        dx, dw = impl.shortcut_backward(np.ones((1, 2, 2, 2)), cache)
+        yield f"dx of {name}", dx
+        yield f"dw of {name}", dw
+
+
+@probe("shortcut_backward", cases=SHORTCUTS)
+def gradients_of_a(impl, rng, N, C, H, W, channels, stride):
+    x, g = rng.standard_normal((N, C, H, W)), rng.standard_normal((N, channels, -(-H // stride), -(-W // stride)))
+    _, cache = impl.shortcut_forward(x, channels, stride)
+    yield from named("dx dw", impl.shortcut_backward(g, cache))
+
+
+@probe("shortcut_backward", cases=[(*case, 1.0) for case in projected(SHORTCUTS)] + [(2, 3, 5, 4, 4, 2, 1e7)])
+def gradients_of_b(impl, rng, N, C, H, W, channels, stride, size):
+    x, g = rng.standard_normal((N, C, H, W)), rng.standard_normal((N, channels, -(-H // stride), -(-W // stride)))
+    w = rng.standard_normal((channels, C))
+    _, cache = impl.shortcut_forward(x, channels, stride, w)
+    yield from named("dx dw", impl.shortcut_backward(size * g, cache))
+
+
+@probe("shortcut_backward", cases=[(2, 3, 5, 4)])
+def shortcuts_walked_back_later(impl, rng, N, C, H, W):
+    x, w = rng.standard_normal((3, N, C, H, W)), rng.standard_normal((3, C, C))
+    g = rng.standard_normal((3, N, C, 3, 2))
+    caches = [impl.shortcut_forward(x[k], C, 2, w[k] if k else None)[1] for k in range(3)]
+    for k in (0, 2, 1, 0):
+        yield from named(f"dx_of_{k} dw_of_{k}", impl.shortcut_backward(g[k], caches[k]))
+
+
+@probe("shortcut_backward", cases=[(8, 24, 48, 40, 32, 2)])
+def a_large_shortcut(impl, rng, N, C, H, W, channels, stride):
+    x, g = rng.standard_normal((N, C, H, W)), rng.standard_normal((N, channels, H // stride, W // stride))
+    w = rng.standard_normal((channels, C))
+    for name, weights in (("A", None), ("B", w)):
+        dx, dw = impl.shortcut_backward(g, impl.shortcut_forward(x, channels, stride, weights)[1])
+        yield f"dx of {name}", dx[::5, ::7, :3, :3]
+        yield f"dw of {name}", dw if weights is None else dw[::9, ::7]
+
+
+@probe("shortcut_backward", cases=[(2, 3, 5, 4, 4, 2)])
+def with_own_shortcut(impl, rng, N, C, H, W, channels, stride):
+    x, along, w = (
+        rng.standard_normal((N, C, H, W)),
+        rng.standard_normal((N, C, H, W)),
+        rng.standard_normal((channels, C)),
+    )
+    g = rng.standard_normal((N, channels, 3, 2))
+    dx, _ = impl.shortcut_backward(g, impl.shortcut_forward(x, channels, stride, w)[1])
+    yield "dx", dx
+    numeric = slope(lambda v: np.sum(impl.shortcut_forward(v, channels, stride, w)[0] * g), x, along)
+    yield "slope along x", agree(np.sum(dx * along), numeric)
+
+
+# Batch norm, backward -----------------------------------------------------------------------------------------------
+
+
+def norm_cache(impl, x, gamma, beta, eps=1e-5):
+    """The cache of a pass in training."""
+    C = x.shape[1]
+    return impl.batchnorm_forward(x, gamma, beta, (np.zeros(C), np.ones(C)), True, eps)[2]
+
+
+@probe("batchnorm_backward")
+def two_numbers(impl, rng):
+    cache = norm_cache(impl, picture(1, 3), np.ones(1), np.zeros(1), eps=1.0)
+    yield from named("dx dgamma dbeta", impl.batchnorm_backward(picture(0, 1), cache))
+
+
+@probe(
+    "batchnorm_backward",
+    cases=[
+        (4, 3, 3, 2, 1e-5, 1.0),
+        (1, 3, 4, 2, 0.5, 1.0),
+        (5, 2, 1, 1, 1e-3, 1.0),
+        (2, 2, 2, 2, 1e-5, 1e6),
+        (2, 4, 1, 6, 2.0, 1e-9),
+        (2, 1, 2, 3, 0.1, 1.0),
+    ],
+)
+def norm_gradients(impl, rng, N, C, H, W, eps, size):
+    x, gamma, beta, _ = draw_norm(rng, N, C, H, W)
+    dy = size * (rng.standard_normal((N, C, H, W)) + 1.0)  # its mean is not 0
+    yield from named("dx dgamma dbeta", impl.batchnorm_backward(dy, norm_cache(impl, x, gamma, beta, eps)))
+
+
+@probe("batchnorm_backward", cases=[(4, 3, 2, 3)])
+def off_centre(impl, rng, N, C, H, W):
+    x, gamma, beta, _ = draw_norm(rng, N, C, H, W)
+    x[:, 0] += 1e4
+    gamma[1] = 0.0
+    x[:, 2] *= 1e-3  # a variance near ε
+    dy = rng.standard_normal((N, C, H, W)) + 1.0
+    dx, dgamma, dbeta = impl.batchnorm_backward(dy, norm_cache(impl, x, gamma, beta))
+    for c in range(C):
+        yield f"dx of channel {c}", observe(dx[:, c], rtol=1e-7)
+    yield from named("dgamma dbeta", (observe(dgamma, rtol=1e-7), dbeta))
+
+
+@probe("batchnorm_backward", cases=[(2, 3, 2, 4)])
+def a_flat_channel(impl, rng, N, C, H, W):
+    x, gamma, beta, _ = draw_norm(rng, N, C, H, W)
+    x[:, 1] = 2.0  # no variance: x̂ = 0
+    dy = rng.standard_normal((N, C, H, W)) + 1.0
+    dx, dgamma, dbeta = impl.batchnorm_backward(dy, norm_cache(impl, x, gamma, beta))
+    yield "dx of the flat channel", dx[:, 1]
+    yield "dx of another", dx[:, 0]
+    yield from named("dgamma dbeta", (dgamma, dbeta))
+
+
+@probe("batchnorm_backward", cases=[(2, 2, 1, 3)])
+def norms_walked_back_later(impl, rng, N, C, H, W):
+    drawn = [draw_norm(rng, N, C, H, W) for _ in range(2)]
+    dy = rng.standard_normal((2, N, C, H, W)) + 1.0
+    caches = [norm_cache(impl, x, gamma, beta) for x, gamma, beta, _ in drawn]
+    for name, k in (("first cache", 0), ("second cache", 1), ("first cache once more", 0)):
+        dx, dgamma, _ = impl.batchnorm_backward(dy[k], caches[k])
+        yield f"dx from the {name}", dx
+        yield f"dgamma from the {name}", dgamma
+
+
+@probe("batchnorm_backward", cases=[(32, 2, 40, 36)])
+def a_large_batch(impl, rng, N, C, H, W):
+    x, gamma, beta, _ = draw_norm(rng, N, C, H, W)
+    dy = rng.standard_normal((N, C, H, W)) + 1.0
+    dx, dgamma, dbeta = impl.batchnorm_backward(dy, norm_cache(impl, x, gamma, beta))
+    yield from named("dx dgamma dbeta", (dx[::9, :, ::9, ::9], dgamma, dbeta))
+
+
+@probe("batchnorm_backward", cases=[(3, 2, 2, 4)])
+def with_own_norm(impl, rng, N, C, H, W):
+    x, gamma, beta, running = draw_norm(rng, N, C, H, W)
+    dy, along = rng.standard_normal((2, N, C, H, W))
+    dx, _, _ = impl.batchnorm_backward(dy, norm_cache(impl, x, gamma, beta))
+    yield "dx", dx
+    numeric = slope(lambda v: np.sum(impl.batchnorm_forward(v, gamma, beta, running)[0] * dy), x, along)
+    yield "slope along x", agree(np.sum(dx * along), numeric)
+
+
+# The block ----------------------------------------------------------------------------------------------------------
+
+BLOCKS = [  # N, C, channels, H, W, stride, kind
+    (2, 3, 3, 2, 5, 1, "A"),
+    (3, 2, 4, 3, 4, 2, "A"),
+    (2, 2, 5, 3, 2, 1, "A"),
+    (2, 2, 2, 5, 5, 2, "A"),
+    (2, 1, 2, 7, 2, 3, "A"),
+    (3, 2, 4, 5, 2, 2, "B"),
+    (2, 3, 3, 3, 3, 1, "B"),
+    (2, 3, 2, 4, 3, 1, "B"),
+    (2, 2, 2, 4, 3, 1, "plain"),
+    (3, 2, 4, 5, 2, 2, "plain"),
+    (4, 1, 1, 1, 1, 1, "A"),
+]
+
+
+def draw_block(rng, C, channels, kind):
+    """Parameters of order one."""
+    p = {"w1": rng.standard_normal((channels, C, 3, 3)), "w2": rng.standard_normal((channels, channels, 3, 3))}
+    for name in ("gamma1", "beta1", "gamma2", "beta2"):
+        p[name] = rng.standard_normal(channels)
+    return p | ({"proj": rng.standard_normal((channels, C))} if kind == "B" else {})
+
+
+def silent(kind):
+    """One channel, F = 0."""
+    p = {"w1": np.ones((1, 1, 3, 3)), "w2": np.ones((1, 1, 3, 3)), "gamma1": np.ones(1), "beta1": np.zeros(1)}
+    return p | {"gamma2": np.zeros(1), "beta2": np.zeros(1)}
+
+
+@probe("block_forward", cases=[("A",), ("plain",)])
+def silent_by_hand(impl, rng, kind):
+    y, _ = impl.block_forward(silent(kind), picture(-1, 2), 1, kind != "plain")
+    yield "y", y
+
+
+@probe("block_forward", cases=BLOCKS)
+def blocks(impl, rng, N, C, channels, H, W, stride, kind):
+    p, x = draw_block(rng, C, channels, kind), 2 * rng.standard_normal((N, C, H, W))
+    y, _ = impl.block_forward(p, x, stride, kind != "plain")
+    yield "y", y
+
+
+@probe("block_forward", cases=[(3, 2, 2, 2, 4, "A"), (2, 2, 3, 4, 2, "B")])
+def blocks_by_default(impl, rng, N, C, channels, H, W, kind):
+    p, x = draw_block(rng, C, channels, kind), 2 * rng.standard_normal((N, C, H, W))
+    yield "y", impl.block_forward(p, x)[0]
+
+
+@probe("block_forward", cases=[("A", 30.0), ("A", -30.0), ("plain", -30.0)])
+def one_sided(impl, rng, kind, shift):
+    """The sum lies on one side of zero."""
+    p, x = draw_block(rng, 2, 2, kind), rng.standard_normal((3, 2, 4, 3))
+    p["beta2"] = shift * np.array([1.0, 0.01])
+    x[:, 0] -= 0.9 * shift
+    y, _ = impl.block_forward(p, x, 1, kind != "plain")
+    yield "y", y
+
+
+@probe("block_backward", cases=[("A",), ("plain",)])
+def silent_gradient(impl, rng, kind):
+    _, cache = impl.block_forward(silent(kind), picture(-1, 2), 1, kind != "plain")
+    dx, grads = impl.block_backward(picture(3, 5), cache)
+    yield "dx", dx
+    yield "dbeta2", grads["beta2"]
+
+
+@probe("block_backward", cases=[(*case, 1.0) for case in BLOCKS] + [(2, 2, 3, 5, 4, 2, "B", 1e5)])
+def block_gradients(impl, rng, N, C, channels, H, W, stride, kind, size):
+    p, x = draw_block(rng, C, channels, kind), 2 * rng.standard_normal((N, C, H, W))
+    dy = size * rng.standard_normal((N, channels, -(-H // stride), -(-W // stride)))
+    _, cache = impl.block_forward(p, x, stride, kind != "plain")
+    dx, grads = impl.block_backward(dy, cache)
+    yield "dx", dx
+    yield "names of grads", sorted(grads)
+    for name in p:
+        yield name, observe(grads[name][::2, :1] if name.startswith("w") else grads[name], atol=1e-9 * size)
+
+
+@probe("block_backward", cases=[(2, 2, 3, 4)])
+def at_the_kink(impl, rng, N, C, H, W):
+    p, x = draw_block(rng, C, C, "A"), rng.standard_normal((N, C, H, W))
+    p["gamma2"][:] = p["beta2"][:] = 0.0
+    x[:, :, ::2] = 0.0  # z is exactly 0 here
+    p["gamma1"][0] = p["beta1"][0] = 0.0  # and so is the input of the first ReLU
+    dy = rng.standard_normal((N, C, H, W)) + 1.0
+    dx, grads = impl.block_backward(dy, impl.block_forward(p, x)[1])
+    yield "dx", dx
+    yield from named("gamma2 beta2", (grads["gamma2"], grads["beta2"]))
+    p["gamma2"] = np.ones(C)
+    x[:] = np.abs(x) + 50.0
+    dx, grads = impl.block_backward(dy, impl.block_forward(p, x)[1])
+    yield from named("gamma1 beta1", (grads["gamma1"], grads["beta1"]))
+
+
+@probe("block_backward", cases=[(2, 2, 2, 3, "A"), (2, 2, 2, 3, "plain")])
+def blocks_walked_back_later(impl, rng, N, C, H, W, kind):
+    p = [draw_block(rng, C, C, kind) for _ in range(2)]
+    x, dy = rng.standard_normal((2, 2, N, C, H, W))
+    caches = [impl.block_forward(p[k], x[k], 1, kind != "plain")[1] for k in range(2)]
+    for name, k in (("first", 0), ("second", 1), ("first once more", 0)):
+        dx, grads = impl.block_backward(dy[k], caches[k])
+        yield f"dx, {name}", dx[:, :2]
+        yield f"w1, {name}", observe(grads["w1"][:2, :1], atol=1e-9)
+
+
+@probe("block_backward", cases=[(6, 20, 32, 20, 16, 2)])
+def a_large_block(impl, rng, N, C, channels, H, W, stride):
+    p, x = draw_block(rng, C, channels, "B"), rng.standard_normal((N, C, H, W))
+    dy = rng.standard_normal((N, channels, H // stride, W // stride))
+    dx, grads = impl.block_backward(dy, impl.block_forward(p, x, stride)[1])
+    yield "dx", dx[::3, ::7, ::6, ::6]
+    yield "w1", grads["w1"][::11, ::9]
+    yield "proj", grads["proj"][::11, ::9]
+
+
+@probe("block_backward", cases=[(3, 2, 3, 5, 4, 2, "B"), (3, 2, 2, 4, 4, 1, "A")])
+def with_own_block(impl, rng, N, C, channels, H, W, stride, kind):
+    p, x = draw_block(rng, C, channels, kind), rng.standard_normal((N, C, H, W))
+    along = rng.standard_normal(x.shape)
+    dy = rng.standard_normal((N, channels, -(-H // stride), -(-W // stride)))
+    dx, _ = impl.block_backward(dy, impl.block_forward(p, x, stride)[1])
+    yield "dx", dx
+    numeric = slope(lambda v: np.sum(impl.block_forward(p, v, stride)[0] * dy), x, along)
+    yield "slope along x", agree(np.sum(dx * along), numeric)
+
+
+# PyTorch ------------------------------------------------------------------------------------------------------------
+
+
+def worn(module, rng):
+    """Give every batch norm running statistics of its own, as after training."""
+    import torch
+
+    for part in module.modules():
+        if isinstance(part, torch.nn.BatchNorm2d):
+            part.running_mean.copy_(torch.from_numpy(rng.standard_normal(part.num_features)))
+            part.running_var.copy_(torch.from_numpy(rng.uniform(0.3, 4.0, size=part.num_features)))
+    return module
+
+
+@probe(
+    "BasicBlock",
+    cases=[
+        (2, 3, 3, 2, 5, 1, "A", True),
+        (3, 2, 4, 3, 4, 2, "A", True),
+        (2, 2, 5, 3, 4, 1, "A", False),
+        (2, 3, 3, 3, 3, 2, "A", True),
+        (2, 1, 2, 7, 2, 3, "A", False),
+        (3, 2, 4, 3, 4, 2, "B", True),
+        (2, 2, 2, 5, 4, 2, "B", False),
+        (2, 2, 3, 4, 3, 1, "B", True),
+        (2, 3, 3, 2, 4, 1, "B", True),
+        (2, 2, 2, 4, 3, 1, "plain", True),
+        (3, 2, 4, 5, 2, 2, "plain", False),
+    ],
+)
+def modules(impl, rng, N, C, channels, H, W, stride, kind, training):
+    import torch
+
+    x = torch.tensor(2 * rng.standard_normal((N, C, H, W)), requires_grad=True)
+    dy = torch.tensor(rng.standard_normal((N, channels, -(-H // stride), -(-W // stride))))
+    seed, wear = int(rng.integers(2**32)), np.random.default_rng(int(rng.integers(2**32)))
+    block = impl.BasicBlock(C, channels, stride, kind).double()
+    yield "parameters", shapes(block)
+    block = worn(fill(block, seed), wear).train(training)
+    y = block(x)
+    yield "y", y
+    torch.sum(y * dy).backward()
+    yield "dx", x.grad
+    for name, parameter in sorted(block.named_parameters()):
+        if name in ("conv1.weight", "bn2.weight", "proj.weight"):
+            yield f"d {name}", observe(parameter.grad[::2, :1] if parameter.dim() > 1 else parameter.grad, atol=1e-9)
+    yield "running variances", (block.bn1.running_var, block.bn2.running_var)
+
+
+@probe("BasicBlock", cases=[(3, 3), (2, 4)])
+def blocks_of_default_kind(impl, rng, C, channels):
+    import torch
+
+    x, seed = torch.tensor(rng.standard_normal((2, C, 4, 5)), dtype=torch.float32), int(rng.integers(2**32))
+    block = impl.BasicBlock(C, channels)
+    yield "parameters", shapes(block)
+    yield "kind", block.kind
+    yield "y", fill(block, seed)(x)
+
+
+@probe("BasicBlock", cases=[("A",), ("plain",)])
+def first_weights(impl, rng, kind):
+    import torch
+
+    torch.manual_seed(int(rng.integers(2**32)))
+    block = impl.BasicBlock(24, 32, 1, kind)
+    for name, layer in (("conv1", block.conv1), ("conv2", block.conv2)):
+        fan_in = layer.weight[0].numel()
+        yield f"largest first weight of {name}", observe(fan_in**0.5 * layer.weight.abs().max(), rtol=0.02)
+    for name, layer in (("bn1", block.bn1), ("bn2", block.bn2)):
+        yield f"γ and β of {name}", (layer.weight, layer.bias)
+        yield f"ε and momentum of {name}", (layer.eps, layer.momentum)
+
+
+@probe("BasicBlock", cases=[("A",), ("B",)])
+def a_silent_block(impl, rng, kind):
+    import torch
+
+    x, dy = torch.tensor(rng.standard_normal((2, 2, 3, 4, 5)))
+    x.requires_grad_()
+    seed = int(rng.integers(2**32))
+    block = fill(impl.BasicBlock(3, 3, 1, kind).double(), seed)
+    with torch.no_grad():
+        block.bn2.weight.zero_()
+        block.bn2.bias.zero_()
+    y = block(x)
+    yield "y", y
+    torch.sum(y * dy).backward()
+    yield "dx", x.grad
+
+
+@probe("make_identity")
+def fresh_by_hand(impl, rng):
+    import torch
+
+    block = impl.BasicBlock(1, 1, 1, "plain").double()
+    impl.make_identity(block)
+    yield "block(x)", observe(block.eval()(torch.from_numpy(np.abs(NINE))), atol=1e-9)
+
+
+@probe(
+    "make_identity",
+    cases=[
+        (3, 4, 5, "plain", "float64", True),
+        (4, 3, 3, "plain", "float64", False),
+        (5, 1, 2, "plain", "float32", False),
+        (3, 4, 5, "A", "float64", True),
+        (2, 3, 4, "A", "float32", False),
+        (3, 4, 5, "B", "float64", False),
+        (1, 5, 3, "B", "float64", True),
+    ],
+)
+def copies(impl, rng, C, H, W, kind, dtype, training):
+    import torch
+
+    dtype = getattr(torch, dtype)
+    x = torch.tensor(np.maximum(4 * rng.standard_normal((3, C, H, W)), 0.0), dtype=dtype)
+    seed, wear = int(rng.integers(2**32)), np.random.default_rng(int(rng.integers(2**32)))
+    eps = rng.uniform(0.01, 1.0, size=2).tolist()
+    block = worn(fill(impl.BasicBlock(C, C, 1, kind).to(dtype), seed), wear).train(training)
+    block.bn1.eps, block.bn2.eps = eps
+    block.conv1.weight.requires_grad_(False)
+    block.bn2.eval()
+    before, objects = [part.training for part in block.modules()], list(block.parameters())
+    impl.make_identity(block)
+    yield "modes are as before", [part.training for part in block.modules()] == before
+    yield "the same parameter objects", [a is b for a, b in zip(objects, block.parameters(), strict=True)]
+    yield "requires_grad", {name: w.requires_grad for name, w in sorted(block.named_parameters())}
+    for name in ("bn1", "bn2"):
+        part = getattr(block, name)
+        yield f"running statistics of {name}", (part.running_mean, part.running_var)
+        yield f"ε of {name}", part.eps
+    with torch.no_grad():
+        yield "block(x)", observe(block.eval()(x), atol=1e-4 if dtype == torch.float32 else 1e-9)
+
+
+@probe("make_identity", cases=[("plain",), ("A",)])
+def copies_of_far_numbers(impl, rng, kind):
+    import torch
+
+    x = torch.tensor(np.abs(rng.standard_normal((2, 3, 4, 4))) * np.array([1e4, 1.0, 1e-4])[:, None, None])
+    seed, wear = int(rng.integers(2**32)), np.random.default_rng(int(rng.integers(2**32)))
+    block = worn(fill(impl.BasicBlock(3, 3, 1, kind).double(), seed), wear)
+    with torch.no_grad():
+        block.bn1.running_var *= torch.tensor([1e4, 1.0, 1e-4], dtype=torch.float64)
+        block.bn2.running_mean -= 20.0
+    impl.make_identity(block)
+    y = block.eval()(x)
+    for c in range(3):
+        yield f"channel {c}", observe(y[:, c], rtol=1e-7)
+
+
+def crossed():
+    """A network whose parts run in another order than they were registered in, with ReLUs in place."""
+    from torch import nn
+
+    class Crossed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.late = nn.BatchNorm2d(3)
+            self.deep = nn.Sequential(nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3), nn.ReLU(inplace=True)))
+            self.frozen = nn.BatchNorm2d(2)
+            self.out = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.BatchNorm1d(12))
+
+        def forward(self, x):
+            x = nn.functional.relu(self.frozen(x), inplace=True)
+            x = self.deep(x)
+            y = self.late(x)
+            y += x
+            return self.out(y.relu_())
+
+    return Crossed()
+
+
+@probe("layer_responses")
+def response_by_hand(impl, rng):
+    import torch
+
+    norm = torch.nn.BatchNorm2d(1, eps=1e-12).double()
+    yield "responses", impl.layer_responses(norm, torch.from_numpy(picture(1, 3)))
+
+
+@probe("layer_responses", cases=[(3, True), (1, False)])
+def responses(impl, rng, N, training):
+    import torch
+
+    x = torch.tensor(rng.standard_normal((N, 2, 4, 4)))
+    seed, wear = int(rng.integers(2**32)), np.random.default_rng(int(rng.integers(2**32)))
+    net = worn(fill(crossed().double(), seed), wear).train(training)
+    net.frozen.eval()
+    yield "responses", impl.layer_responses(net, x)
+
+
+@probe("layer_responses", cases=[(True,), (False,)])
+def left_as_it_was(impl, rng, training):
+    import torch
+
+    x = torch.tensor(rng.standard_normal((3, 2, 4, 4)))
+    seed, wear = int(rng.integers(2**32)), np.random.default_rng(int(rng.integers(2**32)))
+    net = worn(fill(crossed().double(), seed), wear).train(training)
+    net.frozen.train(not training)
+    net.deep.train(not training)
+    net.deep[0][2].train(training)
+    own, modes = [], [part.training for part in net.modules()]
+    net.late.register_forward_hook(lambda part, inputs, output: own.append(part))
+    found = impl.layer_responses(net, x)
+    yield "responses", found
+    yield "modes", [part.training for part in net.modules()] == modes
+    yield "hooks that are left, the caller's own among them", [len(part._forward_hooks) for part in net.modules()]
+    yield "gradients", [parameter.grad is None for parameter in net.parameters()]
+    yield "grad mode", torch.is_grad_enabled()
+    yield "running variance", net.late.running_var
+    yield "runs", len(own)
+
+
+@probe("layer_responses", cases=[(1, "A"), (2, "plain")])
+def responses_of_a_resnet(impl, rng, n, kind):
+    import torch
+
+    x = torch.tensor(rng.standard_normal((4, 1, 8, 8)))
+    seed, wear = int(rng.integers(2**32)), np.random.default_rng(int(rng.integers(2**32)))
+    net = worn(fill(impl.ResNet(n, kind).double(), seed), wear).train()
+    yield "responses", impl.layer_responses(net, x)
+
+
+@probe("layer_responses", cases=[(5, 1e5), (5, 1.0)])
+def far_responses(impl, rng, C, shift):
+    import torch
+
+    x = torch.tensor(rng.standard_normal((2, C, 3, 3)))
+    seed = int(rng.integers(2**32))
+    net = fill(torch.nn.Sequential(torch.nn.BatchNorm2d(C), torch.nn.ReLU(inplace=True)).double(), seed)
+    with torch.no_grad():
+        net[0].bias.fill_(shift)
+    yield "responses", impl.layer_responses(net, x)
