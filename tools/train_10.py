@@ -47,15 +47,15 @@ def main(start: Any) -> None:
     digits = data.digits()
     X = torch.tensor((digits.X_train.reshape(-1, 1, 8, 8) - 0.5) / 0.5, dtype=torch.float32)
     y = torch.from_numpy(digits.y_train)
-    held: dict[str, np.ndarray] = {}
+    held: dict[str, Any] = {}
     for kind in ("plain", "A"):
         for n in (1, 3, 7):
             for seed in range(3):
                 net = start(n, kind, seed)
                 print(kind, 6 * n + 2, seed, f"training error {train(net, X, y, seed):.2%}", flush=True)
-                for name, value in net.state_dict().items():
-                    if value.is_floating_point():  # the count of batches is not needed
-                        held[f"{kind}-{6 * n + 2}-{seed}/{name}"] = value.numpy().astype(np.float16)
+                state = {name: v for name, v in sorted(net.state_dict().items()) if v.is_floating_point()}
+                held[f"names-{6 * n + 2}"] = np.array(list(state))
+                held[f"{kind}-{6 * n + 2}-{seed}"] = np.concatenate([v.ravel() for v in state.values()]).astype("f2")
     np.savez_compressed(Path(data.__file__).with_name("weights") / "10.npz", **held)
 
 
