@@ -1,0 +1,726 @@
+"""Probes of 26: neighbours, hinge loss, Adam, batch normalisation, a convolutional network, saliency, a babysitter."""
+
+import numpy as np
+
+from autograder.engine.probes import agree, fill, named, observe, probe, shapes, slope
+
+
+def part(value, every):
+    """One of `every` numbers of an array, so that keys stay small."""
+    return value.ravel()[::every] if isinstance(value, np.ndarray) else value
+
+
+@probe("knn_predict")
+def four_stored_pictures(impl, rng):
+    D, y = np.array([[3.0, 1.0, 0.5, 2.0]]), np.array([2, 0, 1, 0])
+    for k in (1, 2, 3):
+        yield f"label with k = {k}", impl.knn_predict(D, y, k)
+
+
+@probe(
+    "knn_predict",
+    cases=[(1, 1, 1, 1), (5, 8, 3, 1), (6, 11, 4, 3), (1, 9, 3, 5), (7, 4, 3, 4), (3, 60, 5, 13), (4, 4, 2, 2)],
+)
+def votes(impl, rng, Q, N, classes, k):
+    D, y = rng.uniform(0.5, 2.0, size=(Q, N)), rng.integers(classes, size=N)
+    yield "labels", impl.knn_predict(D, y, k)
+
+
+@probe("knn_predict", cases=[(6, 20, 4), (3, 300, 7), (4, 300, 40)])
+def equal_distances(impl, rng, Q, N, k):
+    D, y = rng.integers(3, size=(Q, N)).astype(float), rng.integers(5, size=N)  # the first of equal ones are nearer
+    yield "labels", impl.knn_predict(D, y, k)
+
+
+@probe("knn_predict", cases=[(30, 12, 4), (30, 12, 6), (30, 12, 2)])
+def equal_votes(impl, rng, Q, N, k):
+    D, y = rng.uniform(size=(Q, N)), rng.permutation(np.repeat([5, 1, 3], 4))  # each vote is as likely: many ties
+    yield "labels", impl.knn_predict(D, y, k)
+
+
+@probe("knn_predict", cases=[([4, 9],), ([700, 3, 41],), ([6],)])
+def labels_with_gaps(impl, rng, labels):
+    D, y = rng.uniform(size=(5, 10)), rng.choice(labels, size=10)
+    yield "labels", impl.knn_predict(D, y, 3)
+
+
+@probe("knn_predict", cases=[(1e200,), (1e-12,), (1.0,)])
+def distances_of_another_size(impl, rng, spread):
+    near = 1.0 if spread < 1 else 0.0  # all about 1, apart by less than float32 can tell
+    D, y = near + spread * rng.uniform(size=(6, 9)), rng.integers(4, size=9)
+    yield "labels", impl.knn_predict(D, y, 3)
+
+
+@probe("knn_predict")
+def one_number_of_voters_after_another(impl, rng):
+    D, y = rng.uniform(size=(9, 15)).T.copy().T, rng.integers(4, size=15)  # a view with strides of its own
+    for k in (1, 5, 15, 2, 7):
+        yield f"labels with k = {k}", impl.knn_predict(D, y, k)
+
+
+@probe("svm_loss")
+def three_five_one(impl, rng):
+    loss, dW = impl.svm_loss(np.array([[3.0, 5.0, 1.0]]), np.array([[1.0]]), np.array([0]), 0.0)
+    yield "loss", loss
+    yield "dW", dW
+
+
+@probe("svm_loss", cases=[(3, 4, 5, 1.0), (2, 3, 2, 2.5)])
+def nothing_learnt(impl, rng, N, D, C, delta):
+    X, y = rng.standard_normal((N, D)), rng.integers(C, size=N)
+    yield from named("loss dW", impl.svm_loss(np.zeros((D, C)), X, y, 0.3, delta))
+
+
+@probe(
+    "svm_loss",
+    cases=[
+        (1, 1, 2, 0.0, 1.0),
+        (5, 4, 3, 0.0, 1.0),
+        (5, 4, 3, 0.7, 1.0),
+        (1, 6, 4, 0.2, 0.5),
+        (7, 3, 6, 0.05, 3.0),
+        (4, 5, 4, 0.0, 0.0),
+        (3, 3, 3, 1.3, 2.0),
+        (6, 2, 1, 0.4, 1.0),
+    ],
+)
+def margins(impl, rng, N, D, C, reg, delta):
+    W, X, y = rng.standard_normal((D, C)), rng.standard_normal((N, D)), rng.integers(C, size=N)
+    yield from named("loss dW", impl.svm_loss(W, X, y, reg, delta))
+
+
+@probe("svm_loss", cases=[(8, 3, 4), (1, 2, 5)])
+def margins_of_exactly_zero(impl, rng, N, D, C):
+    W, X = rng.integers(-1, 2, size=(D, C)).astype(float), rng.integers(-1, 2, size=(N, D)).astype(float)
+    y = rng.integers(C, size=N)
+    yield from named("loss dW", impl.svm_loss(W, X, y, 0.0))
+
+
+@probe("svm_loss", cases=[(1e6,), (1e-6,)])
+def scores_of_another_size(impl, rng, size):
+    W, X, y = size * rng.standard_normal((4, 3)), rng.standard_normal((6, 4)), rng.integers(3, size=6)
+    yield from named("loss dW", impl.svm_loss(W, X, y, 0.1))
+
+
+@probe("svm_loss")
+def all_content(impl, rng):
+    X, y = np.eye(4) + 0.01 * rng.standard_normal((4, 4)), np.arange(4)
+    yield from named("loss dW", impl.svm_loss(20 * np.eye(4), X, y, 0.05))  # only the penalty is left
+
+
+@probe("svm_loss")
+def one_setting_after_another(impl, rng):
+    W, X, y = rng.standard_normal((3, 4)), rng.standard_normal((5, 3)), rng.integers(4, size=5)
+    for reg, delta in ((0.1, 1.0), (0.4, 1.0), (0.1, 2.0)):
+        for name, value in named("loss dW", impl.svm_loss(W, X, y, reg, delta)):
+            yield f"{name} with reg = {reg}, delta = {delta}", value
+
+
+@probe("svm_loss")
+def many_weights(impl, rng):
+    W, X, y = rng.standard_normal((700, 90)), rng.standard_normal((20, 700)), rng.integers(90, size=20)
+    loss, dW = impl.svm_loss(W, X, y, 0.01)
+    yield "loss", loss
+    yield "dW", part(dW, 997)
+
+
+@probe("svm_loss", cases=[(4, 3, 5)])
+def with_own_loss(impl, rng, N, D, C):
+    W, X, along = rng.standard_normal((D, C)), rng.standard_normal((N, D)), rng.standard_normal((D, C))
+    y = rng.integers(C, size=N)
+    _, dW = impl.svm_loss(W, X, y, 0.2, 0.7)
+    yield "dW", dW
+    numeric = slope(lambda V: impl.svm_loss(V, X, y, 0.2, 0.7)[0], W, along)
+    yield "slope along W", agree(np.sum(dW * along), numeric)
+
+
+SIZES = {"w": (3,), "filters": (2, 3, 2, 2), "scale": (), "b": (1, 4)}
+
+
+def draw_four(rng, v_size=1.0):
+    """Weights, gradients and both averages by name, in orders of their own."""
+    p, g, m, v = ({name: rng.standard_normal(size) for name, size in SIZES.items()} for _ in range(4))
+    v = {name: v_size * np.abs(value) for name, value in v.items()}
+    return p, dict(reversed(g.items())), {name: m[name] for name in sorted(m)}, v
+
+
+@probe("adam_step")
+def first_step(impl, rng):
+    zero = {"w": np.array([0.0])}
+    yield from named("params m v", impl.adam_step({"w": np.array([1.0])}, {"w": np.array([2.0])}, zero, zero, 1, 0.1))
+
+
+@probe("adam_step", cases=[(1, 0.1), (2, 0.1), (2, 0.02), (7, 0.5), (1000, 0.01)])
+def one_step(impl, rng, t, lr):
+    p, g, m, v = draw_four(rng)
+    yield from named("params m v", impl.adam_step(p, g, m, v, t, lr))
+
+
+@probe("adam_step")
+def one_setting_of_adam_after_another(impl, rng):
+    p, g, m, v = draw_four(rng)
+    for more in ({}, {"beta1": 0.6}, {"beta2": 0.8}, {"eps": 0.3}, {"beta1": 0.5, "beta2": 0.7, "eps": 0.05}):
+        for t in (3, 4):
+            for name, value in named("params m v", impl.adam_step(p, g, m, v, t, 0.2, **more)):
+                yield f"{name} at t = {t} with {more}", value
+
+
+@probe("adam_step", cases=[(1e-9,), (1e5,), (0.0,)])
+def gradients_of_another_size(impl, rng, size):
+    p, g, m, _ = draw_four(rng)
+    g = {name: size * value for name, value in g.items()}
+    zero = {name: np.zeros_like(value) for name, value in m.items()}
+    yield from named("params m v", impl.adam_step(p, g, zero, zero, 1, 0.1))
+
+
+@probe("adam_step", cases=[(1e-3, 20), (1e-8, 5)])
+def a_walk(impl, rng, eps, steps):
+    p, g, m, _ = draw_four(rng)
+    start = p
+    m = v = {name: np.zeros_like(value) for name, value in m.items()}
+    for t in range(1, steps + 1):
+        p, m, v = impl.adam_step(p, {name: g[name] + p[name] for name in g}, m, v, t, 0.05, eps=eps)
+    yield "params", p
+    yield "m", m
+    yield "v", v
+    yield "params are new arrays", not any(np.shares_memory(p[name], start[name]) for name in p)
+
+
+def normalised(x, gamma, eps, stats=None):
+    """The cache of a forward pass, as the notebook's code makes it."""
+    mean, var = (x.mean(axis=0), x.var(axis=0)) if stats is None else stats
+    r = 1 / np.sqrt(var + eps)
+    return (x - mean) * r, gamma, r, stats is None
+
+
+@probe("batchnorm_backward", cases=[("training",), ("evaluation",)])
+def three_numbers(impl, rng, mode):
+    x, dout = np.array([[-(1.5**0.5)], [0.0], [1.5**0.5]]), np.array([[1.0], [0.0], [0.0]])
+    stats = None if mode == "training" else (np.zeros(1), np.ones(1))
+    yield from named("dx dgamma dbeta", impl.batchnorm_backward(dout, normalised(x, np.ones(1), 0.0, stats)))
+
+
+BATCHES = [  # N, D, eps, size of x
+    (1, 1, 1e-5, 1.0),
+    (1, 4, 1e-5, 1.0),
+    (5, 3, 1e-5, 1.0),
+    (4, 1, 1e-5, 3.0),
+    (3, 5, 0.5, 1.0),  # a mean square of x̂ that is far from 1
+    (6, 2, 1e-5, 1e-3),
+    (2, 3, 1e-3, 0.02),
+    (4, 4, 1e-5, 1e4),
+]
+
+
+@probe("batchnorm_backward", cases=BATCHES)
+def in_training(impl, rng, N, D, eps, size):
+    x, dout = size * rng.standard_normal((N, D)) + 2 * size, rng.standard_normal((N, D))
+    gamma = rng.standard_normal(D)
+    slack = 1e-9 * np.abs(gamma).max() / size if N > 1 else 0.0
+    found = impl.batchnorm_backward(dout, normalised(x, gamma, eps))
+    for name, value in named("dx dgamma dbeta", found):
+        yield name, observe(value, atol=slack if name == "dx" else 1e-9)
+
+
+@probe("batchnorm_backward", cases=BATCHES[:6])
+def in_evaluation(impl, rng, N, D, eps, size):
+    x, dout = size * rng.standard_normal((N, D)), rng.standard_normal((N, D))
+    gamma, stats = rng.standard_normal(D), (size * rng.standard_normal(D), size**2 * rng.uniform(0.5, 2.0, size=D))
+    yield from named("dx dgamma dbeta", impl.batchnorm_backward(dout, normalised(x, gamma, eps, stats)))
+
+
+@probe("batchnorm_backward")
+def both_modes_of_one_batch(impl, rng):
+    x, dout, gamma = rng.standard_normal((4, 3)), rng.standard_normal((4, 3)), rng.standard_normal(3)
+    for training in (True, False, True):
+        cache = (*normalised(x, gamma, 1e-5)[:3], training)
+        for name, value in named("dx dgamma dbeta", impl.batchnorm_backward(dout, cache)):
+            yield f"{name} in {'training' if training else 'evaluation'}", value
+
+
+@probe("batchnorm_backward")
+def gradient_with_a_mean(impl, rng):
+    x, gamma = rng.standard_normal((6, 4)), rng.uniform(0.5, 2.0, size=4)
+    dout = 3.0 + rng.standard_normal((4, 6)).T  # a view; and far from 0 on average
+    yield from named("dx dgamma dbeta", impl.batchnorm_backward(dout, normalised(x, gamma, 1e-5)))
+
+
+@probe("batchnorm_backward")
+def many_columns(impl, rng):
+    x, dout, gamma = rng.standard_normal((128, 600)), rng.standard_normal((128, 600)), rng.standard_normal(600)
+    for name, value in named("dx dgamma dbeta", impl.batchnorm_backward(dout, normalised(x, gamma, 1e-5))):
+        yield name, part(value, 1201 if name == "dx" else 7)
+
+
+def draw_network(rng, N, C, H, W, kernel, filters, classes):
+    """Weights of order one and pictures that need not be square."""
+    h, w = (((side - kernel + 1) // 2 - 2) // 2 for side in (H, W))
+    p = {
+        "conv1": rng.standard_normal((filters[0], C, kernel, kernel)) / kernel,
+        "conv2": rng.standard_normal((filters[1], filters[0], 3, 3)) / 3,
+        "fc": rng.standard_normal((filters[1] * h * w, classes)),
+        "bias": rng.standard_normal(classes),
+    }
+    for k, F in zip("12", filters, strict=True):
+        p[f"gamma{k}"], p[f"beta{k}"] = rng.standard_normal(F), rng.standard_normal(F)
+    return p, rng.standard_normal((N, C, H, W))
+
+
+def draw_stats(rng, filters):
+    """Means and variances for evaluation."""
+    return [(rng.standard_normal(F), rng.uniform(0.5, 2.0, size=F)) for F in filters]
+
+
+NETWORKS = [  # N, C, H, W, kernel, filters, classes
+    (1, 1, 10, 10, 3, (1, 1), 2),
+    (2, 3, 10, 14, 3, (2, 3), 4),
+    (3, 2, 17, 13, 4, (4, 2), 3),
+    (2, 1, 16, 16, 5, (3, 5), 6),
+    (4, 1, 12, 19, 2, (2, 4), 3),
+]
+
+
+@probe("cnn_backward")
+def nothing_gets_through(impl, rng):
+    p, X = draw_network(rng, 2, 1, 10, 10, 3, (2, 2), 2)
+    p["fc"] = np.zeros_like(p["fc"])
+    _, cache, _ = impl.cnn_forward(p, X)
+    yield from named("dX grads", impl.cnn_backward(np.array([[1.0, -1.0], [2.0, 0.0]]), cache))
+
+
+@probe("cnn_backward", cases=[(*case, mode) for case in NETWORKS for mode in ("training", "evaluation")])
+def network_gradients(impl, rng, N, C, H, W, kernel, filters, classes, mode):
+    p, X = draw_network(rng, N, C, H, W, kernel, filters, classes)
+    stats, dscores = draw_stats(rng, filters), rng.standard_normal((N, classes))
+    _, cache, _ = impl.cnn_forward(p, X, None if mode == "training" else stats)
+    dX, grads = impl.cnn_backward(dscores, cache)
+    yield "dX", observe(dX, atol=1e-9)
+    yield "names", sorted(grads)
+    for name in sorted(p):
+        yield f"d{name}", observe(grads[name], atol=1e-9)
+
+
+@probe("cnn_backward")
+def behind_another_network(impl, rng):
+    p, X = draw_network(rng, 2, 2, 10, 12, 3, (2, 3), 3)
+    q, Z = draw_network(rng, 2, 2, 10, 12, 3, (2, 3), 3)
+    dscores = rng.standard_normal((2, 3))
+    _, first, _ = impl.cnn_forward(p, X)
+    _, second, _ = impl.cnn_forward(q, Z)
+    for which, cache in (("first", first), ("second", second), ("first", first)):
+        dX, grads = impl.cnn_backward(dscores, cache)
+        yield f"dX of the {which}", dX
+        yield f"dgamma2 of the {which}", grads["gamma2"]
+
+
+@probe("cnn_backward")
+def network_too_large_for_differences(impl, rng):
+    p, X = draw_network(rng, 3, 8, 20, 20, 5, (32, 48), 20)
+    dscores = rng.standard_normal((3, 20))
+    _, cache, _ = impl.cnn_forward(p, X)
+    dX, grads = impl.cnn_backward(dscores, cache)
+    yield "dX", part(dX, 301)
+    for name in ("conv1", "conv2", "fc"):
+        yield f"d{name}", part(grads[name], 401)
+
+
+@probe("cnn_backward", cases=[(3, 2, 10, 12, 3, (2, 3), 4)])
+def with_given_forward(impl, rng, N, C, H, W, kernel, filters, classes):
+    p, X = draw_network(rng, N, C, H, W, kernel, filters, classes)
+    dscores, along = rng.standard_normal((N, classes)), rng.standard_normal(X.shape)
+    _, cache, _ = impl.cnn_forward(p, X)
+    dX, _ = impl.cnn_backward(dscores, cache)
+    yield "dX", dX
+    numeric = slope(lambda v: np.sum(impl.cnn_forward(p, v)[0] * dscores), X, along, h=1e-6)
+    yield "slope along X", agree(np.sum(dX * along), numeric)
+
+
+@probe("saliency", cases=NETWORKS)
+def maps(impl, rng, N, C, H, W, kernel, filters, classes):
+    p, X = draw_network(rng, N, C, H, W, kernel, filters, classes)
+    stats, y = draw_stats(rng, filters), rng.integers(classes, size=N)
+    yield "M", impl.saliency(p, X, y, stats)
+
+
+@probe("saliency")
+def minus_three_two_a_half(impl, rng):
+    p, X = draw_network(rng, 1, 1, 10, 11, 3, (2, 2), 3)
+    p["conv1"] = (
+        p["conv1"] * np.array([-3.0, 2.0, 0.5])[:, None, None]
+    )  # each channel's gradient is that of one, times this
+    yield "M", impl.saliency(p, np.repeat(X, 3, axis=1), np.array([1]), draw_stats(rng, (2, 2)))
+
+
+@probe("saliency")
+def each_class_of_one_picture(impl, rng):
+    p, X = draw_network(rng, 1, 2, 12, 10, 3, (3, 4), 4)
+    stats = draw_stats(rng, (3, 4))
+    for kind in range(4):
+        yield f"M of class {kind}", impl.saliency(p, X, np.array([kind]), stats)
+
+
+@probe("saliency")
+def alone_and_together(impl, rng):
+    p, X = draw_network(rng, 4, 2, 12, 11, 3, (3, 2), 3)
+    stats, y = draw_stats(rng, (3, 2)), np.array([2, 0, 2, 1])
+    yield "M together", impl.saliency(p, X, y, stats)
+    yield "M of the last alone", impl.saliency(p, X[3:], y[3:], stats)
+
+
+@probe("saliency", cases=[(60.0,), (1e-5,)])
+def scores_far_apart(impl, rng, size):
+    p, X = draw_network(rng, 3, 2, 10, 12, 3, (2, 3), 4)
+    p["fc"] = size * p["fc"]  # a softmax is 0 or 1 where scores are large
+    yield "M", impl.saliency(p, X, rng.integers(4, size=3), draw_stats(rng, (2, 3)))
+
+
+@probe("saliency")
+def statistics_alone(impl, rng):
+    p, X = draw_network(rng, 2, 1, 11, 11, 3, (2, 3), 3)
+    first, second, y = draw_stats(rng, (2, 3)), draw_stats(rng, (2, 3)), rng.integers(3, size=2)
+    yield "M with some statistics", impl.saliency(p, X, y, first)
+    yield "M with others", impl.saliency(p, X, y, second)
+
+
+def square(params, X, y, reg):
+    """w², with its gradient."""
+    return float(params["w"] ** 2), {"w": 2 * params["w"]}
+
+
+def half_wrong(params, X, y, reg):
+    """w², with half of its gradient."""
+    return float(params["w"] ** 2), {"w": params["w"]}
+
+
+@probe("babysit")
+def one_weight(impl, rng):
+    p, u = {"w": np.array(1.0)}, {"w": np.array(rng.uniform(0.5, 2.0))}
+    X, y = np.zeros((1, 1)), np.zeros(1, dtype=int)
+    for name, loss in (("right", square), ("half as long", half_wrong)):
+        found = impl.babysit(loss, p, X, y, 2, u, lr=0.1, steps=2)
+        yield f"gradient that is {name}", observe(found, rtol=1e-6, atol=1e-7)
+
+
+def regression(params, X, y, reg, factors=None):
+    """Mean fourth power of an error, with a penalty of another power; each gradient may have a factor of its own."""
+    error = X @ params["W"] + params["b"] - y[:, None] + 0.1 * params["scale"] ** 3
+    n = error.size
+    loss = np.sum(error**4) / n + reg * np.sum(params["W"] ** 2) + reg * params["scale"] ** 2
+    grads = {"W": 4 * X.T @ error**3 / n + 2 * reg * params["W"], "b": 4 * np.sum(error**3, axis=0) / n}
+    grads["scale"] = np.array(4 * np.sum(error**3) / n * 0.3 * params["scale"] ** 2 + 2 * reg * params["scale"])
+    return float(loss), {name: (factors or {}).get(name, 1.0) * value for name, value in grads.items()}
+
+
+def draw_regression(rng, N=4):
+    """Weights, pictures, labels, and a direction for each array in an order of its own."""
+    p = {"W": rng.standard_normal((3, 2)), "b": rng.standard_normal(2), "scale": np.array(rng.uniform(0.5, 1.5))}
+    u = {name: rng.standard_normal(p[name].shape) for name in ("scale", "W", "b")}
+    u["scale"] = np.array(u["scale"])
+    return p, rng.standard_normal((N, 3)), rng.integers(3, size=N), u
+
+
+FACTORS = [{}, {"W": 1.5}, {"b": 0.7}, {"scale": -1.0}, {"W": 1.01, "scale": 2.0}, {"b": 0.0}]
+
+
+@probe("babysit", cases=[(factors,) for factors in FACTORS])
+def gradients_with_a_factor(impl, rng, factors):
+    p, X, y, u = draw_regression(rng)
+
+    def loss(params, X, y, reg):
+        return regression(params, X, y, reg, factors)
+
+    yield "numbers", observe(impl.babysit(loss, p, X, y, 3, u, lr=0.005, steps=3), rtol=1e-5, atol=1e-6)
+
+
+@probe("babysit")
+def one_setting_of_it_after_another(impl, rng):
+    p, X, y, u = draw_regression(rng)
+
+    def loss(params, X, y, reg):
+        return regression(params, X, y, reg, {"W": 1.2})
+
+    first = {"reg": 0.3, "lr": 0.004, "steps": 2, "h": 1e-4}
+    for changed in ({}, {"reg": 0.0}, {"reg": 2.0}, {"lr": 0.001}, {"steps": 1}, {"steps": 5}, {"h": 0.1}):
+        found = impl.babysit(loss, p, X, y, 3, u, **(first | changed))
+        yield f"numbers with {changed or first}", observe(found, rtol=1e-5, atol=1e-6)
+    yield "numbers with ten classes", observe(impl.babysit(loss, p, X, y, 10, u, **first), rtol=1e-5, atol=1e-6)
+
+
+@probe("babysit")
+def with_its_defaults(impl, rng):
+    p, X, y, u = draw_regression(rng)
+
+    def loss(params, X, y, reg):  # the same problem in a milder form, so that the default rate suits it
+        now, grads = regression(params, 0.1 * X, 0.1 * y, reg)
+        return now, {name: 0.02 * value for name, value in grads.items()}
+
+    yield "numbers", observe(impl.babysit(loss, p, X, y, 5, u), rtol=1e-5, atol=1e-6)
+
+
+@probe("babysit")
+def weights_that_do_nothing(impl, rng):
+    p, X, y, u = draw_regression(rng)
+    p, u = p | {"idle": np.ones(3)}, {"idle": np.ones(3)} | u
+
+    def loss(params, X, y, reg):
+        now, grads = regression(params, X, y, reg)
+        return now, grads | {"idle": np.zeros(3)}
+
+    yield "numbers", observe(impl.babysit(loss, p, X, y, 3, u, lr=0.005, steps=2), rtol=1e-5, atol=1e-6)
+
+
+@probe("babysit")
+def a_gradient_of_nothing(impl, rng):
+    p, X, y, u = draw_regression(rng)
+    p, u = p | {"idle": np.ones(3)}, u | {"idle": rng.uniform(0.5, 1.0, size=3)}
+
+    def loss(params, X, y, reg):
+        now, grads = regression(params, X, y, reg)
+        return now, grads | {"idle": np.ones(3)}  # there is a gradient, and no slope
+
+    yield "numbers", observe(impl.babysit(loss, p, X, y, 3, u, lr=0.005, steps=2), rtol=1e-5, atol=1e-6)
+
+
+@probe("babysit")
+def what_the_model_is_given(impl, rng):
+    p, X, y, u = draw_regression(rng)
+    seen = {"pictures": True, "labels": True, "names": True, "shapes": True}
+    strengths = set()
+
+    def loss(params, A, b, reg):
+        seen["pictures"] &= A is X or np.array_equal(A, X)
+        seen["labels"] &= b is y or np.array_equal(b, y)
+        seen["names"] &= sorted(params) == sorted(p)
+        seen["shapes"] &= all(np.shape(params[name]) == np.shape(p[name]) for name in params if name in p)
+        strengths.add(float(reg))
+        return regression(params, A, b, reg)
+
+    found = impl.babysit(loss, p, X, y, 3, u, reg=0.25, lr=0.005, steps=2)
+    yield "numbers", observe(found, rtol=1e-5, atol=1e-6)
+    yield "what the model sees is what was given", seen
+    yield "penalties that it was called with", sorted(strengths)
+
+
+CONVNETS = [  # channels, side, classes, filters, kernel
+    (1, 16, 10, (8, 16), 5),
+    (3, 14, 4, (4, 6), 7),
+    (2, 13, 3, (5, 2), 4),
+    (1, 10, 1, (1, 1), 3),
+    (2, 21, 2, (3, 3), 2),
+]
+
+
+@probe("ConvNet", cases=[(*case, mode) for case in CONVNETS[:4] for mode in ("training", "evaluation")])
+def scores_and_gradients(impl, rng, channels, side, classes, filters, kernel, mode):
+    import torch
+
+    x = torch.tensor(rng.standard_normal((3, channels, side, side)), requires_grad=True)
+    upstream = torch.from_numpy(rng.standard_normal((3, classes)))
+    seed = int(rng.integers(2**32))
+    model = impl.ConvNet(channels, side, classes, filters, kernel).double().train(mode == "training")
+    yield "parameters", shapes(model)
+    fill(model, seed)
+    for buffer in (model.bn1.running_mean, model.bn2.running_mean):
+        buffer.copy_(torch.from_numpy(np.linspace(-0.5, 0.5, len(buffer))))
+    for buffer in (model.bn1.running_var, model.bn2.running_var):
+        buffer.copy_(torch.from_numpy(np.linspace(0.5, 2.0, len(buffer))))
+    scores = model(x)
+    yield "scores", scores
+    torch.sum(scores * upstream).backward()
+    yield "dx", observe(x.grad.flatten()[::7], atol=1e-9)
+    for name, parameter in sorted(model.named_parameters()):
+        yield f"d{name}", observe(parameter.grad.flatten()[:: 1 + parameter.numel() // 8], atol=1e-9)
+
+
+@probe("ConvNet", cases=CONVNETS)
+def what_fc_reads(impl, rng, channels, side, classes, filters, kernel):
+    import torch
+
+    x = torch.from_numpy(rng.standard_normal((2, channels, side, side)))
+    seed = int(rng.integers(2**32))
+    model = fill(impl.ConvNet(channels, side, classes, filters, kernel).double().eval(), seed)
+    features = model.features(x)
+    yield "features", features
+    yield "scores of one", model(x[:1])
+    yield "scores are fc of features", bool(torch.allclose(model.fc(features), model(x)))
+
+
+@probe("ConvNet")
+def by_default(impl, rng):
+    import torch
+
+    x = torch.from_numpy(rng.standard_normal((2, 1, 16, 16)).astype(np.float32))
+    seed = int(rng.integers(2**32))
+    model = fill(impl.ConvNet(1, 16, 10).eval(), seed)
+    yield "number of weights", sum(w.numel() for w in model.parameters())
+    yield "scores", observe(model(x), rtol=1e-4)
+    yield "names", sorted(model.state_dict())
+
+
+@probe("ConvNet")
+def statistics_of_training(impl, rng):
+    import torch
+
+    x = torch.from_numpy(3 + 2 * rng.standard_normal((4, 2, 12, 12)))
+    seed = int(rng.integers(2**32))
+    model = fill(impl.ConvNet(2, 12, 3, (3, 4), 3).double().train(), seed)
+    yield "scores in training", model(x)
+    yield "running statistics", [model.bn1.running_mean, model.bn1.running_var, model.bn2.running_mean]
+    yield "scores in evaluation", model.eval()(x)
+    yield "statistics are kept in evaluation", model.bn1.running_mean
+    yield "counted", int(model.bn2.num_batches_tracked)
+
+
+@probe("ConvNet")
+def made_of_torchs_layers(impl, rng):
+    from torch import nn
+
+    model = impl.ConvNet(2, 15, 3, (4, 5), 3)
+    kinds = {"conv1": nn.Conv2d, "bn1": nn.BatchNorm2d, "conv2": nn.Conv2d, "bn2": nn.BatchNorm2d, "fc": nn.Linear}
+    for name, kind in kinds.items():
+        yield f"{name} is nn.{kind.__name__}", isinstance(getattr(model, name), kind)
+    yield "settings", [model.bn1.eps, model.bn2.momentum, list(model.conv1.padding), list(model.conv2.stride)]
+    yield "first scales", [model.bn1.weight, model.bn2.bias]
+
+
+def body(rng, numbers, features, dtype):
+    """A model with `features`: a layer, statistics, and something that acts in training only."""
+    import torch
+    from torch import nn
+
+    weights = torch.from_numpy(rng.standard_normal((features, numbers)) / numbers**0.5).to(dtype)
+    mean, var = torch.from_numpy(rng.standard_normal(features)), torch.from_numpy(rng.uniform(0.5, 2.0, size=features))
+
+    class Body(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer, self.bn = nn.Linear(numbers, features), nn.BatchNorm1d(features)
+            self.inner, self.fc = nn.Sequential(nn.Dropout(0.5), nn.Identity()), nn.Linear(features, 7)
+            with torch.no_grad():
+                self.layer.weight.copy_(weights)
+                self.layer.bias.fill_(0.1)
+                self.bn.running_mean.copy_(mean)
+                self.bn.running_var.copy_(var)
+                self.fc.weight.fill_(0.2)
+                self.fc.bias.zero_()
+
+        def features(self, x):
+            return self.inner(torch.relu(self.bn(self.layer(x.flatten(1)))))
+
+        def forward(self, x):
+            return self.fc(self.features(x))
+
+    return Body().to(dtype)
+
+
+def new_head(rng, features, classes, dtype):
+    """A first head with given weights."""
+    import torch
+    from torch import nn
+
+    head = nn.Linear(features, classes).to(dtype)
+    with torch.no_grad():
+        head.weight.copy_(torch.from_numpy(rng.standard_normal((classes, features))))
+        head.bias.copy_(torch.from_numpy(rng.standard_normal(classes)))
+    return head
+
+
+def few(rng, N, classes, dtype):
+    """Pictures (N, 2, 3, 3) and labels."""
+    import torch
+
+    X = torch.from_numpy(rng.standard_normal((N, 2, 3, 3))).to(dtype)
+    return X, torch.from_numpy(rng.integers(classes, size=N))
+
+
+@probe("transfer")
+def one_step_from_zero(impl, rng):
+    import torch
+
+    model, head = body(rng, 18, 4, torch.float64), new_head(rng, 4, 3, torch.float64)
+    X, y = few(rng, 5, 3, torch.float64)
+    with torch.no_grad():
+        head.weight.zero_()
+        head.bias.zero_()
+    found = impl.transfer(model, head, X, y, 1, 0.25)
+    yield "weights", observe(found.weight, rtol=1e-5)
+    yield "biases", observe(found.bias, rtol=1e-5)
+
+
+@probe(
+    "transfer",
+    cases=[(1, 5, 4, 3, 0.05), (6, 3, 2, 1, 0.1), (7, 4, 5, 20, 0.02), (7, 4, 5, 20, 0.2), (4, 6, 1, 2, 0.1)],
+)
+def trained_heads(impl, rng, N, features, classes, steps, lr):
+    import torch
+
+    model, head = body(rng, 18, features, torch.float64), new_head(rng, features, classes, torch.float64)
+    X, y = few(rng, N, classes, torch.float64)
+    found = impl.transfer(model, head, X, y, steps, lr)
+    yield "weights", observe(found.weight, rtol=1e-6)
+    yield "biases", observe(found.bias, rtol=1e-6, atol=1e-9)
+
+
+@probe("transfer", cases=[("float64",), ("float32",)])
+def with_default_steps(impl, rng, dtype):
+    import torch
+
+    dtype = getattr(torch, dtype)
+    model, head, (X, y) = body(rng, 18, 4, dtype), new_head(rng, 4, 3, dtype), few(rng, 8, 3, dtype)
+    found = impl.transfer(model, head, X, y)
+    yield "weights", observe(found.weight, rtol=1e-3)
+    yield "biases", observe(found.bias, rtol=1e-3)
+
+
+@probe("transfer", cases=[("training",), ("evaluation",), ("parts",)])
+def what_is_left_as_it_was(impl, rng, mode):
+    import torch
+
+    model, head = body(rng, 18, 4, torch.float64), new_head(rng, 4, 3, torch.float64)
+    X, y = few(rng, 6, 3, torch.float64)
+    model.train(mode == "training")
+    if mode == "parts":
+        model.inner.train()
+    model.layer.bias.requires_grad_(False)
+    model.layer.weight.grad = torch.full_like(model.layer.weight, 2.0)  # summed up so far, by somebody else
+    head.bias.grad = torch.full_like(head.bias, 3.0)
+    kept = {name: value.clone() for name, value in [*model.state_dict().items(), *head.state_dict().items()]}
+    found = impl.transfer(model, head, X, y, 4, 0.1)
+    yield "weights", observe(found.weight, rtol=1e-6)
+    now = dict([*model.state_dict().items(), *head.state_dict().items()])
+    yield "weights and statistics are as before", all(bool(torch.equal(kept[name], now[name])) for name in kept)
+    yield "modes", [module.training for module in model.modules()]
+    yield "who can learn", [w.requires_grad for w in model.parameters()]
+    yield "gradients of the model", [None if w.grad is None else float(w.grad.mean()) for w in model.parameters()]
+    yield "gradients of the head", [None if w.grad is None else float(w.grad.mean()) for w in head.parameters()]
+
+
+@probe("transfer")
+def a_head_of_its_own(impl, rng):
+    import torch
+    from torch import nn
+
+    model, head = body(rng, 18, 4, torch.float64), new_head(rng, 4, 3, torch.float64)
+    X, y = few(rng, 6, 3, torch.float64)
+    first = impl.transfer(model, head, X, y, 3, 0.1)
+    second = impl.transfer(model, head, X, y, 3, 0.1)
+    yield "weights", observe(first.weight, rtol=1e-6)
+    yield "weights of a second call", observe(second.weight, rtol=1e-6)
+    yield "is a linear layer", isinstance(first, nn.Linear)
+    yield "is another than the one given", first is not head
+    yield "can learn on", all(w.requires_grad for w in first.parameters())
+    yield "one result is not the other", first is not second
+
+
+@probe("transfer", cases=[(3, 16)])
+def with_own_network(impl, rng, N, side):
+    import torch
+
+    X = torch.from_numpy(rng.standard_normal((N, 2, side, side)))
+    y, seed = torch.from_numpy(rng.integers(4, size=N)), int(rng.integers(2**32))
+    head = new_head(rng, 12, 4, torch.float64)
+    model = fill(impl.ConvNet(2, side, 3, (2, 3), 3).double().train(), seed)
+    found = impl.transfer(model, head, X, y, 5, 0.05)
+    yield "weights", observe(found.weight, rtol=1e-6)
+    yield "statistics of the body", model.bn1.running_mean
+    yield "is in training again", [module.training for module in model.modules()]
