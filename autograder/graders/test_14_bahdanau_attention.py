@@ -76,7 +76,7 @@ def few(value):
     """Some numbers of an array or tensor, from all over it, so that keys stay small."""
     if not hasattr(value, "reshape") or not len(flat := value.reshape(-1)):
         return value
-    return flat[:: len(flat) // 12 + 1]
+    return flat[:: len(flat) // 7 + 1]
 
 
 def gradients(names, grads, part=lambda value: value):
@@ -244,7 +244,7 @@ def three_to_one_backward(impl, rng):
 
 @probe(
     "additive_attention_backward",
-    cases=[(1, 1, 1, 1, 1), (1, 4, 2, 3, 2), (3, 5, 2, 4, 6), (2, 4, 5, 3, 2), (3, 3, 3, 3, 3), (5, 2, 4, 4, 4)],
+    cases=[(1, 1, 1, 1, 1), (1, 4, 2, 3, 2), (3, 5, 2, 4, 6), (2, 4, 5, 3, 2), (3, 3, 3, 3, 3)],
 )
 def attention_gradients(impl, rng, B, S, H, D, A):
     p, s, h = draw_attention(rng, H, D, A), rng.standard_normal((B, H)), rng.standard_normal((B, S, D))
@@ -382,7 +382,8 @@ def step_gradients(impl, rng, B, S, E, H, D, A, M, V):
     p, y, s, h, mask = draw_step(rng, B, S, E, H, D, A, M, V)
     dlogits, ds_new = rng.standard_normal((B, V)), rng.standard_normal((B, H))
     *_, cache = impl.decoder_step(p, y, s, h, mask)
-    for name, value in with_dict("dy ds dh", DECODER, impl.decoder_step_backward(dlogits, ds_new, cache)):
+    names = DECODER if B != 2 else ("W_a", "Wx_dec", "W_out", "b_vocab")
+    for name, value in with_dict("dy ds dh", names, impl.decoder_step_backward(dlogits, ds_new, cache), few):
         yield name, observe(value, atol=1e-12) if B == 1 and isinstance(value, np.ndarray) else value
 
 
@@ -392,7 +393,7 @@ def one_upstream_or_both(impl, rng, of_logits, of_state):
     dlogits, ds_new = of_logits * rng.standard_normal((3, 7)), of_state * rng.standard_normal((3, 3))
     *_, cache = impl.decoder_step(p, y, s, h, mask)
     found = impl.decoder_step_backward(dlogits, ds_new, cache)
-    yield from with_dict("dy ds dh", ("W_a", "v_a", "Wx_dec", "W_out", "W_vocab"), found)
+    yield from with_dict("dy ds dh", ("v_a", "Wx_dec", "W_out"), found, few)
 
 
 @probe("decoder_step_backward", cases=[(3, 4, 2, 3, 4, 5, 6, 7)])
@@ -401,7 +402,7 @@ def pairs_below_zero(impl, rng, B, S, E, H, D, A, M, V):
     p["b_out"] -= 30.0
     dlogits, ds_new = rng.standard_normal((B, V)), rng.standard_normal((B, H))
     *_, cache = impl.decoder_step(p, y, s, h, mask)
-    yield from with_dict("dy ds dh", READOUT, impl.decoder_step_backward(dlogits, ds_new, cache))
+    yield from with_dict("dy ds dh", READOUT, impl.decoder_step_backward(dlogits, ds_new, cache), few)
 
 
 @probe("decoder_step_backward", cases=[(2, 4, 2, 3, 4, 5, 6, 7)])
@@ -457,7 +458,7 @@ def reader_gradients(impl, rng, B, S, E, H):
     x[np.arange(S) >= lengths[:, None]] *= 20.0
     dh = rng.standard_normal((B, S, 2 * H))  # also at padding
     _, cache = impl.bigru_encode(p, x, lengths)
-    yield from with_dict("dx", ENCODER, impl.bigru_backward(dh, cache))
+    yield from with_dict("dx", ENCODER, impl.bigru_backward(dh, cache), few if B > 1 else lambda value: value)
 
 
 @probe("bigru_backward", cases=[(0, True), (0, False), (-1, True), (-1, False)])
@@ -466,7 +467,7 @@ def one_half_at_one_end(impl, rng, place, forward):
     dh[:, place, :3] = forward * rng.standard_normal((2, 3))
     dh[:, place, 3:] = (not forward) * rng.standard_normal((2, 3))
     _, cache = impl.bigru_encode(p, x, np.array([5, 5]))
-    yield from with_dict("dx", ("Wx_fwd", "Wh_fwd", "Wx_bwd", "Wh_bwd"), impl.bigru_backward(dh, cache))
+    yield from with_dict("dx", ("Wx_fwd", "Wh_bwd"), impl.bigru_backward(dh, cache))
 
 
 @probe("bigru_backward", cases=[(3, 7, 2, 3)])
@@ -538,9 +539,8 @@ def all_words_alike(impl, rng):
 def whole(impl, rng, B, S, T, Vs, Vt, E, H):
     p = draw_whole(rng, Vs, Vt, E, H)
     batch = draw_sentences(rng, B, S, T, Vs, Vt)
-    names = sorted(p)
-    for name, value in with_dict("loss", names, impl.seq2seq_loss_and_grads(p, *batch)):
-        yield name, few(value)
+    names = sorted(p) if B == 4 else ("E_src", "E_tgt", "U_a", "W_init", "Wh_bwd", "b_vocab")
+    yield from with_dict("loss", names, impl.seq2seq_loss_and_grads(p, *batch), few)
 
 
 @probe("seq2seq_loss_and_grads", cases=[(5, 4, 9, 6, 6, 2, 3)])
@@ -581,7 +581,8 @@ def padding_behind_all_targets(impl, rng, B, S, T, Vs, Vt, E, H):
 def whole_too_large_for_differences(impl, rng, B, S, T, Vs, Vt, E, H):
     p = draw_whole(rng, Vs, Vt, E, H)
     found = impl.seq2seq_loss_and_grads(p, *draw_sentences(rng, B, S, T, Vs, Vt))
-    yield from with_dict("loss", sorted(p), found, few)
+    names = ("E_src", "E_tgt", "U_a", "W_a", "W_init", "Wh_bwd", "Wx_dec", "W_out", "b_vocab")
+    yield from with_dict("loss", names, found, few)
 
 
 @probe("seq2seq_loss_and_grads", cases=[(2, 3, 4, 5, 6, 2, 3)])
@@ -629,7 +630,8 @@ def logits_and_gradients(impl, rng, B, S, T, Vs, Vt, E, H, attention):
     yield "logits", logits
     logits.backward(upstream)
     for name, parameter in sorted(model.named_parameters()):
-        yield f"d{name}", observe(few(parameter.grad), atol=1e-12)
+        if B == 4 or name in ("E_src.weight", "E_tgt.weight", "init.weight", "W_a.weight"):
+            yield f"d{name}", observe(few(parameter.grad), atol=1e-12)
 
 
 @probe("AttnSeq2Seq", cases=[(3, 5, 6, 7, 2, 3, True), (3, 5, 6, 7, 2, 3, False), (3, 3, 6, 6, 3, 3, True)])
@@ -745,7 +747,7 @@ def found(values):
 def greedy_misses_the_best(impl, rng, width):
     import torch
 
-    table = torch.log(torch.tensor([[0, 0, 0.6, 0.4], [0, 1, 0, 0], [0, 0.5, 0.5, 0], [0, 0.9, 0.1, 0]]).double())
+    table = torch.log(torch.tensor([[0, 0, 0.6, 0.4], [0, 1, 0, 0], [0, 0.5, 0.3, 0.2], [0, 0.9, 0.1, 0]]).double())
 
     def step(words, states):
         return table[words], states
@@ -817,12 +819,19 @@ def words_ruled_out(impl, rng, width, V, max_len):
     yield from found(impl.beam_search(step, state, 1, 2, width, max_len))
 
 
-@probe("beam_search", cases=[(3, 40, 500)])
-def probabilities_underflow(impl, rng, width, V, max_len):
-    step, state = recurrent(rng, V, 6, 0, -300.0)
-    listed = list(found(impl.beam_search(step, state, 1, 0, width, max_len)))
+@probe("beam_search", cases=[(40, 300)])
+def probabilities_underflow(impl, rng, V, max_len):
+    import torch
+
+    # of every word another one is a little more probable than all others, and never eos, 0
+    follower = (torch.arange(V) + int(rng.integers(V - 1))) % (V - 1) + 1
+
+    def step(words, states):
+        return torch.log_softmax(torch.eye(V, dtype=torch.float64)[follower[words]], dim=1), states
+
+    listed = list(found(impl.beam_search(step, torch.zeros(1, 2, dtype=torch.float64), 1, 0, 1, max_len)))
     yield "log p", listed[1][1]
-    yield "last words", [words[-20:] for words in listed[0][1]]
+    yield "number of words", [len(words) for words in listed[0][1]]
 
 
 @probe("beam_search", cases=[(4, 5, 9)])
