@@ -314,4 +314,13 @@ class BlockByParts:
 
 
 # Mutants of the reference that compute the same, with the reason.
-EQUIVALENT = {}
+EQUIVALENT = {
+    "BasicBlock": {
+        'if kind == "B" and (stride != 1 or channels_in < channels_out):': "C' is at least C",
+        'if kind == "B" and (stride > 1 or channels_in != channels_out):': "a stride is at least 1",
+        'elif self.kind < "plain":': "of the three kinds, A and B come before plain",
+    },
+    "make_identity": {
+        'if block.kind < "plain":': "of the three kinds, A and B come before plain",
+    },
+}
