@@ -28,6 +28,12 @@ CELLS = {  # text of a cell below the stub of `f` and a cell of data → whether
     "kept_in_a_dict": ("made = {}\nmade['a']['b'] = f(1)", True),
     "read_from_the_dict": ("plots.show(made)", True),
     "a_name_of_its_own": ("[f for f in 'abc']", False),
+    "set_under_a_condition": ("if x:\n    y = 1", False),
+    "which_may_not_hold": ("plots.show(y)", True),
+    "set_anew": ("y, z = 1, 2", False),
+    "shown_anew": ("plots.show(y + z)", False),
+    "changed_by_its_own_value": ("runs = runs + [1]", True),
+    "still_the_learners": ("plots.show(runs)", True),
 }
 
 

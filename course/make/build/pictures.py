@@ -24,6 +24,7 @@ MAX_BYTES = 2_000_000  # of a stub: it is sent by mail, and opened on a hub
 SEEN = "What you should see"
 FOUND = "What we found (open it when yours has run)"
 _DEFINES = (ast.FunctionDef, ast.ClassDef)
+_SETS = (ast.Assign, ast.AnnAssign, ast.For, ast.With, *_DEFINES)  # in any case, unlike what stands under an `if`
 
 
 class ShowPictures(NbGraderPreprocessor):
@@ -66,6 +67,8 @@ def drawn_by_learner(cells: Iterable[NotebookNode]) -> set[str]:
             if asked or statement.free & learners:
                 found.add(cell.id)
                 learners |= set(_touched(statement)) - imported
+            elif isinstance(statement.node, _SETS):
+                learners -= statement.names  # `fig` and `ax` are anew what they were in a figure above
     return found
 
 
