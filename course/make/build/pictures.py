@@ -64,12 +64,22 @@ def drawn_by_learner(cells: Iterable[NotebookNode]) -> set[str]:
         asked = bool(cell.metadata.get("nbgrader", {}).get("solution"))
         for statement in Code([Cell(number, "code", cell.source, {})]).statements:
             imported |= statement.names if isinstance(statement.node, ast.Import | ast.ImportFrom) else set()
-            if asked or statement.free & learners:
+            if asked or (statement.free | _of_itself(statement)) & learners:
                 found.add(cell.id)
                 learners |= set(_touched(statement)) - imported
             elif isinstance(statement.node, _SETS):
                 learners -= statement.names  # `fig` and `ax` are anew what they were in a figure above
     return found
+
+
+def _of_itself(statement: Statement) -> set[str]:
+    """The names that a statement both sets and reads, as `x = x + 1` does: for the engine they are its own."""
+    if isinstance(statement.node, _DEFINES):
+        return set()
+    read = {
+        node.id for node in ast.walk(statement.node) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
+    }
+    return read & statement.names
 
 
 def _touched(statement: Statement) -> Iterator[str]:
