@@ -23,7 +23,7 @@ What = Literal["build", "audit", "results"]
 # what → an assignment's own files, by the names that a Project has for them, and rooms; "code" is that of the master,
 # without its texts
 DEPENDS_ON: dict[What, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "build": (("source", "grader", "mistakes"), (*_DECIDES, "course/make/build")),
+    "build": (("source", "grader", "mistakes", "weights"), (*_DECIDES, "course/make/build")),
     "audit": (("code", "grader", "mistakes", "alternatives", "oracle"), (*_DECIDES, "course/make/audit")),
     "results": (("release", "grader", "key", "solution"), (*_DECIDES, "autograder/engine/border")),
 }
@@ -35,13 +35,16 @@ def fingerprint(project: Project, slug: str, what: What) -> dict[str, str]:
     Equal fingerprints mean that it is current; where two differ says why it is not.
     """
     files, rooms = DEPENDS_ON[what]
-    own = {
-        name: _digest_of_code(*_stamped(project.source(slug)))
-        if name == "code"
-        else _digest(*_stamped(getattr(project, name)(slug)))
-        for name in files
-    }
+    own = {name: found for name in files if (found := _digest_of(project, slug, name))}
     return own | {room: _digest_of_room(tuple(map(_stamped, sorted((CODE / room).glob("*.py"))))) for room in rooms}
+
+
+def _digest_of(project: Project, slug: str, name: str) -> str:
+    """Of one of an assignment's own files; nothing of weights where there are none."""
+    if name == "code":
+        return _digest_of_code(*_stamped(project.source(slug)))
+    path: Path = getattr(project, name)(slug)
+    return "" if name == "weights" and not path.is_file() else _digest(*_stamped(path))
 
 
 Stamped = tuple[Path, int, int]  # a path, and the time and size by which a change shows

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 from conftest import ROOT
 
@@ -90,6 +91,18 @@ def test_points_of_a_card_make_an_audit_stale(project):
     check["metadata"]["nbgrader"]["points"] += 1
     master.write_text(json.dumps(notebook), encoding="utf-8")
     assert fingerprint(project, SLUG, "audit") != before
+
+
+def test_other_weights_make_a_build_stale_and_only_that(project):
+    found = []
+    for value in (None, 0.0, 1.0):
+        if value is not None:
+            project.weights(SLUG).parent.mkdir(parents=True, exist_ok=True)
+            np.savez(project.weights(SLUG), W=np.full(3, value))
+        found.append({what: fingerprint(project, SLUG, what) for what in DEPENDS_ON})
+    assert len({str(made["build"]) for made in found}) == 3
+    assert "weights" not in found[0]["build"]
+    assert len({str(made[what]) for made in found for what in ("audit", "results")}) == 2
 
 
 def test_a_new_module_of_a_room_counts_without_being_listed(project):
