@@ -180,7 +180,7 @@ def needs_execution(project: Project, built: Built) -> bool:
     They may if its master, its weights or its grader (a check in it shows points) has changed, or if it says anything else.
     """
     before, now = _made_from(project, built.slug), fingerprint(project, built.slug, "build")
-    same = all(before.get(name) == now[name] for name in ("source", "grader", "weights"))
+    same = all(before.get(name) == now.get(name) for name in ("source", "grader", "weights"))
     return not same or not _says_the_same(project.solution(built.slug), built.solution)
 
 
