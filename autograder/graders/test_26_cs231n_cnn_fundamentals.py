@@ -10,6 +10,18 @@ def part(value, every):
     return value.ravel()[::every] if isinstance(value, np.ndarray) else value
 
 
+def dozen(value):
+    """About twelve numbers of an array, or of each in a dict; their distance shares no factor with its sides."""
+    if isinstance(value, dict):
+        return {name: dozen(held) for name, held in value.items()}
+    if not isinstance(value, np.ndarray):
+        return value
+    every = max(1, value.size // 12)
+    while any(side > 1 and np.gcd(every, side) > 1 for side in value.shape):
+        every += 1
+    return value.ravel()[::every]
+
+
 @probe("knn_predict")
 def four_stored_pictures(impl, rng):
     D, y = np.array([[3.0, 1.0, 0.5, 2.0]]), np.array([2, 0, 1, 0])
@@ -113,7 +125,7 @@ def one_setting_after_another(impl, rng):
     W, X, y = rng.standard_normal((3, 4)), rng.standard_normal((5, 3)), rng.integers(4, size=5)
     for reg, delta in ((0.1, 1.0), (0.4, 1.0), (0.1, 2.0)):
         for name, value in named("loss dW", impl.svm_loss(W, X, y, reg, delta)):
-            yield f"{name} with reg = {reg}, delta = {delta}", value
+            yield f"{name} with reg = {reg}, delta = {delta}", dozen(value)
 
 
 @probe("svm_loss")
@@ -121,7 +133,7 @@ def many_weights(impl, rng):
     W, X, y = rng.standard_normal((700, 90)), rng.standard_normal((20, 700)), rng.integers(90, size=20)
     loss, dW = impl.svm_loss(W, X, y, 0.01)
     yield "loss", loss
-    yield "dW", part(dW, 997)
+    yield "dW", part(dW, 2999)
 
 
 @probe("svm_loss", cases=[(4, 3, 5)])
@@ -150,7 +162,7 @@ def first_step(impl, rng):
     yield from named("params m v", impl.adam_step({"w": np.array([1.0])}, {"w": np.array([2.0])}, zero, zero, 1, 0.1))
 
 
-@probe("adam_step", cases=[(1, 0.1), (2, 0.1), (2, 0.02), (7, 0.5), (1000, 0.01)])
+@probe("adam_step", cases=[(1, 0.1), (2, 0.1), (7, 0.5), (1000, 0.01)])
 def one_step(impl, rng, t, lr):
     p, g, m, v = draw_four(rng)
     yield from named("params m v", impl.adam_step(p, g, m, v, t, lr))
@@ -160,9 +172,9 @@ def one_step(impl, rng, t, lr):
 def one_setting_of_adam_after_another(impl, rng):
     p, g, m, v = draw_four(rng)
     for more in ({}, {"beta1": 0.6}, {"beta2": 0.8}, {"eps": 0.3}, {"beta1": 0.5, "beta2": 0.7, "eps": 0.05}):
-        for t in (3, 4):
+        for t in (3, 4) if not more else (3,):
             for name, value in named("params m v", impl.adam_step(p, g, m, v, t, 0.2, **more)):
-                yield f"{name} at t = {t} with {more}", value
+                yield f"{name} at t = {t} with {more}", value["b"] if isinstance(value, dict) else value
 
 
 @probe("adam_step", cases=[(1e-9,), (1e5,), (0.0,)])
@@ -180,9 +192,9 @@ def a_walk(impl, rng, eps, steps):
     m = v = {name: np.zeros_like(value) for name, value in m.items()}
     for t in range(1, steps + 1):
         p, m, v = impl.adam_step(p, {name: g[name] + p[name] for name in g}, m, v, t, 0.05, eps=eps)
-    yield "params", p
-    yield "m", m
-    yield "v", v
+    yield "params", dozen(p)
+    yield "m", m["scale"]
+    yield "v", v["scale"]
     yield "params are new arrays", not any(np.shares_memory(p[name], start[name]) for name in p)
 
 
@@ -249,7 +261,7 @@ def gradient_with_a_mean(impl, rng):
 def many_columns(impl, rng):
     x, dout, gamma = rng.standard_normal((128, 600)), rng.standard_normal((128, 600)), rng.standard_normal(600)
     for name, value in named("dx dgamma dbeta", impl.batchnorm_backward(dout, normalised(x, gamma, 1e-5))):
-        yield name, part(value, 1201 if name == "dx" else 7)
+        yield name, dozen(value)
 
 
 def draw_network(rng, N, C, H, W, kernel, filters, classes):
@@ -294,10 +306,11 @@ def network_gradients(impl, rng, N, C, H, W, kernel, filters, classes, mode):
     stats, dscores = draw_stats(rng, filters), rng.standard_normal((N, classes))
     _, cache, _ = impl.cnn_forward(p, X, None if mode == "training" else stats)
     dX, grads = impl.cnn_backward(dscores, cache)
-    yield "dX", observe(dX, atol=1e-9)
+    look = (lambda value: value) if (C, kernel) == (3, 3) else dozen  # the second network: everything
+    yield "dX", observe(look(dX), atol=1e-9)
     yield "names", sorted(grads)
     for name in sorted(p):
-        yield f"d{name}", observe(grads[name], atol=1e-9)
+        yield f"d{name}", observe(look(grads[name]), atol=1e-9)
 
 
 @probe("cnn_backward")
@@ -309,7 +322,7 @@ def behind_another_network(impl, rng):
     _, second, _ = impl.cnn_forward(q, Z)
     for which, cache in (("first", first), ("second", second), ("first", first)):
         dX, grads = impl.cnn_backward(dscores, cache)
-        yield f"dX of the {which}", dX
+        yield f"dX of the {which}", dozen(dX)
         yield f"dgamma2 of the {which}", grads["gamma2"]
 
 
@@ -319,9 +332,9 @@ def network_too_large_for_differences(impl, rng):
     dscores = rng.standard_normal((3, 20))
     _, cache, _ = impl.cnn_forward(p, X)
     dX, grads = impl.cnn_backward(dscores, cache)
-    yield "dX", part(dX, 301)
+    yield "dX", dozen(dX)
     for name in ("conv1", "conv2", "fc"):
-        yield f"d{name}", part(grads[name], 401)
+        yield f"d{name}", dozen(grads[name])
 
 
 @probe("cnn_backward", cases=[(3, 2, 10, 12, 3, (2, 3), 4)])
@@ -330,7 +343,7 @@ def with_given_forward(impl, rng, N, C, H, W, kernel, filters, classes):
     dscores, along = rng.standard_normal((N, classes)), rng.standard_normal(X.shape)
     _, cache, _ = impl.cnn_forward(p, X)
     dX, _ = impl.cnn_backward(dscores, cache)
-    yield "dX", dX
+    yield "dX", dozen(dX)
     numeric = slope(lambda v: np.sum(impl.cnn_forward(p, v)[0] * dscores), X, along, h=1e-6)
     yield "slope along X", agree(np.sum(dX * along), numeric)
 
@@ -339,7 +352,8 @@ def with_given_forward(impl, rng, N, C, H, W, kernel, filters, classes):
 def maps(impl, rng, N, C, H, W, kernel, filters, classes):
     p, X = draw_network(rng, N, C, H, W, kernel, filters, classes)
     stats, y = draw_stats(rng, filters), rng.integers(classes, size=N)
-    yield "M", impl.saliency(p, X, y, stats)
+    M = impl.saliency(p, X, y, stats)
+    yield "M", M if N < 3 else dozen(M)
 
 
 @probe("saliency")
@@ -356,7 +370,7 @@ def each_class_of_one_picture(impl, rng):
     p, X = draw_network(rng, 1, 2, 12, 10, 3, (3, 4), 4)
     stats = draw_stats(rng, (3, 4))
     for kind in range(4):
-        yield f"M of class {kind}", impl.saliency(p, X, np.array([kind]), stats)
+        yield f"M of class {kind}", dozen(impl.saliency(p, X, np.array([kind]), stats))
 
 
 @probe("saliency")
@@ -371,15 +385,15 @@ def alone_and_together(impl, rng):
 def scores_far_apart(impl, rng, size):
     p, X = draw_network(rng, 3, 2, 10, 12, 3, (2, 3), 4)
     p["fc"] = size * p["fc"]  # a softmax is 0 or 1 where scores are large
-    yield "M", impl.saliency(p, X, rng.integers(4, size=3), draw_stats(rng, (2, 3)))
+    yield "M", dozen(impl.saliency(p, X, rng.integers(4, size=3), draw_stats(rng, (2, 3))))
 
 
 @probe("saliency")
 def statistics_alone(impl, rng):
     p, X = draw_network(rng, 2, 1, 11, 11, 3, (2, 3), 3)
     first, second, y = draw_stats(rng, (2, 3)), draw_stats(rng, (2, 3)), rng.integers(3, size=2)
-    yield "M with some statistics", impl.saliency(p, X, y, first)
-    yield "M with others", impl.saliency(p, X, y, second)
+    yield "M with some statistics", dozen(impl.saliency(p, X, y, first))
+    yield "M with others", dozen(impl.saliency(p, X, y, second))
 
 
 def square(params, X, y, reg):
@@ -527,9 +541,9 @@ def scores_and_gradients(impl, rng, channels, side, classes, filters, kernel, mo
     scores = model(x)
     yield "scores", scores
     torch.sum(scores * upstream).backward()
-    yield "dx", observe(x.grad.flatten()[::7], atol=1e-9)
+    yield "dx", observe(dozen(x.grad.numpy()), atol=1e-9)
     for name, parameter in sorted(model.named_parameters()):
-        yield f"d{name}", observe(parameter.grad.flatten()[:: 1 + parameter.numel() // 8], atol=1e-9)
+        yield f"d{name}", observe(parameter.grad.flatten()[:: 1 + parameter.numel() // 5], atol=1e-9)
 
 
 @probe("ConvNet", cases=CONVNETS)
@@ -540,7 +554,7 @@ def what_fc_reads(impl, rng, channels, side, classes, filters, kernel):
     seed = int(rng.integers(2**32))
     model = fill(impl.ConvNet(channels, side, classes, filters, kernel).double().eval(), seed)
     features = model.features(x)
-    yield "features", features
+    yield "features", features if channels < 3 else features[:, ::5]
     yield "scores of one", model(x[:1])
     yield "scores are fc of features", bool(torch.allclose(model.fc(features), model(x)))
 
