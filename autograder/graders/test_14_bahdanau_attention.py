@@ -113,7 +113,7 @@ def two_words_in_three_places(impl, rng):
     yield "h", h
 
 
-@probe("bigru_encode", cases=[(1, 1, 1, 1), (4, 6, 2, 3), (2, 5, 4, 2), (3, 3, 3, 3), (6, 2, 3, 4)])
+@probe("bigru_encode", cases=[(1, 1, 1, 1), (4, 6, 2, 3), (2, 5, 4, 2), (3, 3, 3, 3), (6, 2, 3, 4), (1, 4, 2, 3)])
 def annotations(impl, rng, B, S, E, H):
     p, x, lengths = draw_encoder(rng, E, H), rng.standard_normal((B, S, E)), draw_lengths(rng, B, S)
     x[np.arange(S) >= lengths[:, None]] *= 50.0
@@ -174,7 +174,8 @@ def three_to_one(impl, rng):
 
 
 @probe(
-    "additive_attention", cases=[(1, 1, 1, 1, 1), (3, 5, 2, 4, 6), (2, 4, 5, 3, 2), (3, 3, 3, 3, 3), (5, 2, 4, 4, 4)]
+    "additive_attention",
+    cases=[(1, 1, 1, 1, 1), (3, 5, 2, 4, 6), (2, 4, 5, 3, 2), (3, 3, 3, 3, 3), (5, 2, 4, 4, 4), (3, 1, 2, 4, 5)],
 )
 def contexts(impl, rng, B, S, H, D, A):
     p, s, h = draw_attention(rng, H, D, A), 2 * rng.standard_normal((B, H)), rng.standard_normal((B, S, D))
@@ -207,8 +208,8 @@ def large_scores(impl, rng, size):
     h[0] = 3 + 0.01 * h[0]
     p["U_a"] = np.abs(p["U_a"])
     mask = np.ones((3, 5), dtype=bool)
-    mask[1:, 2] = False
-    h[1:, 2] = np.sign(size) * 30.0  # the largest score of all is a padding's
+    mask[:, 2] = False
+    h[:, 2] = np.sign(size) * 30.0  # the largest score of all is a padding's; in h[0] every word's may be below -1e4
     yield from named("c alpha", impl.additive_attention(p, s, h, mask)[:2])
 
 
@@ -244,7 +245,7 @@ def three_to_one_backward(impl, rng):
 
 @probe(
     "additive_attention_backward",
-    cases=[(1, 1, 1, 1, 1), (1, 4, 2, 3, 2), (3, 5, 2, 4, 6), (2, 4, 5, 3, 2), (3, 3, 3, 3, 3)],
+    cases=[(1, 1, 1, 1, 1), (1, 4, 2, 3, 2), (3, 5, 2, 4, 6), (2, 4, 5, 3, 2), (3, 3, 3, 3, 3), (3, 1, 2, 4, 5)],
 )
 def attention_gradients(impl, rng, B, S, H, D, A):
     p, s, h = draw_attention(rng, H, D, A), rng.standard_normal((B, H)), rng.standard_normal((B, S, D))
@@ -295,7 +296,7 @@ def two_attention_caches(impl, rng, B, S, H, D, A):
                 yield f"{part} from the {name}", value
 
 
-@probe("additive_attention_backward", cases=[(2, 9000, 4, 3, 5), (24, 6, 512, 512, 384)])
+@probe("additive_attention_backward", cases=[(2, 9000, 4, 3, 5), (12, 6, 256, 256, 192)])
 def attention_too_large_for_differences(impl, rng, B, S, H, D, A):
     p, s, h = draw_attention(rng, H, D, A), rng.standard_normal((B, H)), rng.standard_normal((B, S, D))
     p["v_a"] /= np.sqrt(A)
@@ -418,7 +419,7 @@ def two_step_caches(impl, rng, B, S, E, H, D, A, M, V):
         yield from named(f"dy_{k} ds_{k} dh_{k}", (dy, ds, dh))
 
 
-@probe("decoder_step_backward", cases=[(16, 6, 96, 256, 320, 128, 128, 300)])
+@probe("decoder_step_backward", cases=[(8, 6, 64, 160, 192, 96, 96, 200)])
 def step_too_large_for_differences(impl, rng, B, S, E, H, D, A, M, V):
     p, y, s, h, mask = draw_step(rng, B, S, E, H, D, A, M, V)
     dlogits, ds_new = rng.standard_normal((B, V)), rng.standard_normal((B, H))
@@ -497,7 +498,7 @@ def two_encoder_caches(impl, rng, B, S, E, H):
                 yield f"{part} from the {name}", value
 
 
-@probe("bigru_backward", cases=[(16, 5, 300, 256)])
+@probe("bigru_backward", cases=[(6, 4, 128, 160)])
 def readers_too_large_for_differences(impl, rng, B, S, E, H):
     p, x, lengths = draw_encoder(rng, E, H), rng.standard_normal((B, S, E)), draw_lengths(rng, B, S)
     dh = rng.standard_normal((B, S, 2 * H))
@@ -615,6 +616,7 @@ def even_attention_is_the_mean(impl, rng):
 
 
 TORCH = [(1, 1, 1, 4, 4, 1, 1), (1, 4, 3, 6, 7, 2, 3), (4, 6, 5, 7, 9, 2, 3), (3, 3, 3, 6, 6, 3, 3)]
+TORCH += [(3, 1, 2, 6, 7, 2, 3)]
 
 
 @probe("AttnSeq2Seq", cases=[(*case, attention) for attention in (True, False) for case in TORCH])
