@@ -47,7 +47,7 @@ def in_training(impl, rng, N, C, H, W, eps, momentum):
     yield from named("mean variance", tuple(running))
 
 
-@probe("batchnorm_forward", cases=[(3, 2, 4, 5)])
+@probe("batchnorm_forward", cases=[(3, 2, 3, 2)])
 def by_default(impl, rng, N, C, H, W):
     x, gamma, beta, running = draw_norm(rng, N, C, H, W)
     x[:, 0] = x[:, 0].mean() + 3e-3 * x[:, 0]  # a variance near ε
@@ -64,7 +64,7 @@ def in_evaluation(impl, rng, N, C, H, W, eps):
     yield from named("mean variance", tuple(running))
 
 
-@probe("batchnorm_forward", cases=[(6, 2, 3, 4, 1e5), (6, 2, 3, 4, 1e-4)])
+@probe("batchnorm_forward", cases=[(4, 2, 2, 3, 1e5), (4, 2, 3, 1, 1e-4)])
 def far_from_one(impl, rng, N, C, H, W, scale):
     x, gamma, beta, running = draw_norm(rng, N, C, H, W)
     x = x + scale if scale > 1 else scale * x
@@ -82,7 +82,7 @@ def a_channel_without_contrast(impl, rng, N, C, H, W):
     yield from named("mean variance", tuple(running))
 
 
-@probe("batchnorm_forward", cases=[(3, 2, 4, 5)])
+@probe("batchnorm_forward", cases=[(3, 2, 2, 3)])
 def epochs(impl, rng, N, C, H, W):
     """Running statistics of several batches, then evaluation with them."""
     x, gamma, beta, running = draw_norm(rng, N, C, H, W)
@@ -338,7 +338,7 @@ def blocks_by_default(impl, rng, N, C, channels, H, W, kind):
 @probe("block_forward", cases=[("A", 30.0), ("A", -30.0), ("plain", -30.0)])
 def one_sided(impl, rng, kind, shift):
     """The sum lies on one side of zero."""
-    p, x = draw_block(rng, 2, 2, kind), rng.standard_normal((3, 2, 4, 3))
+    p, x = draw_block(rng, 2, 2, kind), rng.standard_normal((2, 2, 2, 3))
     p["beta2"] = shift * np.array([1.0, 0.01])
     x[:, 0] -= 0.9 * shift
     y, _ = impl.block_forward(p, x, 1, kind != "plain")
@@ -362,7 +362,7 @@ def block_gradients(impl, rng, N, C, channels, H, W, stride, kind, size):
     yield "dx", dx
     yield "names of grads", sorted(grads)
     for name in p:
-        yield name, observe(grads[name][::2, :1] if name.startswith("w") else grads[name], atol=1e-9 * size)
+        yield name, observe(grads[name][-1:, :1] if name.startswith("w") else grads[name], atol=1e-9 * size)
 
 
 @probe("block_backward", cases=[(2, 2, 3, 4)])
@@ -458,7 +458,7 @@ def modules(impl, rng, N, C, channels, H, W, stride, kind, training):
     yield "dx", x.grad
     for name, parameter in sorted(block.named_parameters()):
         if name in ("conv1.weight", "bn2.weight", "proj.weight"):
-            yield f"d {name}", observe(parameter.grad[::2, :1] if parameter.dim() > 1 else parameter.grad, atol=1e-9)
+            yield f"d {name}", observe(parameter.grad[-1:, :1] if parameter.dim() > 1 else parameter.grad, atol=1e-9)
     yield "running variances", (block.bn1.running_var, block.bn2.running_var)
 
 
