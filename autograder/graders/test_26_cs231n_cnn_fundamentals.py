@@ -484,6 +484,19 @@ def weights_that_do_nothing(impl, rng):
 
 
 @probe("babysit")
+def only_weights_that_do_nothing(impl, rng):
+    now = float(rng.uniform(1.0, 3.0))
+
+    def loss(params, X, y, reg):
+        return now, {"idle": np.zeros(3)}
+
+    found = impl.babysit(
+        loss, {"idle": np.ones(3)}, np.ones((2, 3)), np.array([0, 1]), 3, {"idle": np.ones(3)}, steps=2
+    )
+    yield "numbers", observe(found, rtol=1e-5, atol=1e-6)
+
+
+@probe("babysit")
 def a_gradient_of_nothing(impl, rng):
     p, X, y, u = draw_regression(rng)
     p, u = p | {"idle": np.ones(3)}, u | {"idle": rng.uniform(0.5, 1.0, size=3)}
