@@ -249,7 +249,7 @@ WRONG_LAYERS = {
         "        import numpy\n        numpy.seterr(all='ignore')\n        return self.w * x",
         "`np.geterr()`",
     ),
-    "sets_the_seed": ("        torch.manual_seed(1)\n        return self.w * x", "`torch.initial_seed()`"),
+    "sets_the_seed": ("        torch.manual_seed(1)\n        return self.w * x", "torch's generator has another seed"),
 }
 
 
