@@ -178,11 +178,11 @@ def saved_bytes(run, parameters):
 
 
 class Checkpoint(torch.autograd.Function):
-    """The parameters' gradients are added to `.grad` by an inner backward pass, as torch's re-entrant variant does."""
+    """Asks for one gradient after the other, and puts the generator back by hand."""
 
     @staticmethod
     def forward(ctx, cell, x, *parameters):
-        ctx.run, ctx.count = cell, len(parameters)
+        ctx.run = cell
         ctx.save_for_backward(x.detach())
         ctx.before = torch.get_rng_state()
         with torch.no_grad():
@@ -194,9 +194,10 @@ class Checkpoint(torch.autograd.Function):
         torch.set_rng_state(ctx.before)
         inner = ctx.saved_tensors[0].clone().requires_grad_(True)
         with torch.set_grad_enabled(True):
-            ctx.run(inner).backward(dout)
+            out = ctx.run(inner)
         torch.set_rng_state(now)
-        return (None, inner.grad, *[None] * ctx.count)
+        wanted = [inner, *ctx.run.parameters()]
+        return (None, *[torch.autograd.grad(out, t, dout, retain_graph=True)[0] for t in wanted])
 
 
 class Further:

@@ -51,7 +51,16 @@ def four_layers_by_hand(impl, rng):
 
 @probe(
     "balanced_partition",
-    cases=[(1, 1, 1.0), (6, 1, 1.0), (5, 5, 1.0), (7, 3, 1e-3), (9, 2, 1.0), (12, 4, 1e6), (20, 6, 1.0)],
+    cases=[
+        (1, 1, 1.0),
+        (6, 1, 1.0),
+        (5, 5, 1.0),
+        (7, 3, 1e-3),
+        (9, 2, 1.0),
+        (12, 4, 1e12),
+        (9, 3, 1e-10),
+        (20, 6, 1.0),
+    ],
 )
 def random_costs(impl, rng, L, K, scale):
     costs = scale * rng.uniform(0.2, 3.0, size=L)
@@ -219,6 +228,13 @@ def forward_dearer_than_backward(impl, rng, K, M):
     yield "events", observe(impl.gpipe_schedule(K, M, tf, tb), judge=valid_schedule, given=given)
 
 
+@probe("gpipe_schedule", cases=[(2, 3)])
+def only_the_forward_time_is_given(impl, rng, K, M):
+    tf = float(rng.uniform(2.5, 4.0))
+    given = {"K": K, "M": M, "tf": tf, "tb": 2.0}
+    yield "events", observe(impl.gpipe_schedule(K, M, tf), judge=valid_schedule, given=given)
+
+
 def any_events(rng, K, M, *, used=None, origin=0.0, flush=False):
     """A list, in no order, in which every device that is used passes M micro-batches forward and back, with gaps.
 
@@ -298,6 +314,7 @@ def of_a_flushed_schedule(impl, rng, K, M, remat):
         (3, 9, 3, False, 3.0),
         (2, 12, 1, False, 3.0),
         (2, 7, 2, True, -500.0),
+        (2, 9, 2, True, 1e9),
     ],
 )
 def of_any_schedule(impl, rng, K, M, used, remat, origin):
@@ -730,7 +747,7 @@ def remat_switched_or_evaluating(impl, rng, first, then, training):
     yield "order in which the layers ran", observe(ran, judge=cell_by_cell, given={"remat": then})
 
 
-@probe("PipelineModel", cases=["single precision", "a frozen BatchNorm"])
+@probe("PipelineModel", cases=["single precision", "a frozen BatchNorm", "a frozen layer"])
 def layers_as_they_are(impl, rng, given):
     import torch
 
@@ -738,9 +755,13 @@ def layers_as_they_are(impl, rng, given):
     layers, x = with_batch_norm(rng, 4), torch.from_numpy(rng.standard_normal((6, 4)))
     if single:
         layers, x = [layer.float() for layer in layers], x.float()
+    elif given == "a frozen layer":
+        layers[0].requires_grad_(False)
     else:
         layers[1].eval()
     model = impl.PipelineModel(layers, ((0, 1), (1, 3)), True)
+    yield "type of cells", type(model.cells).__name__
+    yield "which parameters require a gradient", [parameter.requires_grad for parameter in model.parameters()]
     yield "training, of the given layers", [layer.training for layer in layers]
     yield "dtypes of the parameters", sorted({str(parameter.dtype) for parameter in model.parameters()})
     yield "out", model(x)
@@ -941,6 +962,22 @@ def with_batch_norm_inside(impl, rng, N, M, mode):
     yield "training, of all modules", [module.training for module in model.modules()]
 
 
+@probe("microbatch_step", cases=[(8, 3)])
+def with_dropout_inside(impl, rng, N, M):
+    """The model draws other units for each micro-batch, and torch's generator moves on as far as it does by itself."""
+    import torch
+
+    X, y = torch.from_numpy(rng.standard_normal((N, 4))), torch.from_numpy(rng.integers(4, size=N))
+    model = torch.nn.Sequential(*with_dropout(rng, 4))
+    state = torch.get_rng_state()
+    for part in X.tensor_split(M):
+        model(part)
+    moved = torch.get_rng_state()
+    torch.set_rng_state(state)
+    impl.microbatch_step(model, X, y, M, torch.optim.SGD(model.parameters(), lr=0.1))
+    yield "torch's generator is where the model leaves it", torch.equal(torch.get_rng_state(), moved)
+
+
 def keeper():
     """An operation that keeps whatever tensors it is given, and returns its first argument times their number."""
     import torch
@@ -1023,6 +1060,18 @@ def what_comes_later(impl, rng, n):
     except RuntimeError:
         left = False
     yield "saved_tensors_hooks has been left", left
+
+
+@probe("saved_bytes", cases=[(5,)])
+def tensors_themselves(impl, rng, n):
+    """What is saved is handed on, no copy of it; a result that an operation saves counts."""
+    import torch
+
+    x = torch.tensor(rng.standard_normal(n), requires_grad=True)
+    result, size = impl.saved_bytes(lambda: torch.tanh(x), [])
+    yield "bytes of tanh, which saves its result", size
+    saved = result.grad_fn._saved_result.untyped_storage().data_ptr()
+    yield "the graph holds the result itself", saved == result.untyped_storage().data_ptr()
 
 
 @probe("saved_bytes", cases=[(6, 5)])
@@ -1128,6 +1177,20 @@ def chain_of_cells(impl, rng, n, K, same):
             yield f"d{name} of cell {k}", parameter.grad
 
 
+@probe("Checkpoint", cases=[(3, (2, 4))])
+def gradients_that_are_asked_for(impl, rng, n, widths):
+    """torch.autograd.grad gets them as results; .grad is somebody else's."""
+    import torch
+
+    cell = torch.nn.Sequential(*tanh_layers(rng, widths, []))
+    x = torch.tensor(rng.standard_normal((n, widths[0])), requires_grad=True)
+    out = impl.Checkpoint.apply(cell, x, *cell.parameters())
+    names = ["x", *(name for name, _ in cell.named_parameters())]
+    found = torch.autograd.grad(out.sum(), [x, *cell.parameters()], allow_unused=True)
+    yield from ((f"d{name}", gradient) for name, gradient in zip(names, found, strict=True))
+    yield "parameters with a .grad afterwards", sum(parameter.grad is not None for parameter in cell.parameters())
+
+
 @probe("Checkpoint", cases=["training", "evaluating", "training, BatchNorm frozen"])
 def modes_inside(impl, rng, mode):
     """A cell with BatchNorm, compared by value, and one with dropout, held against itself."""
@@ -1144,6 +1207,7 @@ def modes_inside(impl, rng, mode):
     yield "out with BatchNorm", out
     out.backward(dout)
     yield "dx with BatchNorm", leaf.grad
+    yield "momentum of BatchNorm afterwards", normed[1].momentum
     for name, parameter in sorted(normed.named_parameters()):
         yield f"d{name} with BatchNorm", parameter.grad
 

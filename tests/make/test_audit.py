@@ -272,7 +272,8 @@ def test_a_change_makes_the_audit_stale(sound, sound_run, kind):
     assert is_current(sound, SLUG)
     path: Path = getattr(sound, kind)(SLUG)
     before = path.read_bytes()
-    path.write_bytes(before + b"\n")
+    assert kind != "source" or b"import numpy as np" in before  # of a master only code counts
+    path.write_bytes(before.replace(b"import numpy as np", b"import numpy as np  #", 1) + b"\n")
     try:
         assert not is_current(sound, SLUG)
     finally:

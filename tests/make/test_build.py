@@ -100,9 +100,11 @@ def test_a_key_is_the_same_bytes_whenever_it_is_written(built, tmp_path):
         assert {name: json.loads(stored[name].tobytes()) for name in stored.files} == built.key
 
 
-def test_release_has_no_solution_no_output_and_a_stub_per_exercise(built):
+def test_release_has_no_solution_no_output_but_pictures_and_a_stub_per_exercise(built):
     notebook = json.loads(built.release)
-    assert not any(cell.get("outputs") for cell in notebook["cells"])
+    shown = {cell["id"]: cell["outputs"] for cell in notebook["cells"] if cell.get("outputs")}
+    assert all(name.endswith("-figure") for name in shown)
+    assert {output["output_type"] for outputs in shown.values() for output in outputs} == {"display_data"}
     text = built.release.decode()
     assert "BEGIN SOLUTION" not in text
     stubs = [c for c in notebook["cells"] if c["metadata"].get("s30")]

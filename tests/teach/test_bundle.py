@@ -21,7 +21,7 @@ from nbclient import NotebookClient
 from autograder.engine.inside.errors import UserError
 from autograder.engine.judge.keys import read_tree
 from autograder.engine.judge.mistakes import read_mistakes
-from course.base.project import Project
+from course.base.project import RUBRIC, Project
 from course.teach.bundle import FOLDER, bundle
 from course.teach.gradebook import register
 
@@ -31,6 +31,7 @@ COMMON = {  # what answers nothing: a loop that anybody writes, calls by which g
     "ctc_beta(logp, y, blank)",
     "extend_with_blanks(y, blank)",
     "gates_forward(p, row, M)",
+    RUBRIC,
 }
 
 

@@ -249,7 +249,7 @@ WRONG_LAYERS = {
         "        import numpy\n        numpy.seterr(all='ignore')\n        return self.w * x",
         "`np.geterr()`",
     ),
-    "sets_the_seed": ("        torch.manual_seed(1)\n        return self.w * x", "`torch.initial_seed()`"),
+    "sets_the_seed": ("        torch.manual_seed(1)\n        return self.w * x", "torch's generator has another seed"),
 }
 
 
@@ -292,18 +292,22 @@ def test_what_a_module_may_do_stays_right(modules, tmp_path, body):
 
 
 MODES = {
-    "gradients_off": ("torch.set_grad_enabled(False)", "torch.is_grad_enabled()"),
-    "another_default_dtype": ("torch.set_default_dtype(torch.float16)", "torch.get_default_dtype()"),
+    "gradients_off": ("torch.set_grad_enabled(False)", "`torch.is_grad_enabled()` is not what it was"),
+    "another_default_dtype": (
+        "torch.set_default_dtype(torch.float16)",
+        "`torch.get_default_dtype()` is not what it was",
+    ),
+    "a_seed": ("torch.manual_seed(0)", "torch's generator has another seed"),
 }
 
 
-@pytest.mark.parametrize(("line", "mode"), MODES.values(), ids=MODES)
-def test_a_mode_of_torch_that_is_not_put_back_is_named_and_troubles_nobody_else(tmp_path, line, mode):
+@pytest.mark.parametrize(("line", "told"), MODES.values(), ids=MODES)
+def test_a_mode_of_torch_that_is_not_put_back_is_named_and_troubles_nobody_else(tmp_path, line, told):
     tiny = tiny_assignment(tmp_path / "tiny", ["f", "g"], track="torch")
     cells = ["import torch", f"def f(x):\n    {line}\n    return 2 * x", "def g(x):\n    return 2 * x"]
     first, second = grade(make_notebook(cells, tmp_path / "mine.ipynb"), tiny)
     assert first.status == Status.FAILED
-    assert f"afterwards `{mode}` is not what it was" in first.message
+    assert f"afterwards {told}" in first.message
     assert second.status == Status.PASSED
 
 

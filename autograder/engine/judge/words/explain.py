@@ -176,9 +176,18 @@ def listed(names: Sequence[str], most: int = 8) -> str:
     return f"{shown} and {len(names) - most} more" if len(names) > most else shown
 
 
+_SEED = "torch.initial_seed()"
+
+
 def changed_arguments(changed: Sequence[str]) -> Told:
     """The values are right, but arguments, or torch's modes, are not what they were."""
     modes = [name for name in changed if name.startswith(("torch.", "np.")) or name.endswith(".training")]
+    if modes == [_SEED]:
+        return _told(
+            f"{_RIGHT}afterwards torch's generator has another seed.",
+            cause="`torch.manual_seed` is called, so whoever draws next gets other numbers. Leave the seed alone; what "
+            "draws the same numbers again puts the generator's state back (`torch.random.fork_rng`).",
+        )
     if modes:
         return _told(
             f"{_RIGHT}afterwards {listed(modes)} is not what it was.",
