@@ -599,6 +599,25 @@ def response_by_hand(impl, rng):
     yield "responses", impl.layer_responses(norm, torch.from_numpy(picture(1, 3)))
 
 
+@probe("layer_responses", cases=[(150,)])
+def many_pictures_in_one_pass(impl, rng, N):
+    """The last ones are larger; and a part that listens hears of neither gradients nor a second pass."""
+    import torch
+
+    x = torch.tensor(rng.standard_normal((N, 1, 3, 3)))
+    x[100:] *= 5
+    heard = []
+
+    class Listener(torch.nn.Module):
+        def forward(self, x):
+            heard.append((len(x), torch.is_grad_enabled()))
+            return x
+
+    net = torch.nn.Sequential(Listener(), torch.nn.Conv2d(1, 2, 1), torch.nn.BatchNorm2d(2)).double()
+    yield "responses", impl.layer_responses(fill(net, int(rng.integers(2**32))), x)
+    yield "pictures, and whether gradients were on, in each pass", heard
+
+
 @probe("layer_responses", cases=[(3, True), (1, False)])
 def responses(impl, rng, N, training):
     import torch

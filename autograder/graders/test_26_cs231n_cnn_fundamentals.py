@@ -198,6 +198,15 @@ def a_walk(impl, rng, eps, steps):
     yield "params are new arrays", not any(np.shares_memory(p[name], start[name]) for name in p)
 
 
+@probe("adam_step", cases=[(2,), (9,)])
+def gradients_of_zero(impl, rng, t):
+    """What moved before moves on, and its means fade."""
+    p, g, m, v = draw_four(rng)
+    g = {name: np.where(rng.random(value.shape) < 0.5, 0.0, value) for name, value in g.items()}
+    g["b"] = np.zeros_like(g["b"])
+    yield from named("params m v", impl.adam_step(p, g, m, v, t, 0.1))
+
+
 def normalised(x, gamma, eps, stats=None):
     """The cache of a forward pass, as the notebook's code makes it."""
     mean, var = (x.mean(axis=0), x.var(axis=0)) if stats is None else stats
@@ -248,6 +257,12 @@ def both_modes_of_one_batch(impl, rng):
         cache = (*normalised(x, gamma, 1e-5)[:3], training)
         for name, value in named("dx dgamma dbeta", impl.batchnorm_backward(dout, cache)):
             yield f"{name} in {'training' if training else 'evaluation'}", value
+
+
+@probe("batchnorm_backward")
+def a_scale_of_zero(impl, rng):
+    x, dout, gamma = rng.standard_normal((5, 3)), rng.standard_normal((5, 3)), np.array([0.0, 1.5, 0.0])
+    yield from named("dx dgamma dbeta", impl.batchnorm_backward(dout, normalised(x, gamma, 1e-5)))
 
 
 @probe("batchnorm_backward")
@@ -413,6 +428,26 @@ def one_weight(impl, rng):
     for name, loss in (("right", square), ("half as long", half_wrong)):
         found = impl.babysit(loss, p, X, y, 2, u, lr=0.1, steps=2)
         yield f"gradient that is {name}", observe(found, rtol=1e-6, atol=1e-7)
+
+
+@probe("babysit", cases=[(0.001, 150), (0.3, 20), (1.5, 3)])
+def as_many_steps_as_asked(impl, rng, lr, steps):
+    """Slow, down to next to nothing, and growing: the rate stays what it is, and no step is left out."""
+    p, u = {"w": np.array(1.0)}, {"w": np.array(rng.uniform(0.5, 2.0))}
+    found = impl.babysit(square, p, np.zeros((1, 1)), np.zeros(1, dtype=int), 2, u, lr=lr, steps=steps)
+    yield "numbers", observe(found, rtol=1e-6, atol=1e-7)
+
+
+@probe("babysit")
+def tiny_slopes(impl, rng):
+    """The error is relative, however small both slopes are."""
+    p, u = {"w": np.array(1.0)}, {"w": np.array(rng.uniform(0.5, 2.0))}
+
+    def loss(params, X, y, reg):
+        return 1e-8 * float(params["w"] ** 2), {"w": 1e-8 * params["w"]}
+
+    found = impl.babysit(loss, p, np.zeros((1, 1)), np.zeros(1, dtype=int), 2, u, lr=0.1, steps=2)
+    yield "numbers", observe(found, rtol=1e-5, atol=1e-7)
 
 
 def regression(params, X, y, reg, factors=None):
@@ -599,6 +634,17 @@ def statistics_of_training(impl, rng):
 
 
 @probe("ConvNet")
+def one_picture_in_training(impl, rng):
+    import torch
+
+    x = torch.from_numpy(rng.standard_normal((1, 2, 12, 12)))
+    model = fill(impl.ConvNet(2, 12, 3, (3, 4), 3).double().train(), int(rng.integers(2**32)))
+    yield "scores of one picture in training", model(x)
+    yield "is in training", [module.training for module in model.modules()]
+    yield "running means", model.bn1.running_mean
+
+
+@probe("ConvNet")
 def made_of_torchs_layers(impl, rng):
     from torch import nn
 
@@ -676,7 +722,14 @@ def one_step_from_zero(impl, rng):
 
 @probe(
     "transfer",
-    cases=[(1, 5, 4, 3, 0.05), (6, 3, 2, 1, 0.1), (7, 4, 5, 20, 0.02), (7, 4, 5, 20, 0.2), (4, 6, 1, 2, 0.1)],
+    cases=[
+        (1, 5, 4, 3, 0.05),
+        (6, 3, 2, 1, 0.1),
+        (7, 4, 5, 20, 0.02),
+        (7, 4, 5, 20, 0.2),
+        (4, 6, 1, 2, 0.1),
+        (2, 6, 2, 200, 0.1),
+    ],
 )
 def trained_heads(impl, rng, N, features, classes, steps, lr):
     import torch
