@@ -315,6 +315,8 @@ class BlockByParts:
 
 # Mutants of the reference that compute the same, with the reason.
 EQUIVALENT = {
+    "batchnorm_forward": {"m = x[:, -1].size": "all channels have as many numbers"},
+    "batchnorm_backward": {"m = dy[:, -1].size": "all channels have as many numbers"},
     "BasicBlock": {
         'if kind == "B" and (stride != 1 or channels_in < channels_out):': "C' is at least C",
         'if kind == "B" and (stride > 1 or channels_in != channels_out):': "a stride is at least 1",
