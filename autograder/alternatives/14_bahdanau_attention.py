@@ -379,4 +379,32 @@ class Further:
 
 
 # Mutants of the reference that compute the same, with the reason.
-EQUIVALENT = {}
+EQUIVALENT = {
+    "bigru_encode": {
+        'for j in range(S) if name >= "fwd" else range(S)[::-1]:': "of both names, bwd comes before fwd",
+    },
+    "decoder_step": {
+        'pairs = (joined @ p["W_out"] + p["b_out"]).reshape(len(y), -2, 2)': "any negative size is inferred, as -1 is",
+        'pairs = (joined @ p["W_out"] + p["b_out"]).reshape(len(y), ~1, 2)': "any negative size is inferred, as -1 is",
+    },
+    "decoder_step_backward": {
+        "dpairs = (dt[:, :, None] * (pairs == t[:, :, None])).reshape(len(dt), -2)": "any negative size is inferred, as -1 is",
+        "dpairs = (dt[:, :, None] * (pairs == t[:, :, None])).reshape(len(dt), ~1)": "any negative size is inferred, as -1 is",
+        "dpairs = (dt[:, :, None] * (pairs >= t[:, :, None])).reshape(len(dt), -1)": "t is the larger of each pair",
+    },
+    "bigru_backward": {
+        'for j in range(S)[::-1] if name >= "fwd" else range(S):': "of both names, bwd comes before fwd",
+    },
+    "seq2seq_loss_and_grads": {"real, H = tgt > PAD, h.shape[2] // 2": "tokens are not negative, and PAD is 0"},
+    "AttnSeq2Seq": {
+        "for word in [torch.full_like(tgt[:, -1], BOS), *tgt[:, :-1].unbind(dim=1)]:": "only the shape is taken",
+    },
+    "beam_search": {
+        "words, last = torch.zeros(2, 0, dtype=torch.long), torch.tensor([bos])": "only its first row is read",
+        "logp, at = logp[logp != -torch.inf], at[logp > -torch.inf]": "no log-probability is +inf or NaN",
+        "logp, at = logp[logp > -torch.inf], at[logp != -torch.inf]": "no log-probability is +inf or NaN",
+        "finished += zip(words[done].tolist(), logp[done].tolist(), strict=False)": "both have the same length",
+        "continue": "with no hypothesis left, further steps extend none",
+        "finished += zip(words.tolist(), logp.tolist(), strict=False)": "both have the same length",
+    },
+}
