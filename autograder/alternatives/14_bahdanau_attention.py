@@ -384,12 +384,12 @@ EQUIVALENT = {
         'for j in range(S) if name >= "fwd" else range(S)[::-1]:': "of both names, bwd comes before fwd",
     },
     "decoder_step": {
-        'pairs = (joined @ p["W_out"] + p["b_out"]).reshape(len(y), -2, 2)': "any negative size is inferred, as -1 is",
-        'pairs = (joined @ p["W_out"] + p["b_out"]).reshape(len(y), ~1, 2)': "any negative size is inferred, as -1 is",
+        'pairs = (joined @ p["W_out"] + p["b_out"]).reshape(len(y), -2, 2)': "inferred, as by -1",
+        'pairs = (joined @ p["W_out"] + p["b_out"]).reshape(len(y), ~1, 2)': "inferred, as by -1",
     },
     "decoder_step_backward": {
-        "dpairs = (dt[:, :, None] * (pairs == t[:, :, None])).reshape(len(dt), -2)": "any negative size is inferred, as -1 is",
-        "dpairs = (dt[:, :, None] * (pairs == t[:, :, None])).reshape(len(dt), ~1)": "any negative size is inferred, as -1 is",
+        "dpairs = (dt[:, :, None] * (pairs == t[:, :, None])).reshape(len(dt), -2)": "inferred, as by -1",
+        "dpairs = (dt[:, :, None] * (pairs == t[:, :, None])).reshape(len(dt), ~1)": "inferred, as by -1",
         "dpairs = (dt[:, :, None] * (pairs >= t[:, :, None])).reshape(len(dt), -1)": "t is the larger of each pair",
     },
     "bigru_backward": {
