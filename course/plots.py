@@ -170,12 +170,17 @@ def show(fig: Figure, caption: str, *, alt: str) -> None:
     """
     from IPython.display import Markdown, display
 
-    buffer = io.BytesIO()
-    fig.savefig(buffer, format="png", metadata={"Software": None}, bbox_inches="tight")
-    plt.close(fig)
-    picture = {"image/png": buffer.getvalue(), "text/plain": f"[figure: {alt}]"}
+    picture = {"image/png": _png(fig, bbox_inches="tight"), "text/plain": f"[figure: {alt}]"}
     display(picture, raw=True, metadata={"image/png": {"alt": alt}})
     display(Markdown(f"*{caption}*"))
+
+
+def _png(fig: Figure, **how: Any) -> bytes:
+    """The figure as a PNG without matplotlib's version in it; it is closed."""
+    buffer = io.BytesIO()
+    fig.savefig(buffer, format="png", metadata={"Software": None}, **how)
+    plt.close(fig)
+    return buffer.getvalue()
 
 
 def stepper(frames: Sequence[Figure], captions: Sequence[str], *, alt: str) -> None:
@@ -197,10 +202,8 @@ def stepper(frames: Sequence[Figure], captions: Sequence[str], *, alt: str) -> N
         raise ValueError(f"{len(frames)} frames and {len(captions)} captions: each frame needs one.")
     steps = []
     for k, (fig, caption) in enumerate(zip(frames, captions, strict=True)):
-        buffer = io.BytesIO()
-        fig.savefig(buffer, format="png", dpi=80, metadata={"Software": None}, pil_kwargs={"optimize": True})
-        plt.close(fig)
-        source = f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+        drawn = _png(fig, dpi=80, pil_kwargs={"optimize": True})
+        source = f"data:image/png;base64,{base64.b64encode(drawn).decode()}"
         said = html.escape(f"Step {k + 1} of {len(frames)}. {caption}")
         picture = f'<img src="{source}" alt="{html.escape(alt)} {said}">'
         steps.append(f'<div class="step"{" hidden" if k else ""}>{picture}<p><em>{said}</em></p></div>')
