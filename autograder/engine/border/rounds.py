@@ -59,7 +59,7 @@ class Round:
     Args:
         exercises: in the order in which they are asked for.
         seed: records are kept under it, whatever they say themselves.
-        needing: exercise → it, and all that need it, directly or not.
+        needing: exercise → all that need it, directly or not.
         found: where what is observed goes.
 
     Attributes:
@@ -113,6 +113,6 @@ class Round:
         else:
             case = (last.probe, last.case) if isinstance(last, Begun) else None
             self._found.ended[guilty] = replace(ending, case=case)
-            gone = self._needing(guilty)
+            gone = {guilty, *self._needing(guilty)}  # with it, whatever is said: a round must end
             self.remaining = [name for name in self.remaining if name not in gone]
         return place

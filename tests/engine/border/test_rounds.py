@@ -110,3 +110,9 @@ def test_a_record_is_kept_under_the_seed_that_was_asked_for():
     found = Observations()
     Round(["a"], 77, lambda name: set(), found).take(record("a", seed=30))
     assert list(found.records) == [(("a", "probe", 0), 77)]
+
+
+def test_what_ended_a_process_is_not_tried_again_whatever_needs_it():
+    track = Round(NAMES, 30, lambda name: set(), Observations())
+    track.stopped(begun("a"), DEAD, late=False)
+    assert track.remaining == ["b", "c", "d"]
