@@ -128,13 +128,13 @@ def diagram(
                 "shrinkA": 2,
                 "shrinkB": 2,
             },
-            zorder=2,
+            zorder=4,  # after the boxes: only where these were drawn last is it known where they end
         )
         (left, low), (right, high) = ax.transData.transform([(x, y), (x_too, y_too)])
         middle = (left + right + bend * (high - low)) / 2, (low + high - bend * (right - left)) / 2
         if said:
             at, above = ax.transData.inverted().transform(middle)
-            ax.text(at, above, said, ha="center", va="center", size="small", color="0.2", zorder=4, bbox=_BEHIND)
+            ax.text(at, above, said, ha="center", va="center", size="small", color="0.2", zorder=5, bbox=_BEHIND)
     for said_of, names in (groups or {}).items():
         _frame(ax, [drawn[name] for name in names], said_of)
     return fig

@@ -1,5 +1,8 @@
 """What `course.plots` adds to matplotlib: pictures to step through, and the table that ends a notebook."""
 
+import io
+
+import numpy as np
 import pytest
 from matplotlib import pyplot as plt
 
@@ -75,6 +78,18 @@ def test_a_schematic_has_arrows_with_words_and_frames():
     [frame] = ax.patches
     assert frame.get_x() < 2 < 4 < frame.get_x() + frame.get_width()
     plt.close("all")
+
+
+def test_an_arrow_ends_before_the_box_in_the_picture_that_is_shown():
+    fig = plots.diagram({"x": (0, 1, "   "), "y": (0, 0, "   ")}, [("x", "y")])
+    grey = plt.imread(io.BytesIO(plots._png(fig, bbox_inches="tight")))[..., 0]
+    dark = grey < 0.6
+    [middle] = {int(np.median(np.flatnonzero(row))) for row in dark[len(dark) // 2 - 1 : len(dark) // 2]}
+    ends = np.flatnonzero(np.diff(dark[:, middle].astype(int)))  # each box has two edges, the arrow is between them
+    assert len(ends) == 10
+    before, after = ends[4] - ends[3], ends[6] - ends[5]
+    assert 1 <= before <= 6
+    assert abs(before - after) <= 1
 
 
 def test_a_box_of_no_kind_that_there_is_is_an_error():
