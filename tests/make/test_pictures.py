@@ -32,8 +32,11 @@ CELLS = {  # text of a cell below the stub of `f` and a cell of data → whether
     "which_may_not_hold": ("plots.show(y)", True),
     "set_anew": ("y, z = 1, 2", False),
     "shown_anew": ("plots.show(y + z)", False),
+    "the_learners_again": ("z = g()", True),
     "changed_by_its_own_value": ("runs = runs + [1]", True),
     "still_the_learners": ("plots.show(runs)", True),
+    "counted_anew": ("for z in range(2):\n    plots.show(z)", False),
+    "counted_by_itself": ("for runs in runs:\n    plots.show(runs)", True),
 }
 
 

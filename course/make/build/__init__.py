@@ -177,7 +177,8 @@ def _made_from(project: Project, slug: str) -> dict[str, str]:
 def needs_execution(project: Project, built: Built) -> bool:
     """Whether the outputs of the solution that is there may be others now.
 
-    They may if its master, its weights or its grader (a check in it shows points) has changed, or if it says anything else.
+    They may if its master, its weights or its grader (a check in it shows points) has changed, or if it says
+    anything else.
     """
     before, now = _made_from(project, built.slug), fingerprint(project, built.slug, "build")
     same = all(before.get(name) == now.get(name) for name in ("source", "grader", "weights"))

@@ -74,12 +74,17 @@ def drawn_by_learner(cells: Iterable[NotebookNode]) -> set[str]:
 
 def _of_itself(statement: Statement) -> set[str]:
     """The names that a statement both sets and reads, as `x = x + 1` does: for the engine they are its own."""
-    if isinstance(statement.node, _DEFINES):
+    node = statement.node
+    if isinstance(node, _DEFINES):
         return set()
-    read = {
-        node.id for node in ast.walk(statement.node) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
-    }
+    read = _named(node, ast.Load)
+    if isinstance(node, ast.For):  # its variable is set before the body reads it
+        read -= _named(node.target, ast.Store) - _named(node.iter, ast.Load)
     return read & statement.names
+
+
+def _named(tree: ast.AST, how: type[ast.expr_context]) -> set[str]:
+    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, how)}
 
 
 def _touched(statement: Statement) -> Iterator[str]:
