@@ -63,7 +63,8 @@ c.Autograde.autograde_preprocessors = [
     "nbgrader.preprocessors.CheckCellMetadata",
 ]
 
-# Feedback pages are nbgrader's, but for a style, and without what is written for the grader.
+# Feedback pages are nbgrader's, but for a style and a policy, and without what is written for the grader.
+c.GenerateFeedback.exporter_class = "course.teach.nbgrader_steps.FeedbackPage"
 c.GenerateFeedback.preprocessors = [
     "nbgrader.preprocessors.GetGrades",
     "nbconvert.preprocessors.CSSHTMLHeaderPreprocessor",

@@ -26,11 +26,12 @@ LIBRARIES = ("numpy", "torch")
 def digest_of(project: Project, assignment: Assignment, conditions: str, cells: Iterable[Cell]) -> str:
     """A digest of all that the verdicts on a notebook depend on.
 
-    Of the notebook these are the kinds and texts of its cells: outputs, counts and layout decide nothing.
+    Of the notebook these are the places and texts of its code: words, outputs, counts and layout decide nothing.
     """
     digest = hashlib.sha256(grader_digest(project, assignment, conditions).encode())
     for cell in cells:
-        digest.update(json.dumps([cell.type, cell.source, cell.nbgrader.get("grade_id")]).encode())
+        if cell.type == "code":
+            digest.update(json.dumps([cell.number, cell.source, cell.nbgrader.get("grade_id")]).encode())
     return digest.hexdigest()
 
 

@@ -1,21 +1,26 @@
 """Our steps in nbgrader's grading, attached by nbgrader_config.py alone.
 
 - :class:`SubmissionReader` reads the file that was handed in, before any step of autograde.
-- :class:`RepairSubmission` begins autograde: whatever an editor did to the cells, nbgrader finds those it knows.
+- :class:`RepairSubmission` begins autograde: whatever an editor did to the cells, nbgrader finds those it knows, and
+  nothing that a student wrote runs where it is shown.
 - :class:`GradeSubmission` stands in autograde where nbgrader would execute the notebook.
 - :class:`SaveVerdicts` saves the scores: none for what could not be graded.
 - :class:`ShowRubrics` ends autograde: below the answer to a written question stands what earns its points.
 - :class:`StyleFeedback` ends generate_feedback: no rubrics, and hints look as if they could be opened.
+- :class:`FeedbackPage` writes the page, with a policy by which a browser runs nothing in it but MathJax.
 """
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import html
+import re
 from pathlib import Path
 from typing import Any
 
 import nbformat
-from nbconvert.exporters import NotebookExporter
+from nbconvert.exporters import HTMLExporter, NotebookExporter
 from nbformat.notebooknode import NotebookNode
 from nbformat.v4 import new_markdown_cell, new_output
 from nbgrader.api import Grade, Gradebook
@@ -30,6 +35,7 @@ from autograder.engine.judge.keys import digest
 from autograder.engine.judge.verdict import Verdict
 from autograder.engine.judge.words.report import as_html, as_text
 from course.base.project import Project
+from course.teach.cleaning import PICTURES, clean
 from course.teach.evaluation import Conditions, class_runner, graded_by, worth
 from course.teach.gradebook import other_cells
 from course.teach.reading import GRADER, RECORDED, SUBMITTED, UNGRADED, read_rubrics, read_submission, repair
@@ -57,8 +63,9 @@ class SubmissionReader(NotebookExporter):
         course = self.parent.coursedir
         copies = Path(course.format_path(course.autograded_directory, about["student"], about["assignment"]))
         for beside in path.parent.rglob("*"):
-            if beside.is_symlink():  # nbgrader has just copied what it leads to
-                self.log.warning("%s is a link and is not part of the submission", beside)
+            shown = beside == path or beside.suffix.lower() in PICTURES  # formgrader serves what lies beside a notebook
+            if beside.is_symlink() or not (shown or beside.is_dir()):  # nbgrader has just copied it
+                self.log.warning("%s stays where it was handed in, and is shown nowhere", beside)
                 (copies / beside.relative_to(path.parent)).unlink(missing_ok=True)
         try:
             notebook = nbformat.from_dict(read_submission(path))
@@ -76,9 +83,9 @@ class SubmissionReader(NotebookExporter):
 
 
 class RepairSubmission(NbGraderPreprocessor):
-    """Give every cell that nbgrader knows its metadata back, and no other cell any.
+    """Give every cell that nbgrader knows its metadata back, and make what others can see of it harmless.
 
-    See :func:`course.teach.reading.repair`.
+    See :func:`course.teach.reading.repair` and :func:`course.teach.cleaning.clean`.
     """
 
     def __init__(self, **kw: Any) -> None:
@@ -98,6 +105,7 @@ class RepairSubmission(NbGraderPreprocessor):
             self._fitting.add(fits)
         for repaired in repair(nb, release):
             self.log.warning("Cell %r is missing from the submission; it comes back from the release", repaired)
+        clean(nb, release)
         return nbformat.from_dict(nb), resources
 
 
@@ -218,6 +226,27 @@ class StyleFeedback(NbGraderPreprocessor):
         nb.cells = [cell for cell in nb.cells if OURS not in cell.metadata]
         resources["inlining"]["css"].append("summary { display: list-item; cursor: pointer; }")
         return nb, resources
+
+
+class FeedbackPage(HTMLExporter):
+    """A feedback page, in which a browser runs the scripts of its head and loads their like and pictures, no more."""
+
+    def from_notebook_node(self, nb: NotebookNode, *args: Any, **kw: Any) -> tuple[str, dict[str, Any]]:
+        """Render a page, as nbgrader asks for it."""
+        page, resources = super().from_notebook_node(nb, *args, **kw)
+        head = page.partition("</head>")[0]
+        ours = [hashlib.sha256(script.encode()).digest() for script in _INLINE_SCRIPT.findall(head)]
+        run = " ".join(f"'sha256-{base64.b64encode(digest_).decode()}'" for digest_ in ours)
+        policy = (
+            f"default-src 'none'; script-src {_MATHJAX} 'unsafe-eval' {run}; style-src 'unsafe-inline' {_MATHJAX}; "
+            f"font-src data: {_MATHJAX}; img-src data: https:; form-action 'none'; base-uri 'none'"
+        )
+        meta = f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
+        return page.replace("<head>", f"<head>\n{meta}", 1), resources
+
+
+_MATHJAX = "https://cdnjs.cloudflare.com"  # where the pages of nbconvert and nbgrader have it from
+_INLINE_SCRIPT = re.compile(r"<script(?![^>]*\bsrc=)[^>]*>(.*?)</script>", re.DOTALL)
 
 
 def _not_run(sentence: str) -> list[NotebookNode]:

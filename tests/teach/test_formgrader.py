@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 from browsing import CHROMIUM, CONTRAST, SLOW, jupyter
 from conftest import ROOT, needs_sandbox, s30
+from hostile import CLICKED, RUN, with_forms
 
 from autograder.engine.assignment import with_needs
 from autograder.engine.border.sandbox import UNSANDBOXED
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
 sync_api = pytest.importorskip("playwright.sync_api", reason='Playwright is missing: pip install -e ".[dev]"')
 
 FULL, WRONG, UNREADABLE, CURIOUS = "ada_full", "ben_one_mistake", "gil_unreadable", "sue_curious"
-STUDENTS = (FULL, WRONG, UNREADABLE, CURIOUS)
+HOSTILE = "moe_hostile"
+STUDENTS = (FULL, WRONG, UNREADABLE, CURIOUS, HOSTILE)
 QUESTION, ANSWER = "why_additive", "When the forget gates stay near 1, as the figure shows."
 MISTAKE = next(
     m
@@ -106,7 +108,7 @@ class Classroom:
 
 @pytest.fixture(scope="module")
 def classroom(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> Iterator[Classroom]:
-    """A class of four whose submissions were autograded with formgrader's button, in a configuration as it is."""
+    """A class of five whose submissions were autograded with formgrader's button, in a configuration as it is."""
     home = tmp_path_factory.mktemp("formgrader")
     teacher = home / "teacher"
     shutil.copytree(ROOT / "source" / SLUG, teacher / "source" / SLUG)
@@ -137,6 +139,7 @@ def _handed_in(secrets: list[str]) -> dict[str, str]:
         WRONG: json.dumps(_with(json.loads(full), MISTAKE.exercise, source)),
         UNREADABLE: full[:2000],
         CURIOUS: json.dumps(_with(json.loads(full), "sigmoid", CURIOSITY.format(paths=secrets))),
+        HOSTILE: json.dumps(with_forms(json.loads(full), QUESTION)),
     }
 
 
@@ -250,6 +253,25 @@ def test_a_written_answer_gets_points_and_a_comment_by_typing(page, classroom):
     sync_api.expect(feedback).to_contain_text(f"(Score: {points_without() + 1.5} / {points_without() + 2})")
     sync_api.expect(feedback).to_contain_text("Which figure, and where in it?")
     sync_api.expect(feedback).not_to_contain_text(RUBRIC.strip("*"))
+
+
+def test_nothing_that_was_handed_in_runs_in_the_graders_browser(page, classroom):
+    classroom.submission_page(page, HOSTILE)
+    answer = page.locator(".cell", has_text="It is this: $a<b$.")
+    sync_api.expect(answer).to_contain_text("is not shown here")
+    for found in answer.locator(CLICKED).all():
+        if found.is_visible():
+            found.click(force=True)
+    page.wait_for_timeout(300)
+    assert page.evaluate("() => window.ran || []") == []
+    sync_api.expect(explanation(page, "sigmoid")).to_be_visible()  # it is graded as any other
+    feedback = classroom.feedback(page, HOSTILE)
+    sync_api.expect(feedback).to_contain_text("It is this: $a<b$.")
+    assert page.evaluate("() => window.ran || []") == []
+    add = "() => document.body.insertAdjacentHTML('beforeend', `<img src=x onerror=\"{run}\">`)"
+    page.evaluate(add.format(run=RUN.format(name="in spite of all")))
+    page.wait_for_timeout(300)
+    assert page.evaluate("() => window.ran || []") == []
 
 
 def test_what_nobody_can_read_waits_for_a_human_and_says_why(page, classroom):

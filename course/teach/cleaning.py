@@ -1,0 +1,142 @@
+"""What a student wrote, made safe to show: formgrader and feedback pages render it with the grader's rights.
+
+A notebook's Markdown may hold any HTML, nbconvert keeps it, and formgrader serves it beside the gradebook. So what is
+recorded is cleaned once, when a submission is taken in, and every page that is made from it later is clean. The file
+that was handed in stays as it is.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import nh3
+from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+
+from course.teach.reading import RECORDED
+
+Tree = dict[str, Any]
+PICTURES = {".png", ".jpg", ".jpeg", ".gif", ".webp"}  # of the files beside a submission, what a browser may be given
+LEFT_OUT = (
+    "<p><em>Something that could run or load more than a picture is not shown here. It is in the file that was handed "
+    "in.</em></p>"
+)
+# Without any of these, text is plain in every renderer: tags, entities, links and pictures, code with a language
+_ACTIVE = re.compile(r"<[a-z!/?]|&|\]\s*[(:\[]|```|~~~", re.IGNORECASE)
+# MathJax's commands that make links, styles, identifiers and more of it
+_MATHJAX = re.compile(r"\\(href|url|style|class|cssId|data|bbox|require|unicode|html\w*)\b")
+_LINK = re.compile(r"(https?://|mailto:|#)", re.IGNORECASE)
+_SOURCE = re.compile(
+    r"data:image/(png|jpeg|gif|webp);base64,[A-Za-z0-9+/=]+|https://\S+|[\w. -]+\.(png|jpe?g|gif|webp)"
+)
+_MIME = ("image/png", "image/jpeg", "image/gif", "image/webp")
+_ATTRIBUTES = {
+    **nh3.ALLOWED_ATTRIBUTES,
+    "a": {"href", "title"},
+    "img": {"src", "alt", "title", "width", "height"},
+    "details": {"open"},
+}
+_BLANK = re.compile(r"\n(?=\s*(\n|$))")
+_CELL_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+
+
+def clean(notebook: Tree, release: Path) -> None:
+    """Make all that a page shows of a repaired submission harmless, in place.
+
+    Markdown that is as released stays, and so does what can be nothing but text. Other Markdown becomes the HTML that
+    it means, see :func:`harmless`; raw cells become text, and outputs go. Metadata are the release's, and so are the
+    attachments of what stays.
+
+    Args:
+        notebook: the submission.
+        release: the released notebook.
+    """
+    released = json.loads(release.read_bytes())
+    by_text = {"".join(cell["source"]): cell for cell in released["cells"]}
+    metadata = {cell.get("id"): cell["metadata"] for cell in released["cells"]}
+    notebook["metadata"] = released["metadata"] | {n: v for n, v in notebook["metadata"].items() if n == RECORDED}
+    for number, cell in enumerate(notebook["cells"], 1):
+        if not _CELL_ID.fullmatch(cell.get("id", "cell")):
+            cell["id"] = f"cell-{number}"
+        graded = {"nbgrader": cell["metadata"]["nbgrader"]} if "nbgrader" in cell["metadata"] else {}
+        known = metadata.get(cell.get("id"), {})
+        cell["metadata"] = {name: value for name, value in known.items() if name != "nbgrader"} | graded
+        attached, text = cell.pop("attachments", None), cell["source"]
+        if cell["cell_type"] == "code":
+            cell["outputs"], cell["execution_count"] = [], None
+        if cell["cell_type"] == "raw":
+            cell["cell_type"], cell["source"] = "markdown", f"<pre>{html.escape(text)}</pre>"
+        elif cell["cell_type"] == "markdown" and text in by_text:
+            cell |= {name: value for name, value in by_text[text].items() if name == "attachments"}
+        elif cell["cell_type"] == "markdown":
+            cell["source"] = harmless(text, attached)
+
+
+def harmless(text: str, attached: object = None) -> str:
+    """Markdown that looks as `text` does and can't run, load or send anything: as it is, or as HTML.
+
+    Args:
+        text: Markdown, which may hold HTML.
+        attached: the cell's attachments, if any: name → type → base64. Pictures in it become part of the HTML.
+
+    Returns:
+        Markdown.
+    """
+    text = _MATHJAX.sub(r"\\backslash \1", text)
+    if not _ACTIVE.search(text):
+        return text
+    made = MarkdownWithMath(_Renderer(attached)).render(text)
+    shown = nh3.clean(
+        made,
+        attributes=_ATTRIBUTES,
+        attribute_filter=_allowed,
+        url_schemes={"http", "https", "mailto", "data"},
+        clean_content_tags={"script", "style"},
+    )
+    shown += LEFT_OUT if _tags(made) > _tags(shown) else ""
+    return f"<div>{_BLANK.sub('&#10;', shown)}</div>"  # one block of HTML: none of it is read as Markdown once more
+
+
+class _Renderer(IPythonRenderer):
+    """Renders as nbconvert does, but names a picture that is not attached, for which nbconvert would write no page."""
+
+    def __init__(self, attached: object) -> None:
+        super().__init__(escape=False, exclude_anchor_links=True)
+        self._attached = attached if isinstance(attached, dict) else {}
+
+    def image(self, text: str, url: str, title: str | None = None) -> str:
+        if not url.startswith("attachment:"):
+            return str(super().image(text, url, title))
+        name = url.removeprefix("attachment:")
+        kinds = self._attached.get(name)
+        for kind in _MIME:
+            if isinstance(kinds, dict) and isinstance(kinds.get(kind), str):
+                return str(super().image(text, f"data:{kind};base64,{''.join(kinds[kind].split())}", title))
+        return html.escape(f"[The picture {name} was not handed in.]")
+
+
+def _allowed(tag: str, attribute: str, value: str) -> str | None:
+    """An attribute's value, or None if it has to go."""
+    if attribute == "src":
+        return value if _SOURCE.fullmatch(value) else None
+    if attribute in ("href", "cite"):
+        return value if _LINK.match(value) else None
+    return value
+
+
+def _tags(page: str) -> int:
+    """How many tags are opened, but for the boxes of lists of tasks."""
+    counter = _Counter()
+    counter.feed(page)
+    return counter.tags
+
+
+class _Counter(HTMLParser):
+    tags = 0
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        self.tags += tag != "input"
