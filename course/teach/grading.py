@@ -171,11 +171,9 @@ class ClassRun:
         if names:
             config = copy.deepcopy(self.config)
             config.CourseDirectory.assignment_id = self.assignment.slug
-            everyone = submitted(self.assignment.slug, self.course_dir)
-            config.CourseDirectory.student_id_exclude = ",".join(sorted(set(everyone) - names))
             log = _Log(tell)
             recorder = Recorder(coursedir=CourseDirectory(config=config), config=config)
-            recorder.force = True
+            recorder.students, recorder.force = names, True
             recorder.log.setLevel(logging.INFO)
             recorder.log.addHandler(log)
             recorder.log.propagate = False
@@ -287,7 +285,15 @@ class Recorder(Autograde):
     reads, copies and validates the notebook again, which costs as much as all that the steps do.
     """
 
+    students: Collection[str] = ()  # whose notebooks are recorded
     _ready = False
+
+    def init_notebooks(self) -> None:
+        """Say which notebooks are converted. Nbgrader's own list is made of patterns, which ids may look like."""
+        slug = self.coursedir.assignment_id
+        folders = [self._format_source(slug, student) for student in sorted(self.students)]
+        self.assignments = {folder: [os.path.join(folder, f"{slug}.ipynb")] for folder in folders}
+        self.notebooks: list[str] = []
 
     def _init_preprocessors(self) -> None:
         """Register the steps of both passes, unless they are."""

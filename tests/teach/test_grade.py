@@ -82,10 +82,27 @@ def in_gradebook(folder: Path) -> dict[str, float]:
         return {s.student.id: sum(g.auto_score or 0 for n in s.notebooks for g in n.grades) for s in found}
 
 
-def autograded(folder: Path) -> dict[str, int]:
-    """Student → when their notebook was last recorded, for those that can be graded."""
+def autograded(folder: Path, *students: str) -> dict[str, int]:
+    """Student → when their notebook was last recorded, for some, or those that can be graded."""
     found = {p.parts[-3]: p.stat().st_mtime_ns for p in (folder / "autograded").rglob("*.ipynb")}
-    return {student: when for student, when in found.items() if student in POINTS}
+    return {student: when for student, when in found.items() if student in (students or POINTS)}
+
+
+def test_ids_are_data_and_no_pattern(tmp_path):
+    ids = ["doe, jane", "doe", "x[12]", "x1", "a{student_id}", "*", "[bold]ann"]
+    notebook = class_of(Project())["eve_blank"]
+    for student in ids:
+        hand_in(tmp_path, student, json.dumps(notebook))
+    hand_in(tmp_path, "[b]", "{")
+    said = grade(tmp_path)["said"]
+    assert "[b]: " in said
+    assert set(in_gradebook(tmp_path)) == {*ids, "[b]"}
+    recorded = autograded(tmp_path, *ids)
+    assert set(recorded) == set(ids)
+    hand_in(tmp_path, "doe", json.dumps(class_of(Project())["ada_complete"]))
+    grade(tmp_path)
+    later = autograded(tmp_path, *ids)
+    assert {student for student in ids if later[student] != recorded[student]} == {"doe"}
 
 
 def test_a_class_is_graded_with_reasons_and_recorded(first_run, graded):

@@ -1,12 +1,15 @@
 """Submissions as they come: nbgrader's folders, what learning management systems give, and what is wrong with both."""
 
 import os
+import tracemalloc
+import unicodedata
 import zipfile
 from pathlib import Path
 
 import pytest
 
 from autograder.engine.inside.errors import UserError
+from course.teach import submissions
 from course.teach.reading import MAX_SUBMITTED_BYTES
 from course.teach.submissions import EARLIER, collect, submitted
 
@@ -88,6 +91,90 @@ def test_a_link_to_somebody_elses_file_is_no_submission(tmp_path):
     os.symlink(tmp_path, source / "cleo")
     assert "is a link or a folder" in collect(source, SLUG, tmp_path / "class")["ada"]
     assert taken(tmp_path / "class") == {"ben": "b"}
+
+
+def test_a_name_that_looks_like_a_systems_takes_nobodys_place(tmp_path):
+    files = {
+        "Ann Roe_77_assignsubmission_file_/x.ipynb": "a",
+        "Ann Roe_77_assignsubmission_file__78_assignsubmission_file_/x.ipynb": "e",
+    }
+    assert collect(pack(tmp_path / "all.zip", files), SLUG, tmp_path / "class") == {}
+    assert sorted(taken(tmp_path / "class").values()) == ["a", "e"]
+
+
+def test_two_names_that_make_one_id_are_refused(tmp_path):
+    source = write(tmp_path / "all", {"Ann Roe/x.ipynb": "a", "Ann_Roe/x.ipynb": "e", "ben.ipynb": "b"})
+    problems = collect(source, SLUG, tmp_path / "class")
+    assert problems == {"Ann_Roe": "Ann Roe and Ann_Roe are one id, Ann_Roe. Rename all but one of them."}
+    assert taken(tmp_path / "class") == {"ben": "b"}
+
+
+def test_a_name_in_either_form_of_unicode_is_one_id(tmp_path):
+    for form in ("NFC", "NFD"):
+        collect(
+            pack(tmp_path / f"{form}.zip", {unicodedata.normalize(form, "Jörg") + ".ipynb": form}),
+            SLUG,
+            tmp_path / "class",
+        )
+    assert taken(tmp_path / "class") == {"Jörg": "NFD"}
+
+
+def test_names_may_be_long_and_hold_what_moves_a_cursor(tmp_path):
+    long = {f"{'a' * 300}{end}.ipynb": end for end in ("1", "2")}
+    source = pack(tmp_path / "all.zip", {**long, "eve/\x1b[2J\x1b[31mone.ipynb": "1", "eve/two\r\n.ipynb": "2"})
+    problems = collect(source, SLUG, tmp_path / "class")
+    assert all(text.isprintable() for pair in problems.items() for text in pair)
+    assert "?[2J" in problems["eve"]
+    assert sorted(taken(tmp_path / "class").values()) == ["1", "2"]
+
+
+def damaged(path: Path, damage: str) -> Path:
+    """A zip with a good notebook of ben's, and one of ada's that can't be read."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("ada.ipynb", "some text " * 50)
+        archive.writestr("ben.ipynb", "b")
+    raw = bytearray(path.read_bytes())
+    first, listed = raw.index(b"PK\x03\x04"), raw.index(b"PK\x01\x02")
+    if damage == "deflate":
+        start = first + 30 + len("ada.ipynb")
+        raw[start : start + 8] = b"\xff" * 8
+    elif damage == "method":
+        raw[first + 8 : first + 10] = raw[listed + 10 : listed + 12] = (97).to_bytes(2, "little")
+    elif damage == "password":
+        raw[first + 6] |= 1
+        raw[listed + 8] |= 1
+    elif damage == "header":
+        raw[first : first + 4] = b"no!!"
+    path.write_bytes(bytes(raw))
+    return path
+
+
+@pytest.mark.parametrize("damage", ["deflate", "method", "password", "header"])
+def test_one_that_cannot_be_unpacked_is_named_and_the_rest_are_taken(tmp_path, damage):
+    problems = collect(damaged(tmp_path / "all.zip", damage), SLUG, tmp_path / "class")
+    assert problems["ada"].startswith("ada.ipynb can't be read: ")
+    assert taken(tmp_path / "class") == {"ben": "b"}
+
+
+def test_what_a_zip_unpacks_to_is_limited_in_all(tmp_path, monkeypatch):
+    monkeypatch.setattr(submissions, "MAX_UNPACKED_BYTES", 250)
+    files = {f"{name}.ipynb": name * 100 for name in "abcde"}
+    problems = collect(pack(tmp_path / "all.zip", files), SLUG, tmp_path / "class")
+    assert set(taken(tmp_path / "class")) == {"a", "b"}
+    assert set(problems) == {"c", "d", "e"}
+    assert "was not taken" in problems["d"]
+    monkeypatch.setattr(submissions, "MAX_ENTRIES", 4)
+    with pytest.raises(UserError, match="more than 4 files"):
+        collect(pack(tmp_path / "all.zip", files), SLUG, tmp_path / "class")
+
+
+def test_notebooks_of_a_zip_are_in_memory_one_at_a_time(tmp_path):
+    source = pack(tmp_path / "all.zip", {f"{number}.ipynb": "x" * 10**7 for number in range(12)})
+    tracemalloc.start()
+    assert collect(source, SLUG, tmp_path / "class") == {}
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 5 * 10**7
 
 
 def test_which_of_several_counts_is_for_a_human(tmp_path):
