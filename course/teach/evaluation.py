@@ -13,7 +13,7 @@ from typing import Any
 from autograder.engine.border.runner import Runner
 from autograder.engine.border.sandbox import runner_for_others
 from autograder.engine.inside.errors import UserError
-from autograder.engine.inside.notebook import MAX_NOTEBOOK_BYTES, Cell, NotebookError
+from autograder.engine.inside.notebook import Cell
 from autograder.engine.inside.records import Limits
 from autograder.engine.judge.grade import grade
 from autograder.engine.judge.verdict import Verdict
@@ -55,10 +55,7 @@ class Conditions:
             expected(self.project, self.slug, self.db_url)
 
     def evaluate(self, notebook: dict[str, Any], student: str) -> list[Verdict]:
-        """The verdicts on a submission that was read and repaired: those kept, if they are on this content.
-
-        Raises NotebookError if there is too much of it.
-        """
+        """The verdicts on a submission that was taken in: those kept, if they are on this content."""
         assignment = self.project.assignment(self.slug)
         results = Results(class_folder(self.db_url) / "results" / self.slug)
         cells = [
@@ -67,8 +64,6 @@ class Conditions:
         made_from = digest_of(self.project, assignment, self._aside(), cells)
         found = results.get(student, made_from)
         if found is None:
-            if sum(len(cell.source) for cell in cells) > MAX_NOTEBOOK_BYTES:
-                raise NotebookError(f"Its text is longer than {MAX_NOTEBOOK_BYTES // 2**20} MB and was not graded.")
             found = grade(
                 cells,
                 assignment,

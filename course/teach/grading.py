@@ -134,13 +134,15 @@ class ClassRun:
 
     def evaluate(self, wanted: Collection[Submission], jobs: int, tell: Callable[[Submission], None]) -> None:
         """Evaluate submissions on `jobs` cores; `tell` is called after each. Raises UserError if there is none."""
-        waiting = [s for s in wanted if s.path is not None]
         lost: list[Submission] = []
-        for crew, workers in ((waiting, jobs), (lost, 1)):  # those that a worker died over get one more, by themselves
-            for submission, outcome in self._evaluated(crew, workers):
-                if outcome is None and crew is waiting:
-                    lost.append(submission)
-                    continue
+        for submission, outcome in self._evaluated([s for s in wanted if s.path is not None], jobs):
+            if outcome is None:
+                lost.append(submission)
+            else:
+                submission.reason, submission.unreadable, submission.verdicts = outcome
+                tell(submission)
+        for last in lost:  # a worker died, of one of those it had: each has another to itself
+            for submission, outcome in self._evaluated([last], 1):
                 submission.reason, submission.unreadable, submission.verdicts = outcome or _DIED
                 tell(submission)
 

@@ -1,8 +1,8 @@
 """Our steps in nbgrader's grading, attached by nbgrader_config.py alone.
 
-- :class:`SubmissionReader` reads the file that was handed in, before any step of autograde.
-- :class:`RepairSubmission` begins autograde: whatever an editor did to the cells, nbgrader finds those it knows, and
-  nothing that a student wrote runs where it is shown.
+- :class:`SubmissionReader` takes in the file that was handed in, before any step of autograde: whatever an editor did
+  to the cells, nbgrader finds those it knows, and nothing that a student wrote runs where it is shown.
+- :class:`RepairSubmission` begins autograde, and stops it where the class has an assignment of other cells.
 - :class:`GradeSubmission` stands in autograde where nbgrader would execute the notebook.
 - :class:`SaveVerdicts` saves the scores: none for what could not be graded.
 - :class:`ShowRubrics` ends autograde: below the answer to a written question stands what earns its points.
@@ -35,10 +35,11 @@ from autograder.engine.judge.keys import digest
 from autograder.engine.judge.verdict import Verdict
 from autograder.engine.judge.words.report import as_html, as_text
 from course.base.project import Project
-from course.teach.cleaning import PICTURES, clean
+from course.teach.cleaning import PICTURES
 from course.teach.evaluation import Conditions, class_runner, graded_by, worth
 from course.teach.gradebook import other_cells
-from course.teach.reading import GRADER, RECORDED, SUBMITTED, UNGRADED, read_rubrics, read_submission, repair
+from course.teach.intake import take_in
+from course.teach.reading import GRADER, RECORDED, SUBMITTED, UNGRADED, read_rubrics, read_submission
 
 NOT_GRADED = "NotGraded"
 OURS = "s30_rubric"  # in the metadata of cells that only whoever grades by hand sees
@@ -49,7 +50,7 @@ NOT_THEIRS = (
 
 
 class SubmissionReader(NotebookExporter):
-    """Reads a submitted file before nbgrader's steps see it: in any encoding, and with cells of the right types.
+    """Takes a submitted file in before nbgrader's steps see it; see :func:`course.teach.intake.take_in`.
 
     In the place of what is no notebook it puts the stub, which says why it is there, so that the student has a row in
     the gradebook that waits for a human.
@@ -68,8 +69,13 @@ class SubmissionReader(NotebookExporter):
                 self.log.warning("%s stays where it was handed in, and is shown nowhere", beside)
                 (copies / beside.relative_to(path.parent)).unlink(missing_ok=True)
         try:
-            notebook = nbformat.from_dict(read_submission(path))
-            if path.parent != copies:  # it is not yet ours
+            if path.parent == copies:  # nbgrader's second pass: it is ours
+                notebook = nbformat.from_dict(read_submission(path))
+            else:
+                tree, missing = take_in(path, about["assignment"], Project())
+                for name in missing:
+                    self.log.warning("Cell %r is missing from the submission; it comes back from the release", name)
+                notebook = nbformat.from_dict(tree)
                 notebook.metadata[RECORDED] = {SUBMITTED: digest(path)}
         except NotebookError as problem:
             self.log.error("%s of %s needs a human: %s", about["assignment"], about["student"], problem)
@@ -83,17 +89,14 @@ class SubmissionReader(NotebookExporter):
 
 
 class RepairSubmission(NbGraderPreprocessor):
-    """Give every cell that nbgrader knows its metadata back, and make what others can see of it harmless.
-
-    See :func:`course.teach.reading.repair` and :func:`course.teach.cleaning.clean`.
-    """
+    """Stop where the cells that the class's gradebook knows are not those of the release, by which it was repaired."""
 
     def __init__(self, **kw: Any) -> None:
         super().__init__(**kw)
         self._fitting: set[tuple[object, ...]] = set()  # what is known to fit a gradebook
 
     def preprocess(self, nb: NotebookNode, resources: dict[str, Any]) -> tuple[NotebookNode, dict[str, Any]]:
-        """Repair the submission in place."""
+        """Compare release and gradebook, once for all submissions."""
         project = Project()
         slug = resources["nbgrader"]["assignment"]
         release, db_url = project.release(slug), resources["nbgrader"]["db_url"]
@@ -103,10 +106,7 @@ class RepairSubmission(NbGraderPreprocessor):
             if problem:
                 raise UserError(problem)
             self._fitting.add(fits)
-        for repaired in repair(nb, release):
-            self.log.warning("Cell %r is missing from the submission; it comes back from the release", repaired)
-        clean(nb, release)
-        return nbformat.from_dict(nb), resources
+        return nb, resources
 
 
 class GradeSubmission(NbGraderPreprocessor):

@@ -10,7 +10,7 @@ from pathlib import Path
 from autograder.engine.inside.notebook import NotebookError
 from autograder.engine.judge.verdict import Verdict
 from course.teach.evaluation import Conditions
-from course.teach.reading import read_submission, repair
+from course.teach.intake import take_in
 
 Outcome = tuple[str, bool, list[Verdict]]  # why it can't be graded, if so; whether that is in the file; the verdicts
 _PR_SET_PDEATHSIG = 1
@@ -28,8 +28,7 @@ def begin(conditions: Conditions) -> None:
 def evaluate(student: str, path: Path) -> Outcome:
     """Evaluate a submission. The verdicts are kept as well, for recording, and for a run after this one was killed."""
     try:
-        notebook = read_submission(path)
-        repair(notebook, _here.project.release(_here.slug))
+        notebook, _ = take_in(path, _here.slug, _here.project)
         return "", False, _here.evaluate(notebook, student)
     except NotebookError as problem:
         return str(problem), True, []

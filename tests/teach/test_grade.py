@@ -18,6 +18,7 @@ from course.base.project import Project
 from course.base.results import Results
 from course.cli import main
 from course.teach.demo import class_of
+from course.teach.grading import ClassRun, Submission
 
 SLUG = "03_lstm_understanding"
 pytestmark = [needs_sandbox, pytest.mark.slow]
@@ -207,6 +208,18 @@ def test_a_worker_that_is_killed_loses_nothing(folder):
     os.kill(int(workers[0]), signal.SIGKILL)
     assert run.wait() == 0
     assert points(json.loads(report.read_text(encoding="utf-8"))) == POINTS
+
+
+def test_who_ends_workers_loses_nobody_elses(monkeypatch):
+    def evaluated(self, crew, jobs):
+        names = [submission.student for submission in crew]
+        yield from ((s, None if "moe" in names else ("", False, [])) for s in crew)
+
+    monkeypatch.setattr(ClassRun, "_evaluated", evaluated)
+    class_ = [Submission(student, Path(student)) for student in ("ada", "moe", "ben")]
+    told: list[Submission] = []
+    ClassRun.evaluate(object.__new__(ClassRun), class_, 2, told.append)
+    assert {s.student: bool(s.reason) for s in told} == {"ada": False, "moe": True, "ben": False}
 
 
 def test_nothing_is_left_running_after_a_kill(folder):

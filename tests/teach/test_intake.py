@@ -1,0 +1,86 @@
+"""A submission is read within limits, whatever is in it, and what is honest is taken in whole."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+
+from autograder.engine.inside.notebook import NotebookError
+from course.base.project import Project
+from course.teach import intake
+from course.teach.demo import SLUG, class_of
+from course.teach.intake import take_in
+
+PROJECT = Project()
+
+
+def notebook_of(*sources: str, kind: str = "code") -> dict:
+    """A solved notebook with more cells."""
+    notebook = json.loads(json.dumps(class_of(PROJECT)["ada_complete"]))
+    for source in sources:
+        cell = {"cell_type": kind, "metadata": {}, "source": source}
+        notebook["cells"].append(cell | ({"outputs": [], "execution_count": None} if kind == "code" else {}))
+    return notebook
+
+
+HOSTILE = {
+    "lines without end": notebook_of("\n" * 1_000_000),
+    "cells without end": notebook_of(*["x = 1"] * 6_000),
+    "code without end": notebook_of("a\n" * 14_000_000),
+    "words without end": notebook_of("a\n" * 4_000_000, kind="markdown"),
+    "text in many cells": notebook_of(*["a" * 4_000_000] * 10, kind="markdown"),
+    "brackets in words": notebook_of("[" * 60_000, "<a " * 60_000, "`" * 60_001 + " x", kind="markdown"),
+    "quotes in words": notebook_of("> " * 30_000 + "x", kind="markdown"),
+    "deep code": notebook_of("x = " + "(" * 10_000 + ")" * 10_000, "-" * 50_000 + "1"),
+    "deep tree": {"cells": [], "metadata": json.loads("[" * 900 + "]" * 900)},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", HOSTILE)
+def test_nothing_takes_a_minute_or_ends_the_run(tmp_path, name):
+    path = tmp_path / "submission.ipynb"
+    path.write_text(json.dumps(HOSTILE[name]))
+    began = time.process_time()
+    try:
+        notebook, _ = take_in(path, SLUG, PROJECT)
+        said = "" if len(notebook["cells"]) > 10 else "cells are gone"
+    except NotebookError as problem:
+        said = str(problem)
+    assert time.process_time() - began < 5  # on this side of the border
+    assert said == "" or (str(path) in said and ("was not graded" in said or "are not graded" in said))
+
+
+def test_what_takes_too_long_is_told(tmp_path):
+    path = tmp_path / "submission.ipynb"
+    path.write_text(json.dumps(notebook_of("!ls\n" * 20_000)))
+    with pytest.raises(NotebookError, match="too much time or memory"):
+        take_in(path, SLUG, PROJECT)
+
+
+def test_memory_is_limited(tmp_path):
+    path = tmp_path / "submission.ipynb"
+    path.write_text('{"cells": [' + "[]," * 30_000_000 + "[]]}")
+    with pytest.raises(NotebookError, match=r"were not graded|are not graded|time or memory"):
+        take_in(path, SLUG, PROJECT)
+
+
+def test_an_honest_one_is_taken_in_whole(tmp_path):
+    path = tmp_path / "submission.ipynb"
+    handed_in = notebook_of("data = '" + "x" * 100_000 + "'")
+    handed_in["cells"] = [c for c in handed_in["cells"] if c.get("id") != "check-sigmoid"]
+    path.write_text(json.dumps(handed_in))
+    notebook, missing = take_in(path, SLUG, PROJECT)
+    assert len(notebook["cells"]) == len(handed_in["cells"]) + len(missing)
+    assert path.read_text() == json.dumps(handed_in)
+
+
+def test_the_process_answers_for_itself_alone(tmp_path):
+    """Nothing of what it says of a file that is none comes from the file."""
+    path = tmp_path / "submission.ipynb"
+    path.write_text('{"notebook": {}, "missing": []}')
+    with pytest.raises(NotebookError, match="it has no list of cells"):
+        take_in(path, SLUG, PROJECT)
+    assert intake.SECONDS < 60
