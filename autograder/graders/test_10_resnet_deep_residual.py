@@ -234,6 +234,15 @@ def gradients_of_b(impl, rng, N, C, H, W, channels, stride, size):
     yield from named("dx dw", impl.shortcut_backward(size * g, cache))
 
 
+@probe("shortcut_backward", cases=[(2, 3, 4, 3)])
+def back_through_zeros(impl, rng, N, C, H, W):
+    x, g = rng.standard_normal((N, C, H, W)), rng.standard_normal((N, C + 1, H, W))
+    _, cache = impl.shortcut_forward(x, C + 1, 1, np.zeros((C + 1, C)))
+    dx, dw = impl.shortcut_backward(g, cache)
+    yield "dx of the first picture", dx[:1]
+    yield "dw", dw
+
+
 @probe("shortcut_backward", cases=[(2, 3, 5, 4)])
 def shortcuts_walked_back_later(impl, rng, N, C, H, W):
     x, w = rng.standard_normal((3, N, C, H, W)), rng.standard_normal((3, C, C))
