@@ -179,7 +179,7 @@ class AttnSeq2Seq(Layers):  # noqa: F821
 
 
 def beam_search(step, state, bos, eos, width, max_len, a=1.0):
-    """One hypothesis after the other, as Python's numbers; the best by a heap."""
+    """One hypothesis after the other, as Python's numbers; the best by a heap; a tuple."""
     live, finished = [((), 0.0, state)], []
     for _ in range(max_len):
         every = []
@@ -190,7 +190,7 @@ def beam_search(step, state, bos, eos, width, max_len, a=1.0):
         finished += [(list(words), logp) for logp, words, _ in kept if words[-1] == eos]
         live = [(words, logp, s) for logp, words, s in kept if words[-1] != eos]
     finished += [(list(words), logp) for words, logp, _ in live]
-    return sorted(finished, key=lambda item: item[1] / len(item[0]) ** a, reverse=True)
+    return tuple(sorted(finished, key=lambda item: item[1] / len(item[0]) ** a, reverse=True))
 
 
 class Further:

@@ -13,12 +13,58 @@ def picture(*values):
     return np.array(values, dtype=float).reshape(1, 1, 1, -1)
 
 
+def mirrored(rng, *shape):
+    """Numbers that are the same backwards."""
+    a = rng.standard_normal(shape)
+    return a + np.flip(a)
+
+
+EXCHANGED = [1, 0, 3, 2]
+
+
+def exchanged(a, axes=1):
+    """An array and its like with channels exchanged: what is right for one is right for the other."""
+    other = a[:, EXCHANGED] if axes == 1 else a[EXCHANGED] if a.ndim == 1 else a[EXCHANGED][:, EXCHANGED]
+    return a, np.ascontiguousarray(other)
+
+
+def one_after_another(got, expected):
+    """Results of calls that differ in the order of channels: the first right and a later one wrong is no formula's."""
+    right = [
+        isinstance(mine, np.ndarray) and mine.shape == its.shape and bool(np.allclose(mine, its, rtol=1e-3, atol=1e-6))
+        for mine, its in zip(got, expected, strict=True)
+    ]
+    if all(right) or not right[0]:
+        return None
+    if right[1]:
+        return (
+            "right at first. Asked once more with the same cache, after another forward and backward pass, it says "
+            "something else: the call changed the cache, or not all comes from the cache (but from a global, say)."
+        )
+    return (
+        "the first call is right. The next one, with the channels of all arguments in another order, is not: something "
+        "is kept from call to call (a memo, a global, a default argument)."
+    )
+
+
 def draw_norm(rng, N, C, H, W):
     """Pictures whose channels differ in mean and size, and what goes with them."""
     size, mean = rng.uniform(0.5, 3.0, size=(2, C, 1, 1))
     x = size * rng.standard_normal((N, C, H, W)) + mean
     gamma, beta, r_mean = rng.standard_normal((3, C))
     return x, gamma, beta, (r_mean, rng.uniform(0.3, 4.0, size=C))
+
+
+@probe("batchnorm_forward")
+def one_batch_after_another(impl, rng):
+    x = exchanged(mirrored(rng, 2, 4, 1, 3))
+    gamma, beta, old_mean, old_var = (exchanged(mirrored(rng, 4), axes=2) for _ in range(4))
+    seen = []
+    for k in range(2):
+        y, (mean, var), _ = impl.batchnorm_forward(x[k], gamma[k], beta[k], (old_mean[k], old_var[k] ** 2))
+        seen.append([y, mean, var])
+    for name, got in zip(("y", "mean", "variance"), zip(*seen, strict=True), strict=True):
+        yield f"{name} of one batch after another", observe(list(got), judge=one_after_another)
 
 
 @probe("batchnorm_forward")
@@ -43,7 +89,7 @@ def by_hand(impl, rng):
 def in_training(impl, rng, N, C, H, W, eps, momentum):
     x, gamma, beta, running = draw_norm(rng, N, C, H, W)
     y, running, _ = impl.batchnorm_forward(x, gamma, beta, running, training=True, eps=eps, momentum=momentum)
-    yield "y", y
+    yield "y of the last picture", y[-1:]
     yield from named("mean variance", tuple(running))
 
 
@@ -90,7 +136,7 @@ def epochs(impl, rng, N, C, H, W):
         _, running, _ = impl.batchnorm_forward((k + 1) * x, gamma, beta, running)
     yield from named("mean variance", tuple(running))
     y, _, _ = impl.batchnorm_forward(x, gamma, beta, running, False)
-    yield "y in evaluation", y
+    yield "y of the last picture in evaluation", y[-1:]
 
 
 # Shortcuts ----------------------------------------------------------------------------------------------------------
@@ -102,13 +148,21 @@ SHORTCUTS = [  # N, C, H, W, channels, stride
     (2, 1, 6, 5, 3, 1),
     (2, 3, 4, 5, 3, 2),
     (2, 2, 3, 4, 2, 1),
-    (3, 3, 2, 1, 7, 4),
+    (3, 3, 6, 4, 7, 4),
 ]
 
 
 def projected(cases):
     """A few more for option B, which may also have fewer channels, or a square matrix."""
     return [*cases, (2, 4, 5, 6, 2, 2), (3, 3, 3, 3, 3, 1), (1, 1, 4, 4, 1, 2)]
+
+
+@probe("shortcut_forward")
+def one_picture_after_another(impl, rng):
+    x, other, w = (exchanged(mirrored(rng, *shape), axes) for *shape, axes in [(2, 4, 5, 3, 1)] * 2 + [(4, 4, 2)])
+    yield "A", observe([impl.shortcut_forward(v, 6, 2)[0] for v in x], judge=one_after_another)
+    out = [impl.shortcut_forward(v, 4, 2, m)[0] for v, m in zip(other, w, strict=True)]
+    yield "B", observe(out, judge=one_after_another)
 
 
 @probe("shortcut_forward")
@@ -120,13 +174,13 @@ def thinned_by_hand(impl, rng):
 @probe("shortcut_forward", cases=SHORTCUTS)
 def option_a(impl, rng, N, C, H, W, channels, stride):
     x = rng.standard_normal((N, C, H, W))
-    yield "out", impl.shortcut_forward(x, channels, stride)[0]
+    yield "A", impl.shortcut_forward(x, channels, stride)[0][-1:]
 
 
 @probe("shortcut_forward", cases=projected(SHORTCUTS))
 def option_b(impl, rng, N, C, H, W, channels, stride):
     x, w = rng.standard_normal((N, C, H, W)), rng.standard_normal((channels, C))
-    yield "out", impl.shortcut_forward(x, channels, stride, w)[0]
+    yield "B", impl.shortcut_forward(x, channels, stride, w)[0][-1:]
 
 
 @probe("shortcut_forward", cases=[(2, 3, 4, 5)])
@@ -139,8 +193,21 @@ def without_a_stride(impl, rng, N, C, H, W):
 @probe("shortcut_forward", cases=[(2, 3, 4, 5)])
 def projections_of_zeros(impl, rng, N, C, H, W):
     x = rng.standard_normal((N, C, H, W))
-    yield "out", impl.shortcut_forward(x, C, 1, np.zeros((C, C)))[0]
+    yield "B", impl.shortcut_forward(x, C, 1, np.zeros((C, C)))[0]
     yield "x beside it", x
+
+
+@probe("shortcut_backward")
+def one_gradient_after_another(impl, rng):
+    shapes_and_axes = (2, 4, 5, 3, 1), (2, 4, 3, 2, 1), (4, 4, 2)
+    x, g, w = (exchanged(mirrored(rng, *shape), axes) for *shape, axes in shapes_and_axes)
+    seen, caches, once_more = [], [], g[0].copy()
+    for k in range(2):
+        caches.append(impl.shortcut_forward(x[k], 4, 2, w[k])[1])
+        seen.append(dict(named("dx dw", impl.shortcut_backward(g[k], caches[k]))))
+    seen.append(dict(named("dx dw", impl.shortcut_backward(once_more, caches[0]))))
+    for name in ("dx", "dw"):
+        yield f"{name}, one after another", observe([one[name] for one in seen], judge=one_after_another)
 
 
 @probe("shortcut_backward")
@@ -165,6 +232,15 @@ def gradients_of_b(impl, rng, N, C, H, W, channels, stride, size):
     w = rng.standard_normal((channels, C))
     _, cache = impl.shortcut_forward(x, channels, stride, w)
     yield from named("dx dw", impl.shortcut_backward(size * g, cache))
+
+
+@probe("shortcut_backward", cases=[(2, 3, 4, 3)])
+def back_through_zeros(impl, rng, N, C, H, W):
+    x, g = rng.standard_normal((N, C, H, W)), rng.standard_normal((N, C + 1, H, W))
+    _, cache = impl.shortcut_forward(x, C + 1, 1, np.zeros((C + 1, C)))
+    dx, dw = impl.shortcut_backward(g, cache)
+    yield "dx of the first picture", dx[:1]
+    yield "dw", dw
 
 
 @probe("shortcut_backward", cases=[(2, 3, 5, 4)])
@@ -205,8 +281,21 @@ def with_own_shortcut(impl, rng, N, C, H, W, channels, stride):
 
 def norm_cache(impl, x, gamma, beta, eps=1e-5):
     """The cache of a pass in training."""
-    C = x.shape[1]
-    return impl.batchnorm_forward(x, gamma, beta, (np.zeros(C), np.ones(C)), True, eps)[2]
+    running = np.zeros(x.shape[1]), np.ones(x.shape[1])
+    return impl.batchnorm_forward(x, gamma, beta, running, True, *([eps] if eps is not None else []))[2]
+
+
+@probe("batchnorm_backward")
+def one_norm_after_another(impl, rng):
+    x, dy = (exchanged(mirrored(rng, 2, 4, 1, 3)) for _ in range(2))
+    gamma, beta = (exchanged(mirrored(rng, 4), axes=2) for _ in range(2))
+    seen, caches, once_more = [], [], dy[0].copy()
+    for k in range(2):
+        caches.append(norm_cache(impl, x[k], gamma[k], beta[k], None))
+        seen.append(dict(named("dx dgamma dbeta", impl.batchnorm_backward(dy[k], caches[k]))))
+    seen.append(dict(named("dx dgamma dbeta", impl.batchnorm_backward(once_more, caches[0]))))
+    for name in ("dx", "dgamma", "dbeta"):
+        yield f"{name}, one after another", observe([one[name] for one in seen], judge=one_after_another)
 
 
 @probe("batchnorm_backward")
@@ -229,7 +318,9 @@ def two_numbers(impl, rng):
 def norm_gradients(impl, rng, N, C, H, W, eps, size):
     x, gamma, beta, _ = draw_norm(rng, N, C, H, W)
     dy = size * (rng.standard_normal((N, C, H, W)) + 1.0)  # its mean is not 0
-    yield from named("dx dgamma dbeta", impl.batchnorm_backward(dy, norm_cache(impl, x, gamma, beta, eps)))
+    dx, dgamma, dbeta = impl.batchnorm_backward(dy, norm_cache(impl, x, gamma, beta, eps))
+    yield "dx of the last picture", dx[-1:]
+    yield from named("dgamma dbeta", (dgamma, dbeta))
 
 
 @probe("batchnorm_backward", cases=[(4, 3, 2, 3)])
@@ -241,7 +332,7 @@ def off_centre(impl, rng, N, C, H, W):
     dy = rng.standard_normal((N, C, H, W)) + 1.0
     dx, dgamma, dbeta = impl.batchnorm_backward(dy, norm_cache(impl, x, gamma, beta))
     for c in range(C):
-        yield f"dx of channel {c}", observe(dx[:, c], rtol=1e-7)
+        yield f"dx of channel {c}", observe(dx[::2, c], rtol=1e-7)
     yield from named("dgamma dbeta", (observe(dgamma, rtol=1e-7), dbeta))
 
 
@@ -251,8 +342,7 @@ def a_flat_channel(impl, rng, N, C, H, W):
     x[:, 1] = 2.0  # no variance: x̂ = 0
     dy = rng.standard_normal((N, C, H, W)) + 1.0
     dx, dgamma, dbeta = impl.batchnorm_backward(dy, norm_cache(impl, x, gamma, beta))
-    yield "dx of the flat channel", dx[:, 1]
-    yield "dx of another", dx[:, 0]
+    yield "dx of two channels, the second of them flat", dx[:, :2]
     yield from named("dgamma dbeta", (dgamma, dbeta))
 
 
@@ -263,7 +353,7 @@ def norms_walked_back_later(impl, rng, N, C, H, W):
     caches = [norm_cache(impl, x, gamma, beta) for x, gamma, beta, _ in drawn]
     for name, k in (("first cache", 0), ("second cache", 1), ("first cache once more", 0)):
         dx, dgamma, _ = impl.batchnorm_backward(dy[k], caches[k])
-        yield f"dx from the {name}", dx
+        yield f"dx from the {name}", dx[:1]
         yield f"dgamma from the {name}", dgamma
 
 
@@ -272,7 +362,7 @@ def a_large_batch(impl, rng, N, C, H, W):
     x, gamma, beta, _ = draw_norm(rng, N, C, H, W)
     dy = rng.standard_normal((N, C, H, W)) + 1.0
     dx, dgamma, dbeta = impl.batchnorm_backward(dy, norm_cache(impl, x, gamma, beta))
-    yield from named("dx dgamma dbeta", (dx[::9, :, ::9, ::9], dgamma, dbeta))
+    yield from named("dx dgamma dbeta", (dx[::31, :, ::20, ::18], dgamma, dbeta))
 
 
 @probe("batchnorm_backward", cases=[(3, 2, 2, 4)])
@@ -280,7 +370,7 @@ def with_own_norm(impl, rng, N, C, H, W):
     x, gamma, beta, running = draw_norm(rng, N, C, H, W)
     dy, along = rng.standard_normal((2, N, C, H, W))
     dx, _, _ = impl.batchnorm_backward(dy, norm_cache(impl, x, gamma, beta))
-    yield "dx", dx
+    yield "dx of the last picture", dx[-1:]
     numeric = slope(lambda v: np.sum(impl.batchnorm_forward(v, gamma, beta, running)[0] * dy), x, along)
     yield "slope along x", agree(np.sum(dx * along), numeric)
 
@@ -289,14 +379,14 @@ def with_own_norm(impl, rng, N, C, H, W):
 
 BLOCKS = [  # N, C, channels, H, W, stride, kind
     (2, 3, 3, 2, 5, 1, "A"),
-    (2, 2, 4, 3, 4, 2, "A"),
+    (1, 2, 4, 3, 4, 2, "A"),
     (2, 2, 5, 3, 2, 1, "A"),
     (2, 2, 2, 3, 5, 2, "A"),
     (2, 1, 2, 7, 2, 3, "A"),
     (2, 2, 4, 3, 2, 2, "B"),
     (2, 3, 3, 3, 3, 1, "B"),
-    (2, 3, 2, 4, 3, 1, "B"),
-    (2, 2, 2, 4, 3, 1, "plain"),
+    (1, 2, 3, 4, 3, 1, "B"),
+    (1, 2, 2, 4, 3, 1, "plain"),
     (2, 2, 3, 3, 2, 2, "plain"),
     (4, 1, 1, 1, 1, 1, "A"),
 ]
@@ -316,6 +406,20 @@ def silent(kind):
     return p | {"gamma2": np.zeros(1), "beta2": np.zeros(1)}
 
 
+def mirrored_blocks(rng):
+    """Parameters, of four channels, that are the same backwards; and with their channels exchanged."""
+    shapes_of = {"w1": (4, 4, 3, 3), "w2": (4, 4, 3, 3), "proj": (4, 4)}
+    shapes_of |= {name: (4,) for name in ("gamma1", "beta1", "gamma2", "beta2")}
+    pairs = {name: exchanged(mirrored(rng, *shape), axes=2) for name, shape in shapes_of.items()}
+    return [{name: pair[k] for name, pair in pairs.items()} for k in range(2)]
+
+
+@probe("block_forward")
+def one_block_after_another(impl, rng):
+    p, x = mirrored_blocks(rng), exchanged(mirrored(rng, 2, 4, 2, 3))
+    yield "y", observe([impl.block_forward(p[k], x[k])[0] for k in range(2)], judge=one_after_another)
+
+
 @probe("block_forward", cases=[("A",), ("plain",)])
 def silent_by_hand(impl, rng, kind):
     y, _ = impl.block_forward(silent(kind), picture(-1, 2), 1, kind != "plain")
@@ -326,7 +430,7 @@ def silent_by_hand(impl, rng, kind):
 def blocks(impl, rng, N, C, channels, H, W, stride, kind):
     p, x = draw_block(rng, C, channels, kind), 2 * rng.standard_normal((N, C, H, W))
     y, _ = impl.block_forward(p, x, stride, kind != "plain")
-    yield "y", y
+    yield "y of the last picture", y[-1:]
 
 
 @probe("block_forward", cases=[(3, 2, 2, 2, 4, "A"), (2, 2, 3, 4, 2, "B")])
@@ -345,6 +449,21 @@ def one_sided(impl, rng, kind, shift):
     yield "y", y
 
 
+@probe("block_backward")
+def one_block_back_after_another(impl, rng):
+    p = mirrored_blocks(rng)
+    x, dy = (exchanged(mirrored(rng, 2, 4, 2, 3)) for _ in range(2))
+    seen, caches, once_more = [], [], dy[0].copy()
+    for k in range(2):
+        caches.append(impl.block_forward(p[k], x[k])[1])
+        dx, grads = impl.block_backward(dy[k], caches[k])
+        seen.append({"dx": dx} | {name: grads[name] for name in ("w1", "gamma2", "proj")})
+    dx, grads = impl.block_backward(once_more, caches[0])
+    seen.append({"dx": dx} | {name: grads[name] for name in ("w1", "gamma2", "proj")})
+    for name in seen[0]:
+        yield f"{name}, one after another", observe([one[name] for one in seen], judge=one_after_another)
+
+
 @probe("block_backward", cases=[("A",), ("plain",)])
 def silent_gradient(impl, rng, kind):
     _, cache = impl.block_forward(silent(kind), picture(-1, 2), 1, kind != "plain")
@@ -359,7 +478,7 @@ def block_gradients(impl, rng, N, C, channels, H, W, stride, kind, size):
     dy = size * rng.standard_normal((N, channels, -(-H // stride), -(-W // stride)))
     _, cache = impl.block_forward(p, x, stride, kind != "plain")
     dx, grads = impl.block_backward(dy, cache)
-    yield "dx", dx
+    yield "dx of the last picture", dx[-1:]
     yield "names of grads", sorted(grads)
     for name in p:
         yield name, observe(grads[name][-1:, :1] if name.startswith("w") else grads[name], atol=1e-9 * size)
@@ -388,8 +507,8 @@ def blocks_walked_back_later(impl, rng, N, C, H, W, kind):
     caches = [impl.block_forward(p[k], x[k], 1, kind != "plain")[1] for k in range(2)]
     for name, k in (("first", 0), ("second", 1), ("first once more", 0)):
         dx, grads = impl.block_backward(dy[k], caches[k])
-        yield f"dx, {name}", dx[:, :2]
-        yield f"w1, {name}", observe(grads["w1"][:2, :1], atol=1e-9)
+        yield f"dx, {name}", dx[:1]
+        yield f"w1, {name}", observe(grads["w1"][:1, :1], atol=1e-9)
 
 
 @probe("block_backward", cases=[(6, 20, 32, 20, 16, 2)])
@@ -397,9 +516,9 @@ def a_large_block(impl, rng, N, C, channels, H, W, stride):
     p, x = draw_block(rng, C, channels, "B"), rng.standard_normal((N, C, H, W))
     dy = rng.standard_normal((N, channels, H // stride, W // stride))
     dx, grads = impl.block_backward(dy, impl.block_forward(p, x, stride)[1])
-    yield "dx", dx[::3, ::7, ::6, ::6]
-    yield "w1", grads["w1"][::11, ::9]
-    yield "proj", grads["proj"][::11, ::9]
+    yield "dx", dx[::5, ::19, ::9, ::9]
+    yield "w1", grads["w1"][-1:, ::19]
+    yield "proj", grads["proj"][::16, ::9]
 
 
 @probe("block_backward", cases=[(3, 2, 3, 5, 4, 2, "B"), (3, 2, 2, 4, 4, 1, "A")])
@@ -408,7 +527,7 @@ def with_own_block(impl, rng, N, C, channels, H, W, stride, kind):
     along = rng.standard_normal(x.shape)
     dy = rng.standard_normal((N, channels, -(-H // stride), -(-W // stride)))
     dx, _ = impl.block_backward(dy, impl.block_forward(p, x, stride)[1])
-    yield "dx", dx
+    yield "dx of the last picture", dx[-1:]
     numeric = slope(lambda v: np.sum(impl.block_forward(p, v, stride)[0] * dy), x, along)
     yield "slope along x", agree(np.sum(dx * along), numeric)
 
@@ -425,6 +544,22 @@ def worn(module, rng):
             part.running_mean.copy_(torch.from_numpy(rng.standard_normal(part.num_features)))
             part.running_var.copy_(torch.from_numpy(rng.uniform(0.3, 4.0, size=part.num_features)))
     return module
+
+
+def built(impl, C, channels, stride, kind):
+    """A block. One of another kind is built beside it: how long a kind's name is says nothing of what fails."""
+    impl.BasicBlock(C, channels, stride, "A" if kind == "plain" else "plain")
+    return impl.BasicBlock(C, channels, stride, kind)
+
+
+def torch_s_own(got, expected):
+    """The largest of many first weights is close to the bound that they are drawn within."""
+    if abs(float(got) - float(expected)) < 0.02:
+        return None
+    return (
+        f"the largest first weight is {float(got):.2f} / √fan-in; PyTorch's own are at most 1 / √fan-in. Layers keep "
+        "PyTorch's own first weights here: don't draw new ones."
+    )
 
 
 @probe(
@@ -449,42 +584,46 @@ def modules(impl, rng, N, C, channels, H, W, stride, kind, training):
     x = torch.tensor(2 * rng.standard_normal((N, C, H, W)), requires_grad=True)
     dy = torch.tensor(rng.standard_normal((N, channels, -(-H // stride), -(-W // stride))))
     seed, wear = int(rng.integers(2**32)), np.random.default_rng(int(rng.integers(2**32)))
-    block = impl.BasicBlock(C, channels, stride, kind).double()
+    block = built(impl, C, channels, stride, kind).double()
     yield "parameters", shapes(block)
     block = worn(fill(block, seed), wear).train(training)
     y = block(x)
-    yield "y", y
+    yield "y of the last picture", y[-1:]
     torch.sum(y * dy).backward()
-    yield "dx", x.grad
+    yield "dx of a channel", x.grad[-1:, :1]
     for name, parameter in sorted(block.named_parameters()):
         if name in ("conv1.weight", "bn2.weight", "proj.weight"):
             yield f"d {name}", observe(parameter.grad[-1:, :1] if parameter.dim() > 1 else parameter.grad, atol=1e-9)
     yield "running variances", (block.bn1.running_var, block.bn2.running_var)
 
 
-@probe("BasicBlock", cases=[(3, 3), (2, 4)])
-def blocks_of_default_kind(impl, rng, C, channels):
+@probe("BasicBlock", cases=[(3, 3, "float32"), (2, 4, "float64"), (24, 32, "float64")])
+def blocks_of_default_kind(impl, rng, C, channels, dtype):
     import torch
 
-    x, seed = torch.tensor(rng.standard_normal((2, C, 4, 5)), dtype=torch.float32), int(rng.integers(2**32))
-    block = impl.BasicBlock(C, channels)
+    dtype = getattr(torch, dtype)
+    x, seed = torch.tensor(rng.standard_normal((2, C, 4, 5)), dtype=dtype), int(rng.integers(2**32))
+    block = impl.BasicBlock(C, channels).to(dtype)
     yield "parameters", shapes(block)
     yield "kind", block.kind
-    yield "y", fill(block, seed)(x)
+    yield "y", fill(block, seed)(x)[:, :3]
 
 
 @probe("BasicBlock", cases=[("A",), ("plain",)])
 def first_weights(impl, rng, kind):
     import torch
 
-    torch.manual_seed(int(rng.integers(2**32)))
-    block = impl.BasicBlock(24, 32, 1, kind)
+    x, seed = torch.tensor(rng.standard_normal((2, 24, 2, 2)), dtype=torch.float32), int(rng.integers(2**32))
+    torch.manual_seed(seed)
+    block = built(impl, 24, 32, 1, kind)
     for name, layer in (("conv1", block.conv1), ("conv2", block.conv2)):
         fan_in = layer.weight[0].numel()
-        yield f"largest first weight of {name}", observe(fan_in**0.5 * layer.weight.abs().max(), rtol=0.02)
+        largest = fan_in**0.5 * layer.weight.abs().max().item()
+        yield f"first weights of {name}", observe(largest, judge=torch_s_own)
     for name, layer in (("bn1", block.bn1), ("bn2", block.bn2)):
         yield f"γ and β of {name}", (layer.weight, layer.bias)
         yield f"ε and momentum of {name}", (layer.eps, layer.momentum)
+    yield "shape of y", list(block(x).shape)
 
 
 @probe("BasicBlock", cases=[("A",), ("B",)])
@@ -494,7 +633,7 @@ def a_silent_block(impl, rng, kind):
     x, dy = torch.tensor(rng.standard_normal((2, 2, 3, 4, 5)))
     x.requires_grad_()
     seed = int(rng.integers(2**32))
-    block = fill(impl.BasicBlock(3, 3, 1, kind).double(), seed)
+    block = fill(built(impl, 3, 3, 1, kind).double(), seed)
     with torch.no_grad():
         block.bn2.weight.zero_()
         block.bn2.bias.zero_()
@@ -509,7 +648,7 @@ def fresh_by_hand(impl, rng):
     import torch
 
     seed = int(rng.integers(2**32))
-    block = fill(impl.BasicBlock(1, 1, 1, "plain").double(), seed)
+    block = fill(built(impl, 1, 1, 1, "plain").double(), seed)
     impl.make_identity(block)
     yield "block(x)", observe(block.eval()(torch.from_numpy(np.abs(NINE))), atol=1e-9)
 
@@ -530,15 +669,16 @@ def copies(impl, rng, C, H, W, kind, dtype, training):
     import torch
 
     dtype = getattr(torch, dtype)
-    x = torch.tensor(np.maximum(4 * rng.standard_normal((3, C, H, W)), 0.0), dtype=dtype)
+    x = torch.tensor(np.maximum(4 * rng.standard_normal((1 + C % 2, C, H, W)), 0.0), dtype=dtype)
     seed, wear = int(rng.integers(2**32)), np.random.default_rng(int(rng.integers(2**32)))
     eps = rng.uniform(0.01, 1.0, size=2).tolist()
-    block = worn(fill(impl.BasicBlock(C, C, 1, kind).to(dtype), seed), wear).train(training)
+    block = worn(fill(built(impl, C, C, 1, kind).to(dtype), seed), wear).train(training)
     block.bn1.eps, block.bn2.eps = eps
     block.conv1.weight.requires_grad_(False)
     block.bn2.eval()
     before, objects = [part.training for part in block.modules()], list(block.parameters())
     impl.make_identity(block)
+    yield "kind and stride", (block.kind, block.stride)
     yield "modes are as before", [part.training for part in block.modules()] == before
     yield "the same parameter objects", [a is b for a, b in zip(objects, block.parameters(), strict=True)]
     own = {part.data_ptr() for norm in (block.bn1, block.bn2) for part in (norm.running_mean, norm.running_var)}
@@ -550,7 +690,7 @@ def copies(impl, rng, C, H, W, kind, dtype, training):
         yield f"ε and momentum of {name}", (part.eps, part.momentum)
     yield "names that the block itself holds beside its own", sorted({"forward"} & set(vars(block)))
     with torch.no_grad():
-        yield "block(x)", observe(block.eval()(x), atol=1e-4 if dtype == torch.float32 else 1e-9)
+        yield "block(x)", observe(block.eval()(x)[-1:], atol=1e-4 if dtype == torch.float32 else 1e-9)
 
 
 @probe("make_identity", cases=[("plain",), ("A",)])
@@ -559,14 +699,14 @@ def copies_of_far_numbers(impl, rng, kind):
 
     x = torch.tensor(np.abs(rng.standard_normal((2, 3, 4, 4))) * np.array([1e4, 1.0, 1e-4])[:, None, None])
     seed, wear = int(rng.integers(2**32)), np.random.default_rng(int(rng.integers(2**32)))
-    block = worn(fill(impl.BasicBlock(3, 3, 1, kind).double(), seed), wear)
+    block = worn(fill(built(impl, 3, 3, 1, kind).double(), seed), wear)
     with torch.no_grad():
         block.bn1.running_var *= torch.tensor([1e4, 1.0, 1e-4], dtype=torch.float64)
         block.bn2.running_mean -= 20.0
     impl.make_identity(block)
     y = block.eval()(x)
     for c in range(3):
-        yield f"channel {c}", observe(y[:, c], rtol=1e-7)
+        yield f"channel {c}", observe(y[1:, c, ::2], rtol=1e-7)
 
 
 def crossed():
@@ -599,13 +739,13 @@ def response_by_hand(impl, rng):
     yield "responses", impl.layer_responses(norm, torch.from_numpy(picture(1, 3)))
 
 
-@probe("layer_responses", cases=[(150,)])
+@probe("layer_responses", cases=[(150,), (2,)])
 def many_pictures_in_one_pass(impl, rng, N):
     """The last ones are larger; and a part that listens hears of neither gradients nor a second pass."""
     import torch
 
     x = torch.tensor(rng.standard_normal((N, 1, 3, 3)))
-    x[100:] *= 5
+    x[N // 2 :] *= 5
     heard = []
 
     class Listener(torch.nn.Module):
@@ -639,8 +779,8 @@ def left_as_it_was(impl, rng, training):
     net.frozen.train(not training)
     net.deep.train(not training)
     net.deep[0][2].train(training)
-    own, modes = [], [part.training for part in net.modules()]
-    net.late.register_forward_hook(lambda part, inputs, output: own.append(part))
+    modes = [part.training for part in net.modules()]
+    net.late.register_forward_hook(lambda part, inputs, output: None)
     found = impl.layer_responses(net, x)
     yield "responses", found
     yield "modes", [part.training for part in net.modules()] == modes
@@ -648,7 +788,6 @@ def left_as_it_was(impl, rng, training):
     yield "gradients", [parameter.grad is None for parameter in net.parameters()]
     yield "grad mode", torch.is_grad_enabled()
     yield "running variance", net.late.running_var
-    yield "runs", len(own)
 
 
 @probe("layer_responses", cases=[(1, "A"), (2, "plain")])

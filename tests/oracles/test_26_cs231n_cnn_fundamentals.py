@@ -222,3 +222,39 @@ def test_transfer_trains_the_head_as_numpy_does_and_touches_nothing_else(course2
         p, m, v = course26.adam_step(p, {"A": features.T @ ds, "b": ds.sum(axis=0)}, m, v, t, 0.05)
     equal(found.weight.detach().numpy().T, p["A"], rtol=1e-6, atol=1e-8)
     equal(found.bias.detach().numpy(), p["b"], rtol=1e-6, atol=1e-8)
+
+
+@pytest.fixture
+def letters(course26, monkeypatch):
+    """The notebook's pictures; their bitmaps are computed there, and not loaded with the functions."""
+    bitmaps = [[list(map(float, row)) for row in text.split()] for text in course26.FONT.values()]
+    monkeypatch.setitem(course26.letters.__globals__, "BITMAPS", np.array(bitmaps))
+    return course26.letters
+
+
+def test_a_clean_network_is_flagged_as_rarely_as_the_text_says(course26, letters):
+    """Of the 100 seeds that the text speaks of a third, with all three of its flags."""
+    errors, with_small_steps = [], []
+    for seed in range(1010, 1043):
+        rng = np.random.default_rng([seed, 5])
+        p, (X, y, _) = course26.cnn_start(rng), letters(rng, 12)
+        u = {name: rng.standard_normal(w.shape) for name, w in p.items()}
+        model = course26.planted("none")
+        errors.append(course26.babysit(model, p, X, y, 10, u, steps=1)["gradient"])
+        if errors[-1] > 1e-2:
+            with_small_steps.append(course26.babysit(model, p, X, y, 10, u, steps=1, h=1e-6)["gradient"])
+    assert np.median(errors) < 1e-6
+    assert len(with_small_steps) == 3
+    assert max(with_small_steps) < 1e-5
+
+
+def test_shifts_help_more_with_more_training(course26, letters):
+    """The accuracy of the fully connected network that the text tells, after 96 epochs, of the first seed."""
+    X, y, _ = letters(np.random.default_rng([260, 0]), 1500)
+    X_new, y_new, _ = letters(np.random.default_rng([260, 1]), 1000)
+    start = course26.mlp_start(np.random.default_rng([260, 3]))
+    sets = X, y, X_new, y_new
+    _, right = course26.scored(
+        course26.mlp_forward, course26.mlp_model, start, sets, 260, 96, 3e-3, change=course26.shifted
+    )
+    assert right == pytest.approx(0.59, abs=0.05)

@@ -10,7 +10,7 @@ import pytest
 
 from autograder.engine.inside.wire import Opaque, Tensor
 from autograder.engine.judge.compare import RTOL, Difference, compare
-from autograder.engine.judge.words.diagnose import patterns, swapped
+from autograder.engine.judge.words.diagnose import _name_factor, patterns, swapped
 
 
 def rng(seed: int = 0) -> np.random.Generator:
@@ -627,3 +627,9 @@ def test_arrays_with_inf_in_the_same_place_can_be_diagnosed_without_failing():
     again[0, 1] += 1
     assert "sign" not in patterns(differs(again, expected), SIZES)
     assert "precision" not in patterns(differs(again, expected), SIZES)
+
+
+@pytest.mark.parametrize("factor", [2.0, 0.5, -0.5, 0.5 * (1 + 1e-9)])
+def test_a_half_and_a_double_bear_no_size_by_chance(factor):
+    assert _name_factor(factor, {"C": 2}) == ""
+    assert "C" in _name_factor(factor * 1.5, {"C": 3}) + _name_factor(factor / 1.5, {"C": 3})

@@ -273,7 +273,7 @@ def _factor(got: np.ndarray, expected: np.ndarray, sizes: dict[str, int]) -> str
 
 
 def _name_factor(factor: float, sizes: dict[str, int]) -> str:
-    if abs(factor) in (2, 0.5):  # says enough, and may be many things
+    if any(math.isclose(abs(factor), plain, rel_tol=1e-6) for plain in (2, 0.5)):  # says enough, may be many things
         return ""
     named = {"ln 2": math.log(2), "1/ln 2": 1 / math.log(2)}
     for name, n in sizes.items():
