@@ -37,6 +37,7 @@ from autograder.engine.inside.records import (
     More,
     Record,
     Request,
+    Running,
     Waiting,
     as_tree,
     read_event,
@@ -44,6 +45,7 @@ from autograder.engine.inside.records import (
 
 MAX_RESULT_BYTES = 256 * 2**20
 MAX_EVENTS = 100_000
+MAX_RESULT_PARTS = 5_000_000  # lists, dictionaries and their items: two bytes to send are sixty to hold
 STARTING = 60.0  # seconds that Python, NumPy and torch may take to be imported
 
 
@@ -84,7 +86,8 @@ class Runner(Protocol):
 class Observer:
     """Observes a notebook's code in child processes, as often as asked. To be closed, as a context manager.
 
-    NumPy exercises run in a process that cannot import torch. A process that came to the end of what was asked waits
+    All of it together has the time of `limits`, however many processes and seeds it takes. NumPy exercises run in a
+    process that cannot import torch. A process that came to the end of what was asked waits
     for more, so a second seed is told to it only when all that it says of the first has been received.
 
     Args:
@@ -110,6 +113,7 @@ class Observer:
         self._limits = limits or Limits()
         self._cells = tuple((cell.number, cell.source) for cell in cells if cell.type == "code")
         self._listeners: dict[bool, _Listener] = {}  # to the process for NumPy, and to that for torch
+        self._deadline: float | None = None
 
     def observe(self, exercises: Collection[str], *, seed: int = PUBLIC_SEED) -> Observations:
         """What the probes of `exercises` see at a seed."""
@@ -121,7 +125,9 @@ class Observer:
 
     def _observe_track(self, torch: bool, track: Round) -> None:
         """Observe the exercises of a track, in one process after another until none is left."""
-        deadline = time.monotonic() + self._limits.total_seconds
+        if self._deadline is None:
+            self._deadline = time.monotonic() + self._limits.total_seconds
+        deadline = self._deadline
         while track.remaining:
             listener = self._listeners.get(torch)
             fresh = listener is None
@@ -152,7 +158,7 @@ class Observer:
             grader=str(self._assignment.grader.resolve()),
             torch=torch,
             memory_mb=self._limits.memory_mb,
-            seconds=2 * self._limits.total_seconds,  # for two seeds
+            seconds=self._limits.total_seconds,
         )
 
     def close(self) -> None:
@@ -192,12 +198,11 @@ class _Listener:
     def hear(self, limits: Limits, deadline: float) -> Iterator[Event]:
         """The events until the child waits, ends or must be ended; the first two as they come."""
         self.waits, self.ending, exhausted = False, None, ""
-        while True:
-            since = time.monotonic()  # until something was sent, Python, NumPy and torch are being imported
+        since, known = time.monotonic(), set[tuple[str, object]]()
+        while True:  # until something was sent, Python, NumPy and torch are being imported
+            late = min(since + self._starting + limits.seconds, deadline)
             try:
-                lines = self._arrived.get(
-                    timeout=max(0.0, min(since + self._starting + limits.seconds, deadline) - since)
-                )
+                lines = self._arrived.get(timeout=max(0.0, late - time.monotonic()))
             except queue.Empty:
                 if self._starting and time.monotonic() < deadline:
                     raise UserError(
@@ -213,6 +218,9 @@ class _Listener:
             for event in map(read_event, lines):
                 if event is None:
                     continue
+                if (step := _step(event)) not in known:  # saying something again buys no time
+                    known.add(step)
+                    since = time.monotonic()
                 if isinstance(event, Record) and event.raised and event.raised.memory:
                     exhausted = event.exercise
                 same = isinstance(event, Begun | Record) and event.exercise == exhausted
@@ -244,6 +252,13 @@ class _Listener:
         self.child.close()
 
 
+def _step(event: Event) -> tuple[str, object]:
+    """Which step of its work a process says that it takes."""
+    if isinstance(event, Begun | Record):
+        return type(event).__name__, (event.exercise, event.probe, event.case)
+    return type(event).__name__, (event.cell, event.line) if isinstance(event, Running) else None
+
+
 _GONE = Ending("crashed", "It ended the Python process (os._exit or the like).")
 
 
@@ -255,13 +270,15 @@ def _too_long(limits: Limits, deadline: float) -> Ending:
 
 def _read(channel: int, arrived: queue.SimpleQueue[list[bytes] | None], too_much: threading.Event) -> None:
     """Pass on the lines that arrive on a descriptor until it is closed, or more arrives than is allowed."""
-    size, count, pending = 0, 0, bytearray()
+    size, count, parts, pending = 0, 0, 0, bytearray()
     with contextlib.suppress(OSError):
         while chunk := os.read(channel, 2**16):
             size += len(chunk)
             count += chunk.count(b"\n")
+            parts += sum(chunk.count(sign) for sign in (b"[", b"{", b","))
             pending += chunk
-            if size > MAX_RESULT_BYTES or count > MAX_EVENTS or len(pending) > MAX_EVENT_BYTES + 2**16:
+            much = size > MAX_RESULT_BYTES or count > MAX_EVENTS or parts > MAX_RESULT_PARTS
+            if much or len(pending) > MAX_EVENT_BYTES + 2**16:
                 too_much.set()
                 break
             if b"\n" in chunk:

@@ -12,7 +12,7 @@ import re
 import sys
 import types
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from functools import cache
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
@@ -20,6 +20,7 @@ from autograder.engine.inside.wire import WireError
 
 MAX_PARTS = 2_000_000  # of one line: an empty list takes two bytes to send and sixty to hold
 MAX_TEXT = 20_000  # characters of one name, sentence or line of source that is sent back
+MAX_SAID = 100_000  # bytes of one event, but for the values that a probe has seen
 Shape = TypeVar("Shape")
 EARLIER = "an earlier result"  # among what a call has changed: what the call before it returned
 OTHERWISE = "its own result"  # … and what the same call returns when others were made
@@ -208,7 +209,8 @@ def read_event(line: bytes) -> Event | None:
         found: Event = _read(_EVENTS[tree.pop("event")], tree, MAX_TEXT)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
-    return found
+    said = len(write_event(replace(found, seen={}))) if isinstance(found, Record) else len(line)
+    return found if said <= MAX_SAID else None
 
 
 def read(kind: type[Shape], tree: Any) -> Shape:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any, get_args
 
 import pytest
@@ -116,3 +116,11 @@ def test_reading_something_else_says_so():
         read(More, {"exercises": [], "seed": "30"})
     with pytest.raises(WireError, match="no More"):
         read(More, {"exercises": []})
+
+
+def test_what_an_event_says_is_limited_in_all_and_what_was_seen_is_not():
+    record = Record("f", "probe", 0, 30, "", {"values": ["x" * MAX_TEXT] * 10})
+    assert read_event(write_event(record).encode()) == record
+    for long in ({"touched": ("x" * MAX_TEXT,) * 6}, {"called": tuple(map(str, range(30_000)))}):
+        assert read_event(write_event(replace(record, **long)).encode()) is None
+    assert read_event(write_event(Defined({str(n): "x" * MAX_TEXT for n in range(6)})).encode()) is None

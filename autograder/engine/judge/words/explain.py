@@ -27,9 +27,17 @@ class Told:
     cause: str | None = None
 
 
+MAX_LINE = 3000  # characters of one reason
+
+
 def printable(line: str) -> str:
     """A line that any file and terminal can show, whatever a learner's code put into it."""
-    return re.sub(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029]+", " ", line)
+    line = line if len(line) <= MAX_LINE else f"{line[:MAX_LINE]} … ({len(line):,} characters)"
+    return _UNSHOWN.sub(" ", line)
+
+
+# Control characters, halves of characters, and what turns the direction in which a line is read
+_UNSHOWN = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028-\u202e\u2066-\u2069]+")
 
 
 def _told(headline: str, *reasons: Reason | None, cause: str | None = None) -> Told:
