@@ -152,7 +152,9 @@ class ClassRun:
             return
         self.conditions.warm_up()
         context = multiprocessing.get_context("spawn")
-        pool = ProcessPoolExecutor(min(jobs, len(crew)), context, worker.begin, (self.conditions,))
+        pool = ProcessPoolExecutor(
+            min(jobs, len(crew)), context, worker.begin, (self.conditions, context.Value("i", 0))
+        )
         try:
             running = {pool.submit(worker.evaluate, s.student, s.path): s for s in crew if s.path}
             while running:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import ctypes
 import signal
 import sys
+from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 
+from autograder.engine.border.sandbox import Sandbox
 from autograder.engine.inside.notebook import NotebookError
 from autograder.engine.judge.verdict import Verdict
 from course.teach.evaluation import Conditions
@@ -17,10 +19,14 @@ _PR_SET_PDEATHSIG = 1
 _here: Conditions
 
 
-def begin(conditions: Conditions) -> None:
-    """Make ready to evaluate under these conditions."""
+def begin(conditions: Conditions, begun: Synchronized[int]) -> None:
+    """Make ready to evaluate under these conditions, as one of several workers, of which each adds one to `begun`."""
     global _here
     _here = conditions
+    with begun.get_lock():
+        number, begun.value = begun.value, begun.value + 1
+    if isinstance(conditions.runner, Sandbox):
+        conditions.runner.core = number
     if sys.platform == "linux":  # whatever ends the run ends its workers, and they end their sandboxes
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 

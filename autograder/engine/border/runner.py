@@ -236,7 +236,8 @@ class _Listener:
     def _how_it_ended(self, limits: Limits, deadline: float) -> Ending | None:
         """How the child ended, once it has closed the channel; nothing if it ended well."""
         if self._too_much.is_set():
-            return Ending("memory", f"It sent back more than {MAX_RESULT_BYTES // 2**20} MB.")
+            most = f"{MAX_RESULT_BYTES // 2**20} MB, or {MAX_RESULT_PARTS:,} values"
+            return Ending("memory", f"It sent back more than {most}.")
         status = self.child.ended(max(0.0, min(limits.seconds, deadline - time.monotonic())))
         if status is None:
             return _too_long(limits, deadline)

@@ -20,7 +20,7 @@ import sysconfig
 import threading
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from autograder.engine.border.runner import SINGLE, STARTING, Child, Runner, Sub
 from autograder.engine.inside.errors import UserError
 from autograder.engine.inside.isolate import TMP_MB
 from autograder.engine.inside.records import More, Request, as_tree
+from autograder.engine.inside.shortcuts import NUMPY_ALONE
 
 UNSANDBOXED = "Graded without a sandbox: the code could read and change files of the grader."
 MAX_PARENTS = 2  # each may have a room for NumPy and one for torch
@@ -147,10 +148,14 @@ class Sandbox:
     Args:
         lessons: the modules besides NumPy and torch that submissions may import, such as `course.plots`.
 
+    Attributes:
+        core: of the processor, on which its requests run: whoever has several at a time gives each its own.
+
     Raises UserError if this machine offers none.
     """
 
     warning = ""
+    core = 0
 
     def __init__(self, lessons: Collection[str] = ()) -> None:
         offered = protection()
@@ -188,7 +193,7 @@ class Sandbox:
         asked = os.memfd_create("request")
         with open(asked, "wb") as file, theirs, their_channel:
             try:
-                file.write(json.dumps(as_tree(request)).encode())
+                file.write(json.dumps(as_tree(replace(request, core=self.core))).encode())
                 file.flush()
                 passed = [asked, their_channel.fileno(), theirs.fileno()]
                 parent = self._send(assignment, request.torch, passed)
@@ -232,13 +237,17 @@ class Sandbox:
         grader = f"{_HOME}/graders/{assignment.grader.name}"
         files = {grader: assignment.grader, **{place: source for place, source in self._lessons.values()}}
         private = [assignment.grader, assignment.key, *([assignment.reference] if assignment.reference else [])]
+        hidden = [path.resolve().parent for path in private]
+        numpy_alone = [Path(folder, name) for folder in _packages() for name in NUMPY_ALONE]
+        numpy_alone = [folder for folder in numpy_alone if folder.is_dir()]
         settings: dict[str, Any] = {
             "torch": torch,
             "grader": grader,
             "lessons": list(self._lessons),
+            "numpy_alone": [place for folder in numpy_alone for place in _places(str(folder))],
             "forbids": [[e.forbids for e in assignment.exercises if e.torch == kind] for kind in (False, True)],
         }
-        return _Parent(files, [path.resolve().parent for path in private], settings)
+        return _Parent(files, hidden + (numpy_alone if torch is False else []), settings)
 
     def close(self) -> None:
         """End every process in the sandbox."""

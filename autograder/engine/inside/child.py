@@ -36,7 +36,7 @@ from autograder.engine.inside.records import (
     read,
     write_event,
 )
-from autograder.engine.inside.shortcuts import keep_torch_out
+from autograder.engine.inside.shortcuts import keep_libraries_out
 from autograder.engine.probes import Probe, probes_of
 
 MAX_EVENT_BYTES = 48 * 2**20  # an array of the largest size that may cross, and some more
@@ -62,9 +62,9 @@ def sender(channel: int) -> Send:
 
 
 def prepare(torch: bool) -> bool:
-    """Bring torch in for torch exercises, and keep it out for all others. False if it should be there and is not."""
+    """Bring torch in for torch exercises, keep it and its like out for others. False if it is not there."""
     if not torch:
-        keep_torch_out()
+        keep_libraries_out()
         return True
     try:
         import torch as library

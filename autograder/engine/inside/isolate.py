@@ -14,7 +14,7 @@ import json
 import os
 import platform
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
 
@@ -44,10 +44,11 @@ def _call(name: str, *arguments: object) -> None:
 # Namespaces ---------------------------------------------------------------------------------------------------------
 
 
-def enter_namespaces() -> None:
+def enter_namespaces(hidden: Iterable[str] = ()) -> None:
     """Leave everything that could be shared with other processes. What is forked next is alone, as process 1.
 
     It sees no other process, has no network, an empty /proc, and temporary folders of its own that vanish with it.
+    In the `hidden` folders it finds nothing.
     """
     user, group = os.getuid(), os.getgid()
     _call("unshare", sum(_CLONE_NEW.values()))
@@ -58,7 +59,8 @@ def enter_namespaces() -> None:
         options = f"size={TMP_MB}m,nr_inodes=4096".encode()
         _call("mount", b"tmpfs", folder, b"tmpfs", _MS_NOSUID | _MS_NODEV, options)
     # A new /proc may be refused where parts of the old one are covered; nothing in grading needs one.
-    _call("mount", b"tmpfs", b"/proc", b"tmpfs", _MS_RDONLY | _MS_NOSUID | _MS_NODEV | _MS_NOEXEC, b"size=4k")
+    for folder in (b"/proc", *map(os.fsencode, hidden)):
+        _call("mount", b"tmpfs", folder, b"tmpfs", _MS_RDONLY | _MS_NOSUID | _MS_NODEV | _MS_NOEXEC, b"size=4k")
     os.chdir("/tmp")
 
 
@@ -104,10 +106,15 @@ def limit_memory(megabytes: int, used: int | None = None) -> None:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def limit(megabytes: int, used: int, seconds: float) -> None:
-    """Bound memory, processor time, open files and threads. Raises OSError or ValueError if that can't be done."""
+def limit(megabytes: int, used: int, seconds: float, core: int) -> None:
+    """Bound memory, processor time, open files and threads, and take one core of the processor for all threads.
+
+    Which core, of those that may be used, is counted round. Raises OSError or ValueError if that can't be done.
+    """
     import resource
 
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {cores[core % len(cores)]})
     limit_memory(megabytes, used)
     for which, most in (
         (resource.RLIMIT_AS, used + megabytes * 2**20),  # again, for here it must not fail silently
@@ -146,6 +153,8 @@ DENIED: dict[str, tuple[int | None, int | None]] = {
     "chroot": (161, 51), "open_tree": (428, 428), "move_mount": (429, 429), "fsopen": (430, 430),
     "fsconfig": (431, 431), "fsmount": (432, 432), "fspick": (433, 433), "mount_setattr": (442, 442),
     "name_to_handle_at": (303, 264), "open_by_handle_at": (304, 265),
+    # other cores of the processor, which are other submissions'
+    "sched_setaffinity": (203, 122),
     # memory that RLIMIT_AS does not count
     "memfd_create": (319, 279), "memfd_secret": (447, 447), "shmget": (29, 194), "msgget": (68, 186),
     "semget": (64, 190), "mq_open": (240, 180),

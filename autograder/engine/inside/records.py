@@ -66,6 +66,7 @@ class Request(More):
         torch: whether torch is to be had; where it is not, it can't be imported.
         memory_mb: see :class:`Limits`.
         seconds: of processor time, for all that is asked of the process.
+        core: of the processor, counted round, on which a sandboxed process runs with all its threads.
     """
 
     cells: tuple[tuple[int, str], ...]
@@ -76,6 +77,7 @@ class Request(More):
     torch: bool
     memory_mb: int
     seconds: float
+    core: int = 0
 
 
 # What is answered ---------------------------------------------------------------------------------------------------

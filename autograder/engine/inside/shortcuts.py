@@ -2,7 +2,7 @@
 
 An exercise names it by dotted patterns. The text is read before anything runs (:func:`shortcut`); what text can't tell,
 because the code comes by a function in other ways, raises when it is called (:func:`ruled_out`). A process for NumPy
-exercises keeps torch out altogether (:func:`keep_torch_out`).
+exercises keeps torch and its like out altogether (:func:`keep_libraries_out`).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import numpy as np
 from autograder.engine.inside.notebook import Code, Statement, counted, runs_in_grading
 
 GRADER = "autograder"  # the grader's own code does no exercise
-NUMPY_ALONE = ("scipy", "torch")  # what a NumPy exercise is solved without
+NUMPY_ALONE = ("rapidfuzz", "scipy", "sklearn", "torch")  # what a NumPy exercise is solved without
 NEEDED = (GRADER, "torch")  # by observing itself: these never raise as a whole
 
 
@@ -89,19 +89,19 @@ def matches(dotted: str, patterns: Sequence[str]) -> bool:
 # In the run ---------------------------------------------------------------------------------------------------------
 
 
-def keep_torch_out() -> None:
-    """Let nothing in this process import torch any more."""
-    sys.addaudithook(_keep_torch_out)
+def keep_libraries_out() -> None:
+    """Let nothing in this process import what NumPy exercises are solved without any more."""
+    sys.addaudithook(_keep_libraries_out)
 
 
-def _keep_torch_out(event: str, args: tuple[Any, ...]) -> None:
+def _keep_libraries_out(event: str, args: tuple[Any, ...]) -> None:
     """An audit hook, which unlike an import hook can't be taken away again.
 
     It looks no name up before it refuses, so there is none to replace; and nobody may give a function other code,
     this one included.
     """
-    if event == "import" and args[0].split(".")[0] == "torch":
-        raise ImportError("torch can't be imported in a NumPy exercise")
+    if event == "import" and args[0].split(".")[0] in ("rapidfuzz", "scipy", "sklearn", "torch"):
+        raise ImportError(f"{args[0]} can't be imported in a NumPy exercise")
     if event == "object.__setattr__" and args[1] == "__code__":
         raise AttributeError("the code of a function can't be replaced here")
 

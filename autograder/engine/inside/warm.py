@@ -96,7 +96,8 @@ def _serve(door: socket.socket, settings: Settings, torch: bool) -> NoReturn:
                 _settle(settings, torch and ready)
             if os.fork() == 0:
                 door.close()
-                _supervise(descriptors[0], descriptors[1], descriptors[2], probes, ready)
+                hidden = [] if torch else settings["numpy_alone"]
+                _supervise(descriptors[0], descriptors[1], descriptors[2], probes, ready, hidden)
             served += 1
         for descriptor in descriptors:
             os.close(descriptor)
@@ -167,12 +168,14 @@ def _refuse(control: int, sentence: str) -> None:
         os.write(control, f"!{sentence}".encode()[:1000])
 
 
-def _supervise(request: int, channel: int, control: int, probes: list[Probe], torch: bool) -> NoReturn:
+def _supervise(
+    request: int, channel: int, control: int, probes: list[Probe], torch: bool, hidden: list[str]
+) -> NoReturn:
     """See one child through, and end with it."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     used = isolate.address_space()
     try:
-        isolate.enter_namespaces()
+        isolate.enter_namespaces(hidden)
     except OSError as problem:
         _refuse(control, f"A process could not be shut off: {problem}.")
         os._exit(1)
@@ -204,7 +207,7 @@ def _observe(request: int, channel: int, probes: list[Probe], torch: bool, used:
     send = sender(channel)
     with contextlib.suppress(PermissionError):  # unless it leads its group already
         os.setsid()  # a signal to one's own process group crosses the borders of namespaces
-    isolate.limit(asked.memory_mb, used, asked.seconds)
+    isolate.limit(asked.memory_mb, used, asked.seconds, asked.core)
     isolate.give_up_rights()
     if asked.torch and not torch:
         send(NoTorch())

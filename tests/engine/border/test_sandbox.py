@@ -99,6 +99,14 @@ def taken():
         pass
     return size
 
+def solvers():
+    names = ("scipy", "sklearn", "rapidfuzz", "torch")
+    there = [os.path.join(folder, name) for folder in sys.path for name in names]
+    loaded = [name for name in sys.modules if name.split(".")[0] in names]
+    sys.meta_path[:] = [finder for finder in sys.meta_path if "autograder" not in type(finder).__module__]
+    tried = [attempt(__import__, name) for name in ("scipy.special", "sklearn.metrics", "rapidfuzz", "torch")]
+    return [[path for path in there if os.path.isdir(path) and os.listdir(path)], loaded, tried]
+
 def threads():
     stop, started = threading.Event(), []
     threading.stack_size(2**20)
@@ -229,6 +237,9 @@ def probing(assignment: Assignment | None, host: Mapping[str, Any]) -> dict[str,
         "found = [list(held), libc.prctl(39, 0, 0, 0, 0), libc.prctl(21, 0, 0, 0, 0)]",
         "raises_limits": "found = [attempt(resource.setrlimit, kind, (-1, -1)) for kind in "
         "(resource.RLIMIT_AS, resource.RLIMIT_NOFILE, resource.RLIMIT_CPU)]",
+        "cores": "found = [len(os.sched_getaffinity(0)), attempt(os.sched_setaffinity, 0, range(64)), "
+        "attempt(os.sched_setaffinity, 0, [0])]",
+        "out_of_reach": "found = solvers()",
         "memory": "found = taken()",
         "thread_bomb": "found = threads()",
         "many_files": "held = []; attempt(lambda: [held.append(os.dup(0)) for _ in range(5000)]); "
@@ -268,7 +279,7 @@ def test_where_bubblewrap_works_there_is_a_sandbox():
 
 def test_no_file_is_there_but_python_the_engines_child_the_lessons_and_one_grader(attacks):
     mine = [path for path in attacks["files"] if path.startswith("/s30/") and "/__pycache__/" not in path]
-    course = [f"/s30/course/{name}.py" for name in ("__init__", "data", "gradcheck", "plots")]
+    course = [f"/s30/course/{name}.py" for name in ("__init__", "data", "dates", "gradcheck", "plots")]
     inside = [f"inside/{path.name}" for path in (ROOT / "autograder" / "engine" / "inside").glob("*.py")]
     engine = [f"/s30/autograder/engine/{name}" for name in ("__init__.py", "probes.py", *inside)]
     assert mine == sorted(["/s30/autograder/__init__.py", *engine, *course, "/s30/graders/test_42_doubling.py"])
@@ -361,6 +372,14 @@ def test_memory_is_bounded_also_where_it_is_taken_bit_by_bit(attacks):
     assert attacks["memory"] <= SHORT.memory_mb + 64  # what Python had set aside for itself may be used too
 
 
+def test_all_threads_have_one_core_together(attacks):
+    assert attacks["cores"] == [1, "PermissionError", "PermissionError"]
+
+
+def test_what_numpy_exercises_are_solved_without_is_not_there(attacks):
+    assert attacks["out_of_reach"] == [[], [], ["ImportError"] * 4]
+
+
 def test_threads_are_bounded_by_their_memory(attacks):
     assert 10 < attacks["thread_bomb"] <= SHORT.memory_mb
 
@@ -403,7 +422,7 @@ ENDINGS = {
     "output_flood": ("os.write(1, b'x' * 10**8); print('x' * 10**7); return 2 * x", "passed"),
     "event_flood": ("for _ in range(300_000): os.write(3, b'{}\\n')\n    return 2 * x", "memory"),
     "channel_flood": ("os.write(3, b'x' * (2**28 + 2**20)); return 2 * x", "memory"),
-    "deep_event": ("os.write(3, b'[' * 10**6 + b'\\n'); os.write(3, b'[' + b'{},' * 3 * 10**6 + b'0]\\n'); "
+    "deep_event": ("os.write(3, b'[' * 10**5 + b'\\n'); os.write(3, b'[' + b'{},' * 10**5 + b'0]\\n'); "
                    "return 2 * x", "passed"),
     "no_text": ("os.write(3, bytes(range(128, 256)) + b'\\n' + b'9' * 10**6 + b'\\n'); return 2 * x", "passed"),
     "half_a_line": ("os.write(3, b'{\\\"event\\\": \\\"rec'); time.sleep(1000)", "timeout"),
