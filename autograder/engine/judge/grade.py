@@ -39,8 +39,6 @@ from autograder.engine.judge.words.apart import set_apart
 from autograder.engine.judge.words.diagnose import common, far_off, patterns, suspicion, swapped
 from autograder.engine.judge.words.explain import Shown, Told, Wrong, printable
 
-_ELSEWHERE = "On inputs other than the public ones."
-
 
 @dataclass(frozen=True)
 class _Failure:
@@ -96,10 +94,9 @@ def grade(
         found = verdicts(assignment, static, code, seen, PUBLIC_SEED, {})
         right = [v.name for v in found if v.points > 0]
         if seed != PUBLIC_SEED and right:
-            # The code learns the seed when all that it said before has arrived, and no text is shown that it says now.
-            again = observer.observe(right, seed=seed)
-            seen.records |= again.records
-            seen.ended |= {name: replace(ending, sentence=_ELSEWHERE) for name, ending in again.ended.items()}
+            # The code learns the seed when all that it said before has arrived, and no text is shown that it says now;
+            # nor is it told how it ended there: what is missing counts as wrong.
+            seen.records |= observer.observe(right, seed=seed).records
             known = expect(assignment, right, seed) if expected is None else expected()
             others = {case_id: case for case_id, case in known.items() if case_id[0] in right}
             found = verdicts(assignment, static, code, seen, seed, others)
@@ -348,8 +345,8 @@ def _sum_up(
         return _verdict(exercise, Status.ERROR, explain.nothing_compared(exercise))
     known, shown = None, _shown(public)
     if shown is None:
-        case, status = failures[0].case, Status.FAILED
-        told = explain.wrong_on_others(exercise, case.call, case.described)
+        case, status = None, Status.FAILED
+        told = explain.wrong_on_others(exercise)
     else:
         case, status = shown[0].case, shown[1].status
         unread = key.unread.get(exercise.name, ())
@@ -368,10 +365,12 @@ def _sum_up(
         )
     mistake = known.name if known else None
     points = round(share * exercise.points, 6)
-    if points > 0:
+    if points > 0 and shown is None:
+        status = Status.PARTLY
+    elif points > 0:
         done = sorted({str(r.case.part) for r in results if r.case.part} - {str(r.case.part) for r in failures})
         status, told = Status.PARTLY, explain.also_right(told, done)
-    return _verdict(exercise, status, told, points=points, mistake=mistake, case=case.name)
+    return _verdict(exercise, status, told, points=points, mistake=mistake, case=case.name if case else None)
 
 
 def _share(results: list[_CaseResult]) -> float:

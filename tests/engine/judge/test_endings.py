@@ -739,10 +739,18 @@ def known_inputs() -> str:
 
 @pytest.mark.parametrize(
     "otherwise",
-    ["return 0 * right[0], right[1], right[2]", "raise ValueError(repr(x))", "return repr(x), x.sum(), right"],
+    [
+        "return 0 * right[0], right[1], right[2]",
+        "raise ValueError(repr(x))",
+        "return repr(x), x.sum(), right",
+        "import os; os._exit(77)",
+        "raise MemoryError",
+        "while True: pass",
+        "return right if x.sum() > 0 else None",
+    ],
 )
 def test_a_table_of_public_answers_fails_at_another_seed_and_learns_nothing(otherwise, judged):
-    """Stands in for a function that looks its answers up: right for the public inputs, for no others."""
+    """Stands in for a function that looks its answers up. Whatever it does there: status and words are the same."""
     table = (
         f"{known_inputs()}\n_true = {FORWARD}\n"
         f"def {FORWARD}(params, x, h_prev, c_prev):\n"
@@ -754,21 +762,12 @@ def test_a_table_of_public_answers_fails_at_another_seed_and_learns_nothing(othe
     assert statuses(judged(cells)) == ["passed", "passed"]
     found = judged(cells, seed=SECRET)
     assert statuses(found) == ["failed", "blocked"]
-    message = found[FORWARD].message
-    assert found[FORWARD].points == 0
-    assert "right on the public inputs" in message
-    assert not re.search(r"\d\.\d", message)  # sizes may be named, values not
-    assert str(SECRET) not in message
-
-
-def test_an_exit_code_at_another_seed_carries_nothing_out(judged):
-    """A process may choose its exit code: eight bits of the seed with every submission."""
-    lines = f"{known_inputs()}\nimport os\n_true = {FORWARD}\n"
-    lines += f"def {FORWARD}(params, x, h_prev, c_prev):\n"
-    lines += "    return _true(params, x, h_prev, c_prev) if zlib.crc32(x.tobytes()) in _known else os._exit(77)"
-    verdict = judged(beside(FORWARD, lines), seed=SECRET)[FORWARD]
-    assert (verdict.status, verdict.points) == ("crashed", 0)
-    assert "77" not in verdict.message
+    assert (found[FORWARD].points, found[FORWARD].case, found[FORWARD].mistake) == (0, None, None)
+    assert found[FORWARD].message == (
+        f"`{FORWARD}` is right on the public inputs, but wrong on others of the same kind.\n"
+        "Likely cause: a value that should be computed from the arguments is fixed in the code.\n"
+        "Good to know: what takes much more time or memory there, or raises, counts as wrong, too."
+    )
 
 
 def test_being_right_at_the_second_seed_alone_is_not_enough(judged):
