@@ -268,7 +268,7 @@ def test_where_bubblewrap_works_there_is_a_sandbox():
 
 def test_no_file_is_there_but_python_the_engines_child_the_lessons_and_one_grader(attacks):
     mine = [path for path in attacks["files"] if path.startswith("/s30/") and "/__pycache__/" not in path]
-    course = [f"/s30/course/{name}.py" for name in ("__init__", "data", "gradcheck", "plots")]
+    course = [f"/s30/course/{name}.py" for name in ("__init__", "data", "dates", "gradcheck", "plots")]
     inside = [f"inside/{path.name}" for path in (ROOT / "autograder" / "engine" / "inside").glob("*.py")]
     engine = [f"/s30/autograder/engine/{name}" for name in ("__init__.py", "probes.py", *inside)]
     assert mine == sorted(["/s30/autograder/__init__.py", *engine, *course, "/s30/graders/test_42_doubling.py"])
