@@ -52,7 +52,7 @@ def equal_votes(impl, rng, Q, N, k):
 
 @probe("knn_predict", cases=[([4, 9],), ([700, 3, 41],), ([6],)])
 def labels_with_gaps(impl, rng, labels):
-    D, y = rng.uniform(size=(5, 10)), rng.choice(labels, size=10)
+    D, y = rng.uniform(size=(12, 10)), rng.permutation(np.resize(labels, 10))
     yield "labels where some in between are missing", impl.knn_predict(D, y, 3)
 
 
@@ -112,8 +112,8 @@ def margins_of_exactly_zero(impl, rng, N, D, C):
 
 @probe("svm_loss")
 def margins_next_to_zero(impl, rng):
-    W, X = rng.integers(-1, 2, size=(3, 4)).astype(float), rng.integers(-1, 2, size=(8, 3)).astype(float)
-    X, y = X + 1e-8 * rng.standard_normal(X.shape), rng.integers(4, size=8)
+    W, X = rng.integers(-1, 2, size=(3, 4)).astype(float), rng.integers(-1, 2, size=(60, 3)).astype(float)
+    X, y = X + 1e-8 * rng.standard_normal(X.shape), rng.integers(4, size=60)
     yield "dW where some margins are next to 0", impl.svm_loss(W, X, y, 0.0)[1]
 
 
@@ -773,6 +773,18 @@ def with_default_steps(impl, rng, dtype):
     found = impl.transfer(model, head, X, y)
     yield "weights", observe(found.weight, rtol=1e-3)
     yield "biases", observe(found.bias, rtol=1e-3)
+
+
+@probe("transfer")
+def a_picture_learnt_long_ago(impl, rng):
+    import torch
+
+    model, head, (X, y) = (
+        body(rng, 18, 4, torch.float64),
+        new_head(rng, 4, 3, torch.float64),
+        few(rng, 1, 3, torch.float64),
+    )
+    yield "weights", observe(impl.transfer(model, head, X, y, 60, 0.3).weight, rtol=1e-5)
 
 
 @probe("transfer", cases=[("training",), ("evaluation",), ("parts",)])

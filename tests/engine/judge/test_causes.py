@@ -101,6 +101,8 @@ APART = {
     "by_hand_or_drawn": ([case(x=X)] * 2 + [case(x=-X), case(x=-2 * X), case(x=-3 * X)], "00111", None),
     "one_of_many_weights": ([case(p={"W": X})] * 2 + [case(p={"W": -X})], "001", None),
     "three_facts_are_none": ([case(n=1, m=1, k=1)] * 2 + [case(n=2, m=2, k=2)] * 2, "0011", None),
+    "another_method": ([case(x=X)] * 2 + [case(s=X)] * 2, "0011", None),
+    "another_kind_of_array": ([case(x=X)] * 2 + [case(x=X[:, 0].copy())] * 2, "0011", "just those with 1 axis in `x`"),
     "nothing": ([case(x=X)] * 3, "001", None),
     "too_much": ([case(x=X, a=1, b=2, c=3)] * 2 + [case(x=HOLES, a=4, b=5, c=6)], "001", None),
     "one_that_passes_is_chance": ([case(n=1), case(n=2), case(n=2)], "011", None),

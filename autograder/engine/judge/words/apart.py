@@ -47,9 +47,11 @@ def set_apart(cases: Sequence[Traits], fails: Sequence[bool]) -> str | None:
 
 def _said(these: Sequence[Traits], others: Sequence[Traits]) -> str | None:
     """What holds in all of `these` and in none of the `others`, the most telling first."""
-    of_these = [set(_facts(case)) for case in these]
-    of_others = {fact for case in others for fact in _facts(case)}
-    facts = [*(set.intersection(*of_these) - of_others), *_bounds(these, others)]
+    of_these = [{*_facts(case), *_kinds(case)} for case in these]
+    of_others = {fact for case in others for fact in (*_facts(case), *_kinds(case))}
+    there = {name for case in others for _, _, name in _kinds(case)}  # else it says only that another method is called
+    kinds = {fact for case in these for fact in _kinds(case) if fact[2] not in there}
+    facts = [*(set.intersection(*of_these) - of_others - kinds), *_bounds(these, others)]
     if len(these) >= len(others):
         facts = [fact for fact in facts if fact[0] < _ACCIDENT or fact[0] == _BOUND]
     told: dict[str, tuple[int, list[str]]] = {}  # pattern → how little it tells, and of what
@@ -74,16 +76,24 @@ def _facts(case: Traits) -> Iterator[_Fact]:
                 yield rank, pattern, name
         if "layout" in traits:
             yield 2, f"{traits['layout']} of {{}}", name
-        if "dtype" in traits:
-            yield 2, f"{traits['dtype']} for {{}}", name
         shape = traits.get("shape")
         if shape is not None:
-            yield 2, f"{len(shape)} {'axis' if len(shape) == 1 else 'axes'} in {{}}", name
             if len(shape) == 2 and shape[0] == shape[1] > 1:
                 yield 2, "a square {}", name
             for axis, items in enumerate(shape):
                 if items < 2:
                     yield 1, f"{{}} = {items}", f"{name}.shape[{axis}]"
+
+
+def _kinds(case: Traits) -> Iterator[_Fact]:
+    """Of what kind the arrays are."""
+    for name, traits in case.items():
+        if "[" in name:  # one of many weights
+            continue
+        if "dtype" in traits:
+            yield 2, f"{traits['dtype']} for {{}}", name
+        if (shape := traits.get("shape")) is not None:
+            yield 2, f"{len(shape)} {'axis' if len(shape) == 1 else 'axes'} in {{}}", name
 
 
 def _bounds(these: Sequence[Traits], others: Sequence[Traits]) -> Iterator[_Fact]:
