@@ -281,8 +281,13 @@ def _compare_values(
 def _worst(mine: np.ndarray, theirs: np.ndarray, errors: np.ndarray) -> str:
     index = np.unravel_index(int(np.argmax(errors)), errors.shape) if errors.shape else ()
     place = f" at {[int(i) for i in index]}" if index else ""
-    return f"Largest error{place}: yours {_digits(mine[index])}, expected {_digits(theirs[index])}"
+    for digits in (9, 13, 17):  # as many as it takes to see a difference
+        yours, expected = _written(mine[index], theirs[index], digits=digits)
+        if yours != expected:
+            break
+    return f"Largest error{place}: yours {yours}, expected {expected}"
 
 
-def _digits(value: Any) -> str:
-    return f"{value:.9g}" if np.asarray(value).dtype.kind in "fc" else repr(value.item())
+def _written(*values: Any, digits: int) -> tuple[str, ...]:
+    """Numbers with so many digits."""
+    return tuple(f"{v:.{digits}g}" if np.asarray(v).dtype.kind in "fc" else repr(v.item()) for v in values)

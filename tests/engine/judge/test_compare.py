@@ -633,3 +633,10 @@ def test_arrays_with_inf_in_the_same_place_can_be_diagnosed_without_failing():
 def test_a_half_and_a_double_bear_no_size_by_chance(factor):
     assert _name_factor(factor, {"C": 2}) == ""
     assert "C" in _name_factor(factor * 1.5, {"C": 3}) + _name_factor(factor / 1.5, {"C": 3})
+
+
+def test_numbers_are_written_with_as_many_digits_as_it_takes_to_tell_them_apart():
+    found = compare(np.array([1.0, np.log(4) + 1e-9]), np.array([1.0, np.log(4)]), rtol=1e-12)
+    assert "yours 1.38629436212, expected 1.38629436112" in found.text
+    found = compare(np.array([1.5]), np.array([1.25]))
+    assert "yours 1.5, expected 1.25" in found.text
