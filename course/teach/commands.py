@@ -61,7 +61,7 @@ def grade(
     regrade: Annotated[
         bool, typer.Option("--regrade", help="Also those recorded by an older grader or at another seed; asks first.")
     ] = False,
-    new_seed: Annotated[bool, typer.Option("--new-seed", help="Draw another secret seed; regrades all.")] = False,
+    new_seed: Annotated[bool, typer.Option("--new-seed", help="Draw other secret seeds; regrades all.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Record what --regrade changes without asking.")] = False,
     report: Annotated[Path | None, typer.Option(metavar="FILE.json", help="Write all of it as JSON.")] = None,
 ) -> None:

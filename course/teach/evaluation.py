@@ -19,7 +19,7 @@ from autograder.engine.judge.grade import grade
 from autograder.engine.judge.verdict import Verdict
 from course.base.project import LESSONS, Project
 from course.base.results import Results, digest_of, grader_digest
-from course.teach.seed import class_folder, class_seed, expected
+from course.teach.seed import class_folder, class_secret, expected, seed_at, which_seed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,13 +46,13 @@ class Conditions:
         return grader_digest(self.project, self.project.assignment(self.slug), self._aside())
 
     def _aside(self) -> str:
-        return f"{class_seed(self.db_url, self.slug)} {self.limits} {self.runner.warning}"
+        return f"{class_secret(self.db_url, self.slug)} {self.limits} {self.runner.warning}"
 
     def warm_up(self) -> None:
         """Do once what every process that is started with these conditions would do for itself."""
         self.runner.warm_up(self.project.assignment(self.slug))
         with contextlib.suppress(UserError):  # it is told of each submission that needs it
-            expected(self.project, self.slug, self.db_url)
+            expected(self.project, self.slug, self.db_url, 0)
 
     def evaluate(self, notebook: dict[str, Any], student: str) -> list[Verdict]:
         """The verdicts on a submission that was taken in: those kept, if they are on this content."""
@@ -64,13 +64,15 @@ class Conditions:
         made_from = digest_of(self.project, assignment, self._aside(), cells)
         found = results.get(student, made_from)
         if found is None:
+            secret = class_secret(self.db_url, self.slug)
+            which = which_seed(secret, made_from)
             found = grade(
                 cells,
                 assignment,
-                seed=class_seed(self.db_url, self.slug),
+                seed=seed_at(secret, which),
                 runner=self.runner,
                 limits=self.limits,
-                expected=lambda: expected(self.project, self.slug, self.db_url),
+                expected=lambda: expected(self.project, self.slug, self.db_url, which),
             )
             results.put(student, made_from, found)
         return found

@@ -35,7 +35,7 @@ from course.teach.evaluation import graded_by, worth
 from course.teach.gradebook import class_points, other_cells, register
 from course.teach.nbgrader_steps import GradeSubmission
 from course.teach.reading import GRADER, RECORDED, SUBMITTED, UNGRADED
-from course.teach.seed import class_seed
+from course.teach.seed import class_secret
 from course.teach.submissions import submitted
 
 _CHECK = "nbgrader.preprocessors.CheckCellMetadata"
@@ -74,7 +74,7 @@ class ClassRun:
         slug: the assignment.
         course_dir: the class's folder, with submitted/ and gradebook.db.
         problems: student → why no notebook of theirs could be taken, as collecting them found.
-        new_seed: draw another secret seed first.
+        new_seed: draw another secret first.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class ClassRun:
         self.points = {e.grade_id: e.points for e in self.assignment.exercises}
         self.points |= class_points(project, slug, course_dir)
         _registered(project, slug, course_dir, self.db_url, self.points)
-        class_seed(self.db_url, slug, new=new_seed)
+        class_secret(self.db_url, slug, new=new_seed)
         self.conditions = GradeSubmission(config=self.config).conditions(project, slug, self.db_url)
         self.grader = graded_by(
             self.conditions, {e.grade_id: self.points[e.grade_id] for e in self.assignment.exercises}

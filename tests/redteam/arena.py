@@ -49,11 +49,17 @@ from autograder.engine.inside.observe import PUBLIC_SEED, load_grader, observe
 from autograder.engine.probes import probes_of
 from course.base.project import Project
 from course.teach.gradebook import register
+from course.teach.seed import SEEDS, seed_at
 from course.teach.seed import expected as expected_at_seed
 
 ROOT = Path(__file__).resolve().parents[2]
 READ = {UNTOLD, SEED_UNTOLD, UNCOPIED}  # what is looked for in the pages that students get
 HONEST = ("aa_honest", "mm_honest", "zz_honest")  # the first, one in the middle, the last but for the victim
+
+
+def _seeds(secrets: Mapping[str, int]) -> list[int]:
+    """What must not be told: a class's secrets, and the seeds that follow from them."""
+    return [n for secret in secrets.values() for n in (secret, *(seed_at(secret, k) for k in range(SEEDS)))]
 
 
 @dataclass(frozen=True)
@@ -193,7 +199,7 @@ def ours() -> Grader:
     kept = tempfile.TemporaryDirectory(prefix="s30-prepared-")  # a class that nobody has handed in to, for all to copy
     gradebook = f"sqlite:///{kept.name}/gradebook.db"
     register(project, OURS, Path(kept.name))
-    expected_at_seed(project, OURS, gradebook)
+    expected_at_seed(project, OURS, gradebook, 0)
 
     def prepare(folder: Path) -> None:
         shutil.copytree(kept.name, folder, dirs_exist_ok=True)
@@ -385,7 +391,7 @@ class _Look:
         happened = {
             UNWRITTEN: (self.around.outside / name).exists(),
             UNTOLD: LOOT in told,
-            SEED_UNTOLD: any(str(seed) in told for seed in seeds.values()),
+            SEED_UNTOLD: any(str(seed) in told for seed in _seeds(seeds)),
             NO_SURVIVOR: any(self.around.tag(name) in line for line in self.survivors.values()),
             UNCALLED: name in self.callers,
             BYSTANDER: self.bystander_died,

@@ -75,7 +75,7 @@ class Classroom:
     def secrets(self) -> list[str]:
         """Files that no submission may see."""
         handed_in = Path("submitted") / FULL / SLUG / f"{SLUG}.ipynb"
-        kept = f"secret_expected/{SLUG}.npz"
+        kept = f"secret_expected/{SLUG}-0.npz"
         return [str(self.folder / name) for name in ("gradebook.db", "secret_seeds.json", kept, handed_in)]
 
     def open(self, page: Page, path: str) -> None:

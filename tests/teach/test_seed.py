@@ -16,7 +16,7 @@ from course.base.project import Project
 from course.teach import seed
 from course.teach.bundle import contents
 from course.teach.demo import SLUG, class_of
-from course.teach.seed import class_seed, expected
+from course.teach.seed import SEEDS, class_secret, expected, seed_at, which_seed
 
 TINY = "42_doubling"
 
@@ -47,8 +47,8 @@ def db_url(tmp_path) -> str:
 @pytest.fixture
 def kept(project, db_url, tmp_path) -> Path:
     """The file of what was observed."""
-    assert set(expected(project, TINY, db_url)) == {("f", "probe_f", 0), ("f", "probe_f", 1)}
-    return tmp_path / "class" / "secret_expected" / f"{TINY}.npz"
+    assert set(expected(project, TINY, db_url, 3)) == {("f", "probe_f", 0), ("f", "probe_f", 1)}
+    return tmp_path / "class" / "secret_expected" / f"{TINY}-3.npz"
 
 
 @pytest.fixture
@@ -67,16 +67,16 @@ def observations(monkeypatch) -> list[list[str]]:
 def test_it_is_observed_once_and_belongs_to_its_owner_alone(kept, project, db_url, observations):
     assert kept.stat().st_mode & 0o077 == 0
     seed._read.cache_clear()
-    expected(project, TINY, db_url)
+    expected(project, TINY, db_url, 3)
     assert observations == []
-    assert list(kept.parent.iterdir()) == [kept]
+    assert sorted(kept.parent.iterdir()) == [kept.with_name(f"{TINY}-{which}.npz") for which in range(SEEDS)]
 
 
 def test_the_seed_is_not_told_on_a_command_line(project, db_url, observations):
-    secret = class_seed(db_url, TINY)
-    expected(project, TINY, db_url)
+    secret = class_secret(db_url, TINY)
+    expected(project, TINY, db_url, 3)
     (words,) = observations
-    assert str(secret) not in " ".join(words)
+    assert not [seed for seed in (secret, *(seed_at(secret, n) for n in range(SEEDS))) if str(seed) in " ".join(words)]
 
 
 def _damaged(project: Project, db_url: str, kept: Path) -> None:
@@ -99,7 +99,7 @@ def _of_another_reference(project: Project, db_url: str, kept: Path) -> None:
 
 
 def _with_a_new_seed(project: Project, db_url: str, kept: Path) -> None:
-    class_seed(db_url, TINY, new=True)
+    class_secret(db_url, TINY, new=True)
     assert not kept.exists()
 
 
@@ -109,21 +109,32 @@ def _with_a_new_seed(project: Project, db_url: str, kept: Path) -> None:
 def test_what_is_kept_of_something_else_is_refused_and_made_anew(kept, project, db_url, observations, change):
     before = kept.read_bytes()
     change(project, db_url, kept)
-    assert expected(project, TINY, db_url)
+    assert expected(project, TINY, db_url, 3)
     assert len(observations) == 1
     assert kept.read_bytes() != before or change is _damaged
-    assert expected(project, TINY, db_url)
+    assert expected(project, TINY, db_url, 3)
     assert len(observations) == 1
 
 
 def test_a_reference_that_cannot_be_observed_says_why_and_nothing_is_kept(project, db_url, tmp_path):
     project.solution(TINY).write_text(project.solution(TINY).read_text().replace("return 2 * x", "return nonsense"))
     with pytest.raises(AnswerKeyError, match="nonsense"):
-        expected(project, TINY, db_url)
+        expected(project, TINY, db_url, 3)
     project.solution(TINY).unlink()
     with pytest.raises(AnswerKeyError, match="is not in this copy"):
-        expected(project, TINY, db_url)
+        expected(project, TINY, db_url, 3)
     assert not list((tmp_path / "class").rglob("*.npz"))
+
+
+def test_other_files_have_other_seeds_and_the_same_file_has_the_same(db_url):
+    secret = class_secret(db_url, TINY)
+    assert secret == class_secret(db_url, TINY) > 2**64
+    drawn = [which_seed(secret, str(number)) for number in range(400)]
+    assert set(drawn) == set(range(SEEDS))
+    assert max(map(drawn.count, range(SEEDS))) < 400 / SEEDS * 1.7
+    assert drawn == [which_seed(secret, str(number)) for number in range(400)]
+    assert drawn != [which_seed(secret + 1, str(number)) for number in range(400)]
+    assert len({seed_at(s, which) for s in (secret, secret + 1) for which in range(SEEDS)}) == 2 * SEEDS
 
 
 def test_no_bundle_takes_it_along(kept, project):
@@ -134,14 +145,14 @@ def test_no_bundle_takes_it_along(kept, project):
 def test_verdicts_are_the_same_with_what_is_kept_as_with_the_reference_itself(tmp_path, db_url):
     """Of a notebook that is right in part, in part wrong, and in part right on the public inputs only."""
     project = Project()
-    assignment, secret = project.assignment(SLUG), class_seed(db_url, SLUG)
+    assignment, secret = project.assignment(SLUG), seed_at(class_secret(db_url, SLUG), 3)
     known = sorted(public_inputs(assignment, "state_gradient_norms", 0))
     cells = with_first_line("chrono_init", "return")
     remembers = f"import zlib; dh_last = dh_last if zlib.crc32(dh_last.tobytes()) in {known} else 2 * dh_last"
     cells = with_first_line("state_gradient_norms", remembers, cells)
     notebook = make_notebook(cells, tmp_path / "notebook.ipynb")
     live = grade(notebook, assignment, seed=secret)
-    assert grade(notebook, assignment, seed=secret, expected=lambda: expected(project, SLUG, db_url)) == live
+    assert grade(notebook, assignment, seed=secret, expected=lambda: expected(project, SLUG, db_url, 3)) == live
     failed = {verdict.name: verdict.message for verdict in live if verdict.status != Status.PASSED}
     assert set(failed) == {"chrono_init", "state_gradient_norms"}
     assert "right on the public inputs" in failed["state_gradient_norms"]

@@ -516,7 +516,12 @@ def _observe_case(probe: Probe, case: Case, seed: int, loaded: Loaded, look: Loo
     seen: dict[str, Any] = {}
     raised = None
     try:
-        with _silenced(), _seeded(seed, case.index), as_main(loaded.module), _modes(probe.exercise, impl._touched):
+        with (
+            _silenced(),
+            _seeded(seed % 2**32, case.index),
+            as_main(loaded.module),
+            _modes(probe.exercise, impl._touched),
+        ):
             for name, value in probe.run(impl, rng, *copy.deepcopy(case.params)):
                 held = value if isinstance(value, Observed) else Observed(value)
                 try:
