@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+import sys
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
@@ -20,6 +21,7 @@ from autograder.engine.inside.errors import UserError
 MAX_NOTEBOOK_BYTES = 20 * 2**20
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+_PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"  # newer ones read more, such as f-strings in f-strings
 _PARSE_ERRORS = (SyntaxError, ValueError, MemoryError, RecursionError)
 
 
@@ -94,7 +96,7 @@ class BrokenCell:
         where = f"cell {self.cell.number}" + (f", line {self.line}" if self.line else "")
         lines = self.cell.source.splitlines()
         source = f": `{lines[self.line - 1].strip()[:200]}`" if self.line and self.line <= len(lines) else ""
-        return f"{where} is not valid Python ({self.problem}){source}"
+        return f"{where} is not valid Python ({self.problem}, says Python {_PYTHON}){source}"
 
 
 def unread(definition: ast.AST) -> list[tuple[str, str]]:
@@ -212,6 +214,8 @@ def _parsed(number: int, source: str) -> list[Statement] | BrokenCell:
                 text = getattr(problem, "msg", None) or type(problem).__name__
                 return BrokenCell(cell, line, text, frozenset(names))
             indent, target = magic.groups()
+            while lines[line - 1].endswith("\\") and line < len(lines):  # it goes on in the next line
+                lines[line - 1], line = "", line + 1
             lines[line - 1] = f"{indent}{target}None" if target else f"{indent}pass"
 
 
@@ -372,7 +376,27 @@ def fingerprint(node: ast.AST) -> str:
 # Which statements run when a notebook is loaded for grading ---------------------------------------------------------
 
 _SAFE_ROOTS = {"numpy", "math", "torch", "functools", "collections", "itertools", "typing", "dataclasses", "fractions"}
-_SAFE_CALLS = {"range", "len", "dict", "list", "tuple", "set", "float", "int"}
+_SAFE_CALLS = {
+    *("range", "len", "dict", "list", "tuple", "set", "frozenset", "float", "int", "str", "bool", "complex", "bytes"),
+    *("enumerate", "zip", "reversed", "sorted", "sum", "min", "max", "abs", "round", "any", "all", "ord", "chr"),
+}
+_SAFE_METHODS = {  # of whatever: they take no time
+    *(
+        "split",
+        "splitlines",
+        "strip",
+        "lower",
+        "upper",
+        "title",
+        "replace",
+        "join",
+        "format",
+        "encode",
+        "count",
+        "index",
+    ),
+    *("items", "keys", "values", "get", "union", "copy", "astype", "reshape", "transpose", "tolist", "item", "ravel"),
+}
 
 
 def runs_in_grading(statement: Statement, exercise_cells: set[int], aliases: dict[str, str]) -> bool:
@@ -410,6 +434,9 @@ def _constant(node: ast.expr, aliases: dict[str, str]) -> bool:
             queue.append(child.args)
             continue
         if isinstance(child, ast.Call):
+            if isinstance(child.func, ast.Attribute) and child.func.attr in _SAFE_METHODS:
+                queue.extend(ast.iter_child_nodes(child))
+                continue
             dotted = _dotted(child.func)
             root = aliases.get((dotted or "").split(".")[0], "").split(".")[0]
             if root not in _SAFE_ROOTS and dotted not in _SAFE_CALLS:

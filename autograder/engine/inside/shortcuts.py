@@ -16,6 +16,7 @@ import types
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -94,16 +95,17 @@ def keep_libraries_out() -> None:
     sys.addaudithook(_keep_libraries_out)
 
 
-def _keep_libraries_out(event: str, args: tuple[Any, ...]) -> None:
+def _keep_libraries_out(event: str, args: tuple[Any, ...], engine: str = str(Path(__file__).parents[1])) -> None:
     """An audit hook, which unlike an import hook can't be taken away again.
 
-    It looks no name up before it refuses, so there is none to replace; and nobody may give a function other code,
-    this one included.
+    It looks no name up before it refuses, so there is none to replace; and nobody may give a function of the engine
+    other code, this one included, or other defaults.
     """
     if event == "import" and args[0].split(".")[0] in ("rapidfuzz", "scipy", "sklearn", "torch"):
         raise ImportError(f"{args[0]} can't be imported in a NumPy exercise")
-    if event == "object.__setattr__" and args[1] == "__code__":
-        raise AttributeError("the code of a function can't be replaced here")
+    changed = event == "object.__setattr__" and args[1] in ("__code__", "__defaults__", "__kwdefaults__")
+    if changed and args[0].__code__.co_filename.startswith(engine):
+        raise AttributeError("a function of the grader can't be changed")
 
 
 Function = Callable[..., Any]
