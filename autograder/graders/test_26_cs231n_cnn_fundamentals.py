@@ -36,10 +36,20 @@ def kept(got, expected):
     )
 
 
+EXCHANGED = [1, 0, 3, 2]
+
+
+def mirrored(rng, *shape):
+    """Numbers that are the same backwards."""
+    a = rng.standard_normal(shape)
+    return a + np.flip(a)
+
+
 @probe("knn_predict")
 def again_with_queries_in_another_order(impl, rng):
-    D, y = rng.uniform(size=(5, 8)), rng.integers(3, size=8)
-    both = [np.asarray(impl.knn_predict(A, y, 3)) for A in (D, D[::-1].copy())]
+    D, half = np.abs(mirrored(rng, 4, 8)), rng.permutation(np.array([0, 1, 2, 1]))
+    y = np.concatenate([half, half[::-1]])
+    both = [np.asarray(impl.knn_predict(A, y, 3)) for A in (D, D[EXCHANGED])]
     yield "labels of two calls", observe(both, judge=kept)
 
 
@@ -275,11 +285,12 @@ def normalised(x, gamma, eps, stats=None):
 
 @probe("batchnorm_backward", cases=[("training",), ("evaluation",)])
 def again_with_columns_in_another_order(impl, rng, mode):
-    x, dout, gamma = rng.standard_normal((5, 3)), rng.standard_normal((5, 3)), rng.uniform(0.5, 2.0, size=3)
-    stats, back = (None if mode == "training" else (rng.standard_normal(3), rng.uniform(0.5, 2.0, size=3))), [2, 0, 1]
-    turned = None if stats is None else (stats[0][back], stats[1][back])
+    x, dout, gamma, mean, size = (mirrored(rng, *shape) for shape in [(6, 4), (6, 4), (4,), (4,), (4,)])
+    stats = None if mode == "training" else (mean, 0.5 + size**2)
+    turned = None if stats is None else (stats[0][EXCHANGED], stats[1][EXCHANGED])
+    other, up = np.ascontiguousarray(x[:, EXCHANGED]), np.ascontiguousarray(dout[:, EXCHANGED])
     first, _, _ = impl.batchnorm_backward(dout, normalised(x, gamma, 1e-5, stats))
-    second, _, _ = impl.batchnorm_backward(dout[:, back], normalised(x[:, back], gamma[back], 1e-5, turned))
+    second, _, _ = impl.batchnorm_backward(up, normalised(other, gamma[EXCHANGED], 1e-5, turned))
     yield "dx of two calls", observe([np.asarray(first), np.asarray(second)], judge=kept)
 
 
@@ -383,14 +394,15 @@ NETWORKS = [  # N, C, H, W, kernel, filters, classes
 
 @probe("cnn_backward")
 def again_with_filters_in_another_order(impl, rng):
-    p, X = draw_network(rng, 3, 2, 10, 12, 3, (3, 2), 3)
-    dscores = rng.standard_normal((3, 3))
-    turned = p | {"conv1": p["conv1"][::-1], "conv2": p["conv2"][:, ::-1]}
-    turned |= {name: p[name][::-1] for name in ("gamma1", "beta1")}
+    p, X = draw_network(rng, 4, 2, 10, 14, 3, (4, 4), 4)
+    p, X = {name: value + np.flip(value) for name, value in p.items()}, X + np.flip(X)  # the same backwards
+    dscores = mirrored(rng, 4, 4)
+    turned = p | {"conv1": p["conv1"][EXCHANGED], "conv2": np.ascontiguousarray(p["conv2"][:, EXCHANGED])}
+    turned |= {name: p[name][EXCHANGED] for name in ("gamma1", "beta1")}
     found = []
-    for weights, back in ((p, 1), (turned, -1)):
-        _, cache, _ = impl.cnn_forward(weights, X[::back].copy())
-        found.append(dozen(np.asarray(impl.cnn_backward(dscores[::back].copy(), cache)[0])[::back], 50))
+    for weights, order in ((p, [0, 1, 2, 3]), (turned, EXCHANGED)):
+        _, cache, _ = impl.cnn_forward(weights, X[order])
+        found.append(dozen(np.asarray(impl.cnn_backward(dscores[order], cache)[0])[order], 50))
     yield "dX of two calls", observe(found, judge=kept)
 
 
@@ -867,8 +879,8 @@ def again_with_pictures_in_another_order(impl, rng):
     import torch
 
     model, head = body(rng, 4, torch.float64), new_head(rng, 4, 3, torch.float64)
-    X, y = few(rng, 5, 3, torch.float64)
-    found = [impl.transfer(model, head, A, b, 6, 0.1).weight for A, b in ((X, y), (X.flip(0), y.flip(0)))]
+    X, y = torch.from_numpy(mirrored(rng, 4, 2, 10, 10)), torch.tensor([2, 0, 0, 2])
+    found = [impl.transfer(model, head, X[i], y[i], 6, 0.1).weight for i in ([0, 1, 2, 3], EXCHANGED)]
     yield "weights of two calls", observe([weight.detach().numpy() for weight in found], judge=kept)
 
 
