@@ -433,8 +433,8 @@ def network_gradients(impl, rng, N, C, H, W, kernel, filters, classes, mode):
 
 @probe("cnn_backward")
 def tiny_upstream(impl, rng):
-    p, X = draw_network(rng, 2, 1, 10, 12, 3, (2, 2), 3)
-    stats, dscores = draw_stats(rng, (2, 2)), 1e-12 * rng.standard_normal((2, 3))
+    p, X = draw_network(rng, 4, 1, 10, 12, 3, (4, 5), 3)  # so many that some are alive
+    stats, dscores = draw_stats(rng, (4, 5)), 1e-12 * rng.standard_normal((4, 3))
     _, cache, _ = impl.cnn_forward(p, X, stats)
     yield "dX", dozen(impl.cnn_backward(dscores, cache)[0], 20)
 
@@ -494,10 +494,10 @@ def minus_three_two_a_half(impl, rng):
 @probe("saliency")
 def pictures_far_from_zero(impl, rng):
     """10,000 and a little noise, which float32 would lose; the statistics take the 10,000 off."""
-    p, X = draw_network(rng, 2, 1, 10, 12, 3, (2, 3), 3)
-    p["beta1"], (_, later) = np.zeros(2), draw_stats(rng, (2, 3))
-    stats = [(1e4 * p["conv1"].sum(axis=(1, 2, 3)), np.full(2, 1e-6)), later]
-    yield "M", dozen(impl.saliency(p, 1e4 + 1e-3 * X, rng.integers(3, size=2), stats), 30)
+    p, X = draw_network(rng, 4, 1, 10, 12, 3, (4, 5), 3)  # so many that some are alive
+    p["beta1"], (_, later) = np.zeros(4), draw_stats(rng, (4, 5))
+    stats = [(1e4 * p["conv1"].sum(axis=(1, 2, 3)), np.full(4, 1e-6)), later]
+    yield "M", dozen(impl.saliency(p, 1e4 + 1e-3 * X, rng.integers(3, size=4), stats), 30)
 
 
 @probe("saliency")
