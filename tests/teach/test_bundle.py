@@ -27,7 +27,12 @@ from course.teach.bundle import FOLDER, bundle
 from course.teach.gradebook import register
 
 LONG_ENOUGH = 24  # shorter lines, such as `return out`, say nothing
-COMMON = {  # what answers nothing: a loop that anybody writes, calls by which graders observe
+COMMON = {  # what answers nothing: what anybody writes, calls by which graders observe
+    "additive_attention(p, s, h, mask)",
+    "block.bn2.weight.zero_()",
+    "for name in sorted(params):",
+    "terms / terms.sum(axis=1, keepdims=True)",
+    "terms.sum(axis=1, keepdims=True)",
     "for parameter in model.parameters():",
     "ctc_beta(logp, y, blank)",
     "extend_with_blanks(y, blank)",
