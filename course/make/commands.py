@@ -35,7 +35,7 @@ def build(
     found: list[str] = []
     rounded: list[str] = []
     if check:
-        for built in compiler.compile_all(project, slugs):
+        for built in compiler.compile_all(project, slugs, each=compiler.SAMPLE):
             if isinstance(built, compiler.BuildError):
                 found.append(str(built))
                 continue

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from autograder.engine.inside.notebook import read_notebook
 from autograder.engine.inside.wire import decode, encode
 from autograder.engine.judge.grade import grade
-from autograder.engine.judge.keys import packed, write_key
+from autograder.engine.judge.keys import packed, read_tree, write_key
 from course.base.project import Project
 from course.cli import app
 from course.make import build
@@ -147,9 +147,20 @@ def without_outputs(raw: bytes) -> dict:
     return notebook
 
 
-def test_committed_files_are_current(copied):
+def test_committed_files_are_current_and_a_check_observes_some_of_the_mistakes_again(copied):
     assert is_current(copied, SLUG)
-    assert stale(copied, SLUG) == []
+    built = compile_assignment(copied, SLUG, execute=False, each=1)
+    assert differences(copied, built)[0] == []
+    observed = [mistake["exercise"] for mistake in built.key["mistakes"]]
+    assert sorted(observed) == sorted(e.name for e in copied.assignment(SLUG).exercises)
+    tree = read_tree(copied.key(SLUG))
+    assert len(tree["mistakes"]) > len(observed)
+    tree["mistakes"][0]["traces"][0]["case"] += 1
+    write_key(tree, copied.key(SLUG))
+    assert "mistakes/0/traces/0/case" in differences(copied, built)[0][0]
+    del tree["mistakes"][0]
+    write_key(tree, copied.key(SLUG))
+    assert len(differences(copied, built)[0]) == 1
 
 
 @pytest.mark.parametrize(

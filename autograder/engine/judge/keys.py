@@ -12,7 +12,8 @@ import json
 import re
 import zipfile
 import zlib
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -242,9 +243,21 @@ def digest(path: Path | None) -> str:
 
 
 def record_key(
-    assignment: Assignment, mistakes: Path, made_from: dict[str, str], tell: Callable[[str], object] = str
+    assignment: Assignment,
+    mistakes: Path,
+    made_from: dict[str, str],
+    tell: Callable[[str], object] = str,
+    *,
+    each: int | None = None,
 ) -> Tree:
-    """Observe the reference and every mistake; the key as a JSON tree. `tell` hears what is about to be observed.
+    """Observe the reference and its mistakes; the key as a JSON tree.
+
+    Args:
+        assignment: what the key is for.
+        mistakes: the file of known mistakes.
+        made_from: digests of what the key depends on.
+        tell: hears what is about to be observed.
+        each: how many mistakes of each exercise; by default all.
 
     Raises AnswerKeyError for a grader that could give points it should not: an exercise without probes, a probe without
     observations, a part none of whose observations varies with the seed, or a call that `needs` does not declare.
@@ -252,7 +265,7 @@ def record_key(
     loaded = load_reference(assignment)
     grader = _grader(assignment.grader)
     probes = probes_of(grader)
-    known, names = read_mistakes(mistakes), [e.name for e in assignment.exercises]
+    known, names = _first(read_mistakes(mistakes), each), [e.name for e in assignment.exercises]
     code = Code(read_notebook(assignment.reference)) if assignment.reference else Code([])
     for path, kind, listed in ((assignment.grader, "probes", probes), (mistakes, "mistakes", known)):
         if unknown := sorted({one.exercise for one in listed} - set(names)):
@@ -293,6 +306,17 @@ def record_key(
         "unread": {name: unread(statement.node) for name in names if (statement := code.definition(name))},
         "mistakes": [_trace(m, probes, loaded, public, assignment) for m in _told(known, tell)],
     }
+
+
+def _first(mistakes: Sequence[Mistake], each: int | None) -> list[Mistake]:
+    """The first few of each exercise, or all."""
+    before: Counter[str] = Counter()
+    found = []
+    for mistake in mistakes:
+        if each is None or before[mistake.exercise] < each:
+            found.append(mistake)
+        before[mistake.exercise] += 1
+    return found
 
 
 def _told(mistakes: Iterable[Mistake], tell: Callable[[str], object]) -> Iterator[Mistake]:

@@ -29,6 +29,7 @@ from course.base.fingerprints import fingerprint
 from course.base.nbgrader import convert, nbgrader_config
 from course.base.project import Project
 
+SAMPLE = 1  # how many mistakes of each exercise a check observes again: all would take longer than everything else
 PATIENCE = 600.0  # seconds that compiling one assignment may take, without the execution of its solution
 
 
@@ -47,22 +48,27 @@ class Built:
     executed: bool = False
 
 
-def compile_assignment(project: Project, slug: str, *, execute: bool = True) -> Built:
+def compile_assignment(project: Project, slug: str, *, execute: bool = True, each: int | None = None) -> Built:
     """Compile one master. Raises BuildError if it does not compile.
 
     Args:
         project: where it lies.
         slug: the assignment.
         execute: run the solution; without, it has no outputs.
+        each: how many mistakes of each exercise are in its key; by default all.
     """
-    [built] = compile_all(project, [slug], lambda _: execute)
+    [built] = compile_all(project, [slug], lambda _: execute, each=each)
     if isinstance(built, BuildError):
         raise built
     return built
 
 
 def compile_all(
-    project: Project, slugs: Sequence[str], execute: Callable[[Built], bool] = lambda _: False
+    project: Project,
+    slugs: Sequence[str],
+    execute: Callable[[Built], bool] = lambda _: False,
+    *,
+    each: int | None = None,
 ) -> Iterator[Built | BuildError]:
     """Compile masters, on all cores. Yields each as it is ready, or why it does not compile.
 
@@ -70,9 +76,10 @@ def compile_all(
         project: where they lie.
         slugs: the assignments.
         execute: which solutions to run.
+        each: how many mistakes of each exercise are in their keys; by default all.
     """
     with tempfile.TemporaryDirectory(prefix="s30-build-") as folder:
-        for slug, problem in _compiled(project, slugs, Path(folder)):
+        for slug, problem in _compiled(project, slugs, Path(folder), each):
             staged = Project(Path(folder) / slug)
             try:
                 if problem:
@@ -86,12 +93,12 @@ def compile_all(
                 yield told
 
 
-def _compiled(project: Project, slugs: Sequence[str], folder: Path) -> Iterator[tuple[str, str]]:
+def _compiled(project: Project, slugs: Sequence[str], folder: Path, each: int | None) -> Iterator[tuple[str, str]]:
     """Have masters compiled into `folder`. Yields each as it is ready, with why it does not compile, if so."""
     command = [sys.executable, "-P", "-m", "course.make.build.compiling", str(project.root.resolve()), str(folder)]
     with open(folder / "errors", "w+b") as errors:
         process = subprocess.Popen(
-            [*command, str(PATIENCE), *slugs],
+            [*command, str(PATIENCE), json.dumps(each), *slugs],
             stdout=subprocess.PIPE,
             stderr=errors,
             cwd=folder,
@@ -191,11 +198,15 @@ def _says_the_same(path: Path, content: bytes) -> bool:
 
 def stale(project: Project, slug: str) -> list[str]:
     """How release/, solutions/ (outputs excepted) and keys/ differ from what source/ gives; empty if they don't."""
-    return differences(project, compile_assignment(project, slug, execute=False))[0]
+    return differences(project, compile_assignment(project, slug, execute=False, each=SAMPLE))[0]
 
 
 def differences(project: Project, built: Built) -> tuple[list[str], list[str]]:
-    """How the files that are there differ from what was compiled: what is out of date, and what is only rounding."""
+    """How the files that are there differ from what was compiled: what is out of date, and what is only rounding.
+
+    Of a key's mistakes those are compared that were compiled: where the digests of all that it was made from are equal,
+    some tell of all.
+    """
     found, rounded = [], []
     release, solution, key = project.release(built.slug), project.solution(built.slug), project.key(built.slug)
     if not release.is_file() or release.read_bytes() != built.release:
@@ -203,7 +214,9 @@ def differences(project: Project, built: Built) -> tuple[list[str], list[str]]:
     if not _says_the_same(solution, built.solution):
         found.append(f"{solution.relative_to(project.root)} is not what its master gives")
     try:
+        compiled = {(mistake["exercise"], mistake["name"]) for mistake in built.key["mistakes"]}
         there = read_tree(key)
+        there |= {"mistakes": [m for m in there["mistakes"] if (m["exercise"], m["name"]) in compiled]}
         where = _differs(there, built.key, "")
         if not where and packed(there) != packed(built.key):
             rounded.append(f"{key.relative_to(project.root)} was recorded where the last digits are rounded otherwise")

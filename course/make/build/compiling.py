@@ -1,8 +1,8 @@
 """Compiling in a process of its own: the stub, the solution before it is executed, and the key.
 
-It is started as `python -m course.make.build.compiling ROOT FOLDER SECONDS SLUG...`, under the plainest kernels, so
-that a key's bytes don't depend on the processor that recorded it. It forks another process for every assignment, which
-compiles into a folder named after it. A line of JSON on standard output says of each how it ended.
+It is started as `python -m course.make.build.compiling ROOT FOLDER SECONDS EACH SLUG...`, under the plainest kernels,
+so that a key's bytes don't depend on the processor that recorded it. It forks another process for every assignment,
+which compiles into a folder named after it. A line of JSON on standard output says of each how it ended.
 """
 
 from __future__ import annotations
@@ -31,8 +31,11 @@ NOW = "now"  # in the folder of an assignment: what is being done, for the case 
 _EXECUTE = "nbgrader.preprocessors.Execute"
 
 
-def compile_into(project: Project, slug: str, staged: Project) -> str:
-    """Compile one master into `staged`. Returns why it does not compile; nothing if it does."""
+def compile_into(project: Project, slug: str, staged: Project, each: int | None) -> str:
+    """Compile one master into `staged`, with so many mistakes of each exercise in its key, or all.
+
+    Returns why it does not compile; nothing if it does.
+    """
 
     def tell(what: str) -> None:
         (staged.root / NOW).write_text(what, encoding="utf-8")
@@ -48,7 +51,8 @@ def compile_into(project: Project, slug: str, staged: Project) -> str:
         steps = config.GenerateSolution.preprocessors
         convert("solution", slug, config, preprocessors=[step for step in steps if step != _EXECUTE])
         made_from = fingerprint(project, slug, "build")
-        write_key(record_key(staged.assignment(slug), staged.mistakes(slug), made_from, tell), staged.key(slug))
+        key = record_key(staged.assignment(slug), staged.mistakes(slug), made_from, tell, each=each)
+        write_key(key, staged.key(slug))
     except Exception as problem:
         return str(problem) if isinstance(problem, UserError) else f"{type(problem).__name__}: {problem}"
     return ""
@@ -74,9 +78,11 @@ def _copy(project: Project, slug: str, staged: Project) -> None:
             shutil.copy(path, copy)
 
 
-def compile_each(root: Path, folder: Path, seconds: float, slugs: Sequence[str]) -> Iterator[tuple[str, str]]:
+def compile_each(
+    root: Path, folder: Path, seconds: float, each: int | None, slugs: Sequence[str]
+) -> Iterator[tuple[str, str]]:
     """Compile assignments into `folder`, each in a process of its own. Yields each with why it does not compile."""
-    work = {slug: partial(compile_into, Project(root), slug, Project(folder / slug)) for slug in slugs}
+    work = {slug: partial(compile_into, Project(root), slug, Project(folder / slug), each) for slug in slugs}
     for slug, problem in in_processes(work, dict.fromkeys(slugs, seconds)):
         if isinstance(problem, Ending):
             now = (folder / slug / NOW).read_text(encoding="utf-8")
@@ -87,14 +93,14 @@ def compile_each(root: Path, folder: Path, seconds: float, slugs: Sequence[str])
 
 def main() -> None:
     """Compile, and say how each assignment ended."""
-    root, folder, seconds, *slugs = sys.argv[1:]
+    root, folder, seconds, each, *slugs = sys.argv[1:]
     told = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what a grader prints is not for whoever listens
     if len(slugs) > 1:
         for module in SHARED:
             with contextlib.suppress(ImportError):
                 importlib.import_module(module)
-    for slug, problem in compile_each(Path(root), Path(folder), float(seconds), slugs):
+    for slug, problem in compile_each(Path(root), Path(folder), float(seconds), json.loads(each), slugs):
         print(json.dumps([slug, problem]), file=told, flush=True)
 
 
