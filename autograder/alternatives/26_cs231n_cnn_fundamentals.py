@@ -107,7 +107,7 @@ def babysit(loss, params, X, y, classes, directions, reg=0.1, lr=0.3, steps=20, 
         n = (n - loss(moved, X, y, reg)[0]) / h / 2
         a = float(np.ravel(analytic[name]) @ np.ravel(directions[name]))
         if a != n:
-            report["gradient"] = max(report["gradient"], abs(a - n) / max(abs(a), abs(n)))
+            report["gradient"] = np.maximum(report["gradient"], abs(a - n) / np.maximum(abs(a), abs(n)))
     return report
 
 
@@ -220,7 +220,7 @@ class Further:
             return np.abs(pair[0] - pair[1]) / max(np.abs(pair).max(), 1e-300)
 
         grads = loss(params, X, y, reg)[1]
-        worst = max(map(error, params))
+        worst = np.max([error(name) for name in params])
         start, theta = value(params), dict(params)
         for _ in range(steps):
             step = loss(theta, X, y, 0)[1]

@@ -22,6 +22,37 @@ def dozen(value, count=12):
     return value.ravel()[::every]
 
 
+def kept(got, expected):
+    """Two results, the second for the first one's arguments in another order: only a memory gets just one right."""
+    right = [
+        isinstance(mine, np.ndarray) and mine.shape == its.shape and bool(np.allclose(mine, its, rtol=1e-3, atol=1e-6))
+        for mine, its in zip(got, expected, strict=True)
+    ]
+    if all(right) or not right[0]:
+        return None
+    return (
+        "the first call is right. The next one, with the same numbers in another order, is not: something is kept from "
+        "call to call (a memo by shape, a global, a default argument)."
+    )
+
+
+EXCHANGED = [1, 0, 3, 2]
+
+
+def mirrored(rng, *shape):
+    """Numbers that are the same backwards."""
+    a = rng.standard_normal(shape)
+    return a + np.flip(a)
+
+
+@probe("knn_predict")
+def again_with_queries_in_another_order(impl, rng):
+    D, half = np.abs(mirrored(rng, 4, 8)), rng.permutation(np.array([0, 1, 2, 1]))
+    y = np.concatenate([half, half[::-1]])
+    both = [np.asarray(impl.knn_predict(A, y, 3)) for A in (D, D[EXCHANGED])]
+    yield "labels of two calls", observe(both, judge=kept)
+
+
 @probe("knn_predict")
 def four_stored_pictures(impl, rng):
     D, y = np.array([[3.0, 1.0, 0.5, 2.0]]), np.array([2, 0, 1, 0])
@@ -54,6 +85,12 @@ def equal_votes(impl, rng, Q, N, k):
 def labels_with_gaps(impl, rng, labels):
     D, y = rng.uniform(size=(12, 10)), rng.permutation(np.resize(labels, 10))
     yield "labels where some in between are missing", impl.knn_predict(D, y, 3)
+
+
+@probe("knn_predict")
+def hundreds_of_voters(impl, rng):
+    D, y = rng.uniform(size=(2, 400)), rng.permutation(np.repeat([0, 1], [300, 100]))
+    yield "labels with k = 400, of which 300 are 0", impl.knn_predict(D, y, 400)
 
 
 @probe("knn_predict", cases=[(1e200,), (1e-12,), (1.0,)])
@@ -113,8 +150,16 @@ def margins_of_exactly_zero(impl, rng, N, D, C):
 @probe("svm_loss")
 def margins_next_to_zero(impl, rng):
     W, X = rng.integers(-1, 2, size=(3, 4)).astype(float), rng.integers(-1, 2, size=(60, 3)).astype(float)
-    X, y = X + 1e-8 * rng.standard_normal(X.shape), rng.integers(4, size=60)
+    X, y = X + 1e-10 * rng.standard_normal(X.shape), rng.integers(4, size=60)
     yield "dW where some margins are next to 0", impl.svm_loss(W, X, y, 0.0)[1]
+
+
+@probe("svm_loss")
+def two_hundred_classes(impl, rng):
+    W, X, y = 0.01 * rng.standard_normal((2, 200)), rng.standard_normal((2, 2)), rng.integers(130, 200, size=2)
+    loss, dW = impl.svm_loss(W, X, y, 0.0)
+    yield "loss", loss
+    yield "dW of the right classes", np.asarray(dW)[:, y]
 
 
 @probe("svm_loss", cases=[(1e6,), (1e-6,)])
@@ -176,11 +221,11 @@ def first_step(impl, rng):
     yield from named("params m v", impl.adam_step({"w": np.array([1.0])}, {"w": np.array([2.0])}, zero, zero, 1, 0.1))
 
 
-@probe("adam_step", cases=[(1, 0.1), (2, 0.1), (7, 0.5), (1000, 0.01)])
+@probe("adam_step", cases=[(1, 0.1), (2, 0.1), (7, 0.5), (3000, 0.01)])
 def one_step(impl, rng, t, lr):
     p, g, m, v = draw_four(rng)
     for name, value in named("params m v", impl.adam_step(p, g, m, v, t, lr)):
-        yield name, value if t == 7 else without_filters(value)
+        yield name, dozen(value) if t == 7 else without_filters(value)
 
 
 @probe("adam_step")
@@ -190,6 +235,13 @@ def one_setting_of_adam_after_another(impl, rng):
         for t in (3, 4) if not more else (3,):
             for name, value in named("params m v", impl.adam_step(p, g, m, v, t, 0.2, **more)):
                 yield f"{name} at t = {t} with {more}", value["b"] if isinstance(value, dict) else value
+
+
+@probe("adam_step")
+def two_of_one_shape(impl, rng):
+    p, g, m, v = ({name: rng.uniform(0.5, 2.0, size=2) for name in "ab"} for _ in range(4))
+    found = impl.adam_step(p, dict(reversed(g.items())), m, dict(reversed(v.items())), 3, 0.1)
+    yield from named("params m v", found)
 
 
 @probe("adam_step", cases=[(1e-9,), (1e5,), (0.0,)])
@@ -229,6 +281,17 @@ def normalised(x, gamma, eps, stats=None):
     mean, var = (x.mean(axis=0), x.var(axis=0)) if stats is None else stats
     r = 1 / np.sqrt(var + eps)
     return (x - mean) * r, gamma, r, stats is None
+
+
+@probe("batchnorm_backward", cases=[("training",), ("evaluation",)])
+def again_with_columns_in_another_order(impl, rng, mode):
+    x, dout, gamma, mean, size = (mirrored(rng, *shape) for shape in [(6, 4), (6, 4), (4,), (4,), (4,)])
+    stats = None if mode == "training" else (mean, 0.5 + size**2)
+    turned = None if stats is None else (stats[0][EXCHANGED], stats[1][EXCHANGED])
+    other, up = np.ascontiguousarray(x[:, EXCHANGED]), np.ascontiguousarray(dout[:, EXCHANGED])
+    first, _, _ = impl.batchnorm_backward(dout, normalised(x, gamma, 1e-5, stats))
+    second, _, _ = impl.batchnorm_backward(up, normalised(other, gamma[EXCHANGED], 1e-5, turned))
+    yield "dx of two calls", observe([np.asarray(first), np.asarray(second)], judge=kept)
 
 
 @probe("batchnorm_backward", cases=[("training",), ("evaluation",)])
@@ -325,8 +388,22 @@ NETWORKS = [  # N, C, H, W, kernel, filters, classes
     (2, 3, 10, 14, 3, (2, 3), 4),
     (3, 2, 17, 13, 4, (4, 2), 3),
     (2, 1, 16, 16, 5, (3, 5), 6),
-    (4, 1, 12, 19, 2, (2, 4), 3),
+    (4, 1, 12, 19, 2, (3, 3), 3),
 ]
+
+
+@probe("cnn_backward")
+def again_with_filters_in_another_order(impl, rng):
+    p, X = draw_network(rng, 4, 2, 10, 14, 3, (4, 4), 4)
+    p, X = {name: value + np.flip(value) for name, value in p.items()}, X + np.flip(X)  # the same backwards
+    dscores = mirrored(rng, 4, 4)
+    turned = p | {"conv1": p["conv1"][EXCHANGED], "conv2": np.ascontiguousarray(p["conv2"][:, EXCHANGED])}
+    turned |= {name: p[name][EXCHANGED] for name in ("gamma1", "beta1")}
+    found = []
+    for weights, order in ((p, [0, 1, 2, 3]), (turned, EXCHANGED)):
+        _, cache, _ = impl.cnn_forward(weights, X[order])
+        found.append(dozen(np.asarray(impl.cnn_backward(dscores[order], cache)[0])[order], 50))
+    yield "dX of two calls", observe(found, judge=kept)
 
 
 @probe("cnn_backward")
@@ -337,17 +414,29 @@ def nothing_gets_through(impl, rng):
     yield from named("dX grads", impl.cnn_backward(np.array([[1.0, -1.0], [2.0, 0.0]]), cache))
 
 
-@probe("cnn_backward", cases=[(*case, mode) for case in NETWORKS for mode in ("training", "evaluation")])
+MODES = [(*case, "training") for case in NETWORKS] + [(*case, "evaluation") for case in NETWORKS[:2] + NETWORKS[3:]]
+
+
+@probe("cnn_backward", cases=MODES)
 def network_gradients(impl, rng, N, C, H, W, kernel, filters, classes, mode):
     p, X = draw_network(rng, N, C, H, W, kernel, filters, classes)
     stats, dscores = draw_stats(rng, filters), rng.standard_normal((N, classes))
     _, cache, _ = impl.cnn_forward(p, X, None if mode == "training" else stats)
     dX, grads = impl.cnn_backward(dscores, cache)
-    look = (lambda value: value) if (C, kernel) == (3, 3) else (lambda value: dozen(value, 5))  # one network: all
+    every = (C, kernel, mode) == (3, 3, "training")  # one network: all
+    look = (lambda value: value) if every else (lambda value: dozen(value, 3))
     yield "dX", observe(look(dX), atol=1e-9)
     yield "names", sorted(grads)
     for name in sorted(p):
         yield f"d{name}", observe(look(grads[name]), atol=1e-9)
+
+
+@probe("cnn_backward")
+def tiny_upstream(impl, rng):
+    p, X = draw_network(rng, 4, 1, 10, 12, 3, (4, 5), 3)  # so many that some are alive
+    stats, dscores = draw_stats(rng, (4, 5)), 1e-12 * rng.standard_normal((4, 3))
+    _, cache, _ = impl.cnn_forward(p, X, stats)
+    yield "dX", dozen(impl.cnn_backward(dscores, cache)[0], 20)
 
 
 @probe("cnn_backward")
@@ -400,6 +489,15 @@ def minus_three_two_a_half(impl, rng):
         p["conv1"] * np.array([-3.0, 2.0, 0.5])[:, None, None]
     )  # each channel's gradient is that of one, times this
     yield "M", impl.saliency(p, np.repeat(X, 3, axis=1), np.array([1]), draw_stats(rng, (2, 2)))
+
+
+@probe("saliency")
+def pictures_far_from_zero(impl, rng):
+    """10,000 and a little noise, which float32 would lose; the statistics take the 10,000 off."""
+    p, X = draw_network(rng, 4, 1, 10, 12, 3, (4, 5), 3)  # so many that some are alive
+    p["beta1"], (_, later) = np.zeros(4), draw_stats(rng, (4, 5))
+    stats = [(1e4 * p["conv1"].sum(axis=(1, 2, 3)), np.full(4, 1e-6)), later]
+    yield "M", dozen(impl.saliency(p, 1e4 + 1e-3 * X, rng.integers(3, size=4), stats), 30)
 
 
 @probe("saliency")
@@ -493,9 +591,9 @@ def draw_regression(rng, N=4):
 FACTORS = [{}, {"W": 1.5}, {"b": 0.7}, {"scale": -1.0}, {"W": 1.01, "scale": 2.0}, {"b": 0.0}]
 
 
-@probe("babysit", cases=[(factors,) for factors in FACTORS])
-def gradients_with_a_factor(impl, rng, factors):
-    p, X, y, u = draw_regression(rng)
+@probe("babysit", cases=list(zip(FACTORS, (4, 1, 6, 2, 1, 3), strict=True)))
+def gradients_with_a_factor(impl, rng, factors, N):
+    p, X, y, u = draw_regression(rng, N)
 
     def loss(params, X, y, reg):
         return regression(params, X, y, reg, factors)
@@ -526,6 +624,47 @@ def with_its_defaults(impl, rng):
         return now, {name: 0.02 * value for name, value in grads.items()}
 
     yield "numbers", observe(impl.babysit(loss, p, X, y, 5, u), rtol=1e-5, atol=1e-6)
+
+
+@probe("babysit")
+def two_weights_of_one_shape(impl, rng):
+    """The gradients come in another order than the weights, as those of the notebook's own networks do."""
+    p, u = ({name: rng.uniform(0.5, 1.5, size=2) for name in "ab"} for _ in range(2))
+
+    def loss(params, X, y, reg):
+        now = np.sum(params["a"] ** 2) + 3 * np.sum(params["b"] ** 4)
+        return float(now), {"b": 12 * params["b"] ** 3, "a": 2.2 * params["a"]}
+
+    found = impl.babysit(loss, p, np.zeros((1, 1)), np.zeros(1, dtype=int), 2, u, lr=0.01, steps=2)
+    yield "numbers", observe(found, rtol=1e-5, atol=1e-6)
+
+
+@probe("babysit")
+def a_weight_that_float32_rounds(impl, rng):
+    p, u = {"w": np.array(2.0**24 + 3.25)}, {"w": np.array(1.0)}
+    size = float(rng.integers(1, 9))
+
+    def loss(params, X, y, reg):
+        off = float(params["w"]) - 2.0**24
+        return size * off**2, {"w": np.array(1.5 * size * off)}
+
+    found = impl.babysit(loss, p, np.zeros((1, 1)), np.zeros(1, dtype=int), 2, u, lr=0.01, steps=2, h=0.25)
+    yield "numbers", observe(found, rtol=1e-5, atol=1e-6)
+
+
+@probe("babysit", cases=[("first gradient",), ("last gradient",), ("loss",)])
+def what_is_no_number(impl, rng, where):
+    p, u = ({name: rng.uniform(0.5, 1.5, size=2) for name in "ab"} for _ in range(2))
+
+    def loss(params, X, y, reg):
+        now = np.nan if where == "loss" else float(sum(np.sum(w**2) for w in params.values()))
+        grads = {name: 0 * w if where == "loss" else 1.9 * w for name, w in params.items()}
+        if where != "loss":
+            grads["a" if where == "first gradient" else "b"][1] = np.nan
+        return now, grads
+
+    found = impl.babysit(loss, p, np.zeros((1, 1)), np.zeros(1, dtype=int), 2, u, lr=0.01, steps=1)
+    yield f"numbers where a {where.split()[-1]} is NaN", observe(found, rtol=1e-5, atol=1e-6)
 
 
 @probe("babysit")
@@ -609,12 +748,19 @@ def scores_and_gradients(impl, rng, channels, side, classes, filters, kernel, mo
         buffer.copy_(torch.from_numpy(np.linspace(-0.5, 0.5, len(buffer))))
     for buffer in (model.bn1.running_var, model.bn2.running_var):
         buffer.copy_(torch.from_numpy(np.linspace(0.5, 2.0, len(buffer))))
+    with torch.no_grad():
+        earlier = model(x)
     scores = model(x)
-    yield "scores", scores
+    yield "scores are the same when computed again: nothing is random", bool(torch.allclose(earlier, scores))
+    yield "scores", scores if mode == "training" else scores[:, ::2]
     torch.sum(scores * upstream).backward()
-    yield "dx", observe(dozen(x.grad.numpy(), 6), atol=1e-9)
+    learners = {"the pictures": x} | dict(model.named_parameters())
+    yield "gradients arrive at", sorted(name for name, value in learners.items() if value.grad is not None)
+    nothing = torch.zeros(1)
+    yield "dx", observe(dozen((nothing if x.grad is None else x.grad).numpy(), 5), atol=1e-9)
     for name, parameter in sorted(model.named_parameters())[:: 1 if mode == "training" else 3]:
-        yield f"d{name}", observe(parameter.grad.flatten()[:: 1 + parameter.numel() // 4], atol=1e-9)
+        arrived = (nothing if parameter.grad is None else parameter.grad).flatten()
+        yield f"d{name}", observe(arrived[:: 1 + arrived.numel() // 2], atol=1e-9)
 
 
 @probe("ConvNet", cases=CONVNETS)
@@ -625,7 +771,7 @@ def what_fc_reads(impl, rng, channels, side, classes, filters, kernel):
     seed = int(rng.integers(2**32))
     model = fill(impl.ConvNet(channels, side, classes, filters, kernel).double().eval(), seed)
     features = model.features(x)
-    yield "features", features if side == 13 else features[:, ::5]
+    yield "features", features if side == 13 else features[:, ::11]
     yield "scores of one", model(x[:1])
     yield "scores are fc of features", bool(torch.allclose(model.fc(features), model(x)))
 
@@ -679,34 +825,36 @@ def made_of_torchs_layers(impl, rng):
     yield "first scales", [model.bn1.weight, model.bn2.bias]
 
 
-def body(rng, numbers, features, dtype):
-    """A model with `features`: a layer, statistics, and something that acts in training only."""
+def body(rng, features, dtype):
+    """A network like the notebook's, whose `fc` reads one number of each of its last filters."""
     import torch
     from torch import nn
 
-    weights = torch.from_numpy(rng.standard_normal((features, numbers)) / numbers**0.5).to(dtype)
-    mean, var = torch.from_numpy(rng.standard_normal(features)), torch.from_numpy(rng.uniform(0.5, 2.0, size=features))
+    class Network(nn.Module):
+        """Has the parts that a ConvNet has by name, and computes something else with them."""
 
-    class Body(nn.Module):
         def __init__(self):
             super().__init__()
-            self.layer, self.bn = nn.Linear(numbers, features), nn.BatchNorm1d(features)
-            self.inner, self.fc = nn.Sequential(nn.Dropout(0.5), nn.Identity()), nn.Linear(features, 7)
-            with torch.no_grad():
-                self.layer.weight.copy_(weights)
-                self.layer.bias.fill_(0.1)
-                self.bn.running_mean.copy_(mean)
-                self.bn.running_var.copy_(var)
-                self.fc.weight.fill_(0.2)
-                self.fc.bias.zero_()
+            self.conv1, self.bn1 = nn.Conv2d(2, 2, 2, stride=2), nn.BatchNorm2d(2)
+            self.conv2, self.bn2 = nn.Conv2d(2, features, 5), nn.BatchNorm2d(features)
+            self.fc = nn.Linear(features, 7)
 
         def features(self, x):
-            return self.inner(torch.relu(self.bn(self.layer(x.flatten(1)))))
+            halved = torch.tanh(self.bn1(self.conv1(x)))
+            return self.bn2(self.conv2(halved)).mean(dim=(2, 3))
 
         def forward(self, x):
-            return self.fc(self.features(x))
+            found = self.features(x)
+            return self.fc(found)
 
-    return Body().to(dtype)
+    model = fill(Network().to(dtype), int(rng.integers(2**32)))
+    with torch.no_grad():
+        for bn in (model.bn1, model.bn2):
+            bn.running_mean.copy_(torch.from_numpy(rng.standard_normal(bn.num_features)))
+            bn.running_var.copy_(torch.from_numpy(rng.uniform(0.5, 2.0, size=bn.num_features)))
+            bn.weight.copy_(torch.from_numpy(rng.uniform(1.0, 2.0, size=bn.num_features)))
+            bn.bias.fill_(0.3)
+    return model
 
 
 def new_head(rng, features, classes, dtype):
@@ -722,18 +870,28 @@ def new_head(rng, features, classes, dtype):
 
 
 def few(rng, N, classes, dtype):
-    """Pictures (N, 2, 3, 3) and labels."""
+    """Pictures (N, 2, 10, 10) and labels."""
     import torch
 
-    X = torch.from_numpy(rng.standard_normal((N, 2, 3, 3))).to(dtype)
+    X = torch.from_numpy(rng.standard_normal((N, 2, 10, 10))).to(dtype)
     return X, torch.from_numpy(rng.integers(classes, size=N))
+
+
+@probe("transfer")
+def again_with_pictures_in_another_order(impl, rng):
+    import torch
+
+    model, head = body(rng, 4, torch.float64), new_head(rng, 4, 3, torch.float64)
+    X, y = torch.from_numpy(mirrored(rng, 4, 2, 10, 10)), torch.tensor([2, 0, 0, 2])
+    found = [impl.transfer(model, head, X[i], y[i], 6, 0.1).weight for i in ([0, 1, 2, 3], EXCHANGED)]
+    yield "weights of two calls", observe([weight.detach().numpy() for weight in found], judge=kept)
 
 
 @probe("transfer")
 def one_step_from_zero(impl, rng):
     import torch
 
-    model, head = body(rng, 18, 4, torch.float64), new_head(rng, 4, 3, torch.float64)
+    model, head = body(rng, 4, torch.float64), new_head(rng, 4, 3, torch.float64)
     X, y = few(rng, 5, 3, torch.float64)
     with torch.no_grad():
         head.weight.zero_()
@@ -748,7 +906,7 @@ def one_step_from_zero(impl, rng):
     cases=[
         (1, 5, 4, 3, 0.05),
         (6, 3, 2, 1, 0.1),
-        (7, 4, 5, 20, 0.02),
+        (7, 2, 7, 20, 0.02),  # as many new classes as old
         (7, 4, 5, 20, 0.2),
         (4, 6, 1, 2, 0.1),
         (2, 6, 2, 200, 0.1),
@@ -757,11 +915,24 @@ def one_step_from_zero(impl, rng):
 def trained_heads(impl, rng, N, features, classes, steps, lr):
     import torch
 
-    model, head = body(rng, 18, features, torch.float64), new_head(rng, features, classes, torch.float64)
+    model, head = body(rng, features, torch.float64), new_head(rng, features, classes, torch.float64)
     X, y = few(rng, N, classes, torch.float64)
     found = impl.transfer(model, head, X, y, steps, lr)
     yield "weights", observe(found.weight, rtol=1e-6)
     yield "biases", observe(found.bias, rtol=1e-6, atol=1e-9)
+
+
+@probe("transfer", cases=[(4, 3)])
+def where_features_are_small(impl, rng, N, steps):
+    """Adam forgets how large a gradient is, but for its epsilon, which is as large as these."""
+    import torch
+
+    model, head = body(rng, 4, torch.float64), new_head(rng, 4, 3, torch.float64)
+    X, y = few(rng, N, 3, torch.float64)
+    with torch.no_grad():
+        model.bn2.weight.mul_(1e-6)
+        model.bn2.bias.mul_(1e-6)
+    yield "weights", observe(impl.transfer(model, head, X, y, steps, 0.1).weight, rtol=1e-6)
 
 
 @probe("transfer", cases=[("float64",), ("float32",)])
@@ -769,7 +940,7 @@ def with_default_steps(impl, rng, dtype):
     import torch
 
     dtype = getattr(torch, dtype)
-    model, head, (X, y) = body(rng, 18, 4, dtype), new_head(rng, 4, 3, dtype), few(rng, 8, 3, dtype)
+    model, head, (X, y) = body(rng, 4, dtype), new_head(rng, 4, 3, dtype), few(rng, 8, 3, dtype)
     found = impl.transfer(model, head, X, y)
     yield "weights", observe(found.weight, rtol=1e-3)
     yield "biases", observe(found.bias, rtol=1e-3)
@@ -780,7 +951,7 @@ def a_picture_learnt_long_ago(impl, rng):
     import torch
 
     model, head, (X, y) = (
-        body(rng, 18, 4, torch.float64),
+        body(rng, 4, torch.float64),
         new_head(rng, 4, 3, torch.float64),
         few(rng, 1, 3, torch.float64),
     )
@@ -791,14 +962,16 @@ def a_picture_learnt_long_ago(impl, rng):
 def what_is_left_as_it_was(impl, rng, mode):
     import torch
 
-    model, head = body(rng, 18, 4, torch.float64), new_head(rng, 4, 3, torch.float64)
+    model, head = body(rng, 4, torch.float64), new_head(rng, 4, 3, torch.float64)
     X, y = few(rng, 6, 3, torch.float64)
     model.train(mode == "training")
     if mode == "parts":
-        model.inner.train()
-    model.layer.bias.requires_grad_(False)
-    model.layer.weight.grad = torch.full_like(model.layer.weight, 2.0)  # summed up so far, by somebody else
+        model.bn1.train()
+    model.bn2.bias.requires_grad_(False)
+    model.conv2.weight.grad = torch.full_like(model.conv2.weight, 2.0)  # summed up so far, by somebody else
     head.bias.grad = torch.full_like(head.bias, 3.0)
+    learners = dict([*model.named_parameters(), *((f"head.{name}", w) for name, w in head.named_parameters())])
+    before = {name: None if w.grad is None else w.grad.clone() for name, w in learners.items()}
     kept = {name: value.clone() for name, value in [*model.state_dict().items(), *head.state_dict().items()]}
     found = impl.transfer(model, head, X, y, 4, 0.1)
     yield "weights", observe(found.weight, rtol=1e-6)
@@ -806,8 +979,11 @@ def what_is_left_as_it_was(impl, rng, mode):
     yield "weights and statistics are as before", all(bool(torch.equal(kept[name], now[name])) for name in kept)
     yield "modes", [module.training for module in model.modules()]
     yield "who can learn", [w.requires_grad for w in model.parameters()]
-    yield "gradients of the model", [None if w.grad is None else float(w.grad.mean()) for w in model.parameters()]
-    yield "gradients of the head", [None if w.grad is None else float(w.grad.mean()) for w in head.parameters()]
+    after = {name: w.grad for name, w in learners.items()}
+    had, has = ({name for name, grad in grads.items() if grad is not None} for grads in (before, after))
+    yield "gradients that were there and are gone", sorted(had - has)
+    yield "gradients that were not there and are now", sorted(has - had)
+    yield "gradients that are another", sorted(n for n in had & has if not torch.equal(before[n], after[n]))
 
 
 @probe("transfer")
@@ -815,7 +991,7 @@ def a_head_of_its_own(impl, rng):
     import torch
     from torch import nn
 
-    model, head = body(rng, 18, 4, torch.float64), new_head(rng, 4, 3, torch.float64)
+    model, head = body(rng, 4, torch.float64), new_head(rng, 4, 3, torch.float64)
     X, y = few(rng, 6, 3, torch.float64)
     first = impl.transfer(model, head, X, y, 3, 0.1)
     second = impl.transfer(model, head, X, y, 3, 0.1)

@@ -23,7 +23,7 @@ What = Literal["build", "audit", "results"]
 # what → an assignment's own files, by the names that a Project has for them, and rooms; "code" is that of the master,
 # without its texts
 DEPENDS_ON: dict[What, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "build": (("source", "grader", "mistakes", "weights"), (*_DECIDES, "course/make/build")),
+    "build": (("source", "grader", "mistakes", "weights"), (*_DECIDES, "course/make/build", "course")),
     "audit": (("code", "grader", "mistakes", "alternatives", "oracle"), (*_DECIDES, "course/make/audit")),
     "results": (("release", "grader", "key", "solution"), (*_DECIDES, "autograder/engine/border")),
 }

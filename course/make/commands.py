@@ -22,8 +22,8 @@ def build(
 ) -> None:
     """Compile masters to release/, solutions/ and autograder/keys/: those named, or all that are out of date.
 
-    Solutions are executed if they are named, or if their master or grader has changed. Where only code has changed, a
-    solution that says what it said keeps its outputs: to execute all of them takes long.
+    Solutions are executed if they are named, or if their master, their grader or what notebooks import (the modules of
+    course/) has changed. Where only other code has, a solution that says what it said keeps its outputs.
     """
     from course.make import build as compiler
     from course.make.catalog_page import PAGE, new_page

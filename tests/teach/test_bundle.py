@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
 from conftest import ROOT, make_notebook, needs_sandbox, s30
 from nbclient import NotebookClient
@@ -26,7 +27,12 @@ from course.teach.bundle import FOLDER, bundle
 from course.teach.gradebook import register
 
 LONG_ENOUGH = 24  # shorter lines, such as `return out`, say nothing
-COMMON = {  # what answers nothing: a loop that anybody writes, calls by which graders observe
+COMMON = {  # what answers nothing: what anybody writes, calls by which graders observe
+    "additive_attention(p, s, h, mask)",
+    "block.bn2.weight.zero_()",
+    "for name in sorted(params):",
+    "terms / terms.sum(axis=1, keepdims=True)",
+    "terms.sum(axis=1, keepdims=True)",
     "for parameter in model.parameters():",
     "ctc_beta(logp, y, blank)",
     "extend_with_blanks(y, blank)",
@@ -104,7 +110,10 @@ def answers(project: Project) -> frozenset[str]:
 
 
 def text_of(path: Path) -> str:
-    """A file as text; a key as the JSON that is in it."""
+    """A file as text; a key as the JSON that is in it, weights as the bytes of their arrays."""
+    if path.suffix == ".npz" and path.parent.name == "weights":
+        with np.load(path) as arrays:
+            return "".join(f"{name} {array.tobytes().decode('latin-1')}\n" for name, array in arrays.items())
     if path.suffix == ".npz":
         return json.dumps(read_tree(path), ensure_ascii=False)
     if path.suffix == ".ipynb":

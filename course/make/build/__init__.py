@@ -184,11 +184,11 @@ def _made_from(project: Project, slug: str) -> dict[str, str]:
 def needs_execution(project: Project, built: Built) -> bool:
     """Whether the outputs of the solution that is there may be others now.
 
-    They may if its master, its weights or its grader (a check in it shows points) has changed, or if it says
-    anything else.
+    They may if its master, its weights, its grader (a check in it shows points) or what notebooks import has changed,
+    or if it says anything else.
     """
     before, now = _made_from(project, built.slug), fingerprint(project, built.slug, "build")
-    same = all(before.get(name) == now.get(name) for name in ("source", "grader", "weights"))
+    same = all(before.get(name) == now.get(name) for name in ("source", "grader", "weights", "course"))
     return not same or not _says_the_same(project.solution(built.slug), built.solution)
 
 
