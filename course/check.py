@@ -152,6 +152,11 @@ class Checker:
                     f"`{name}` is set by a cell that is not run in grading (In [{cell}]): move it into the function, "
                     "or make it an argument. As it is, grading fails."
                 )
+        for name in _from_own_files(code, exercise.name):
+            yield (
+                f"`{name}` comes from a file beside this notebook, which grading does not have: put it into a cell. As "
+                "it is, grading fails."
+            )
         file = _file()
         for name, cell in _set_again(file, exercise.name, self.assignment).items():
             yield (
@@ -242,6 +247,20 @@ def _file() -> Code | None:
         return Code(read_notebook(saved)) if saved else None
     except NotebookError:
         return None
+
+
+def _from_own_files(code: Code, name: str) -> list[str]:
+    """The names that an exercise uses and that were imported from files in the folder where the kernel runs."""
+    inside = {alias for s in code.definitions(name) for alias in code.aliases() if alias in s.cell.source}
+    found = []
+    for alias in sorted(code.used_by(name) | inside):
+        module = sys.modules.get(code.aliases().get(alias, "").split(".")[0])
+        folder = Path(getattr(module, "__file__", None) or "/").resolve().parent
+        if Path.cwd() in (folder, *folder.parents) and not {"site-packages", "course", "autograder"} & set(
+            folder.parts
+        ):
+            found.append(alias)
+    return found
 
 
 def _set_again(code: Code | None, name: str, assignment: Assignment) -> dict[str, int]:

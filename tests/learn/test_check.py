@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -100,3 +101,16 @@ def test_a_helper_that_is_defined_further_down_or_repeated_is_not_noted(assignme
     assert verdict(assignment, "f", kernel(*cells, HELPER))[1] == []
     monkeypatch.setenv("JPY_SESSION_NAME", os.fspath(make_notebook([HELPER, *cells, HELPER], tmp_path / "twice.ipynb")))
     assert verdict(assignment, "f", kernel(HELPER, *cells))[1] == []
+
+
+@pytest.mark.parametrize("line", ["from helpers import double", "import helpers\ndouble = helpers.double"])
+def test_a_helper_in_a_file_of_ones_own_is_noted(assignment, tmp_path, monkeypatch, line):
+    (tmp_path / "helpers.py").write_text(HELPER)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    sys.modules.pop("helpers", None)
+    cells = [line, "import numpy as np", *functions({"f": "return np.asarray(double(x))", "g": RIGHT})]
+    found, notes = verdict(assignment, "f", kernel(*cells))
+    assert found.status == Status.PASSED
+    assert [note for note in notes if "comes from a file beside this notebook" in note], notes
+    assert verdict(assignment, "g", kernel(*cells))[1] == []

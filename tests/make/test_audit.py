@@ -311,6 +311,7 @@ UNSOUND = {
     "direction": Exercise("def direction(x):\n    SOLUTION", "return x / np.sqrt(np.sum(x * x))"),
     "noise": Exercise("def noise(count):\n    SOLUTION", "return np.sin(np.arange(count) + 0.5)"),
     "size_of": Exercise("def size_of(x):\n    SOLUTION", "return abs(x)"),
+    "halves": Exercise("def halves(x):\n    SOLUTION", "return [x / 2, x - x / 2]"),
     "square_forward": Exercise("def square_forward(x):\n    SOLUTION", "return x * x, x"),
     "square_backward": Exercise(
         "def square_backward(dout, cache):\n    SOLUTION", "return 2 * cache * dout", "backward", ("square_forward",)
@@ -344,6 +345,14 @@ UNSOUND_FILES = {
         @probe("size_of")
         def one_number(impl, rng):
             yield "size", impl.size_of(-float(rng.standard_normal()))
+
+        def half(x):
+            return x / 2
+
+        @probe("halves", cases=[3])
+        def one_is_there_and_one_can_be_made(impl, rng, size):
+            first = rng.standard_normal(size)
+            yield from zip("ab", impl.halves(2 * first), strict=True)
 
         @probe("square_forward", cases=[3])
         def squares(impl, rng, size):
@@ -442,6 +451,11 @@ def test_constant_that_is_accepted(unsound):
     assert (found["zeros"], found["ones"], found["NaN"]) == ("earns 2 points",) * 3
     assert found["constant"] == "ok"  # another number of them is drawn
     assert "42/noise: the cheat `zeros`: earns 2 points" in unsound.faults
+
+
+def test_what_is_right_lies_in_the_grader(unsound):
+    assert measured(unsound, "halves").cheats["read from the grader"] == "earns 2 points"
+    assert measured(unsound, "twice").cheats["read from the grader"] == "ok"
 
 
 def test_upstream_of_ones_and_small_cases(unsound):

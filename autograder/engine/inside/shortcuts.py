@@ -13,6 +13,7 @@ import fnmatch
 import re
 import sys
 import types
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -190,7 +191,8 @@ def ruled_out(patterns: Sequence[str], namespace: dict[str, Any]) -> Iterator[No
 
     What a forbidden module merely imports is left alone, for others need it too. A forbidden package that is not
     loaded yet can't be imported, and what torch runs is known by its own name, however the code came by it. Observing
-    needs torch as a whole, which does not raise therefore; a process for NumPy exercises keeps it out.
+    needs torch as a whole, which does not raise therefore; a process for NumPy exercises keeps it out. The operators
+    behind torch's functions raise as well, for they can be reached without any function: in TorchScript, in a thread.
     """
     known = outlawed(tuple(patterns))
     patterns = _raising(patterns)
@@ -210,7 +212,7 @@ def ruled_out(patterns: Sequence[str], namespace: dict[str, Any]) -> Iterator[No
         held[name] = raiser
     sys.meta_path.insert(0, finder := _NoImport(patterns))
     try:
-        with _watching(patterns):
+        with _watching(patterns), _without_operators(patterns):
             yield
     finally:
         with contextlib.suppress(ValueError):
@@ -259,6 +261,36 @@ def _watching(patterns: Sequence[str]) -> contextlib.AbstractContextManager[obje
             return func(*args, **(kwargs or {}))
 
     return Watch()
+
+
+@contextlib.contextmanager
+def _without_operators(patterns: Sequence[str]) -> Iterator[None]:
+    """Within the block, torch's operators that patterns name have kernels that raise, with and without gradients."""
+    operators = _operators(tuple(patterns)) if "torch" in sys.modules else ()
+    with contextlib.ExitStack() as put_back, warnings.catch_warnings(action="ignore"):
+        if operators:
+            from torch.library import _scoped_library
+
+            for key in ("CPU", "AutogradCPU"):
+                kernels = put_back.enter_context(_scoped_library("aten", "IMPL", key))
+                for operator, dotted in operators:
+                    kernels.impl(operator, _raiser(dotted), key)
+        yield
+
+
+@cache
+def _operators(patterns: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """The operators that patterns name, such as `softplus.out`, each with the name that it is known by."""
+    import torch
+
+    found: list[tuple[str, str]] = []
+    for operator in torch._C._dispatch_get_all_op_names() if any(p.startswith("torch.") for p in patterns) else ():
+        namespace, _, rest = operator.partition("::")
+        name = rest.split(".")[0]
+        dotted = [f"torch.{module}{name}" for module in ("", "nn.functional.", "_C._nn.")]
+        if namespace == "aten" and (known := [name for name in dotted if matches(name, patterns)]):
+            found.append((rest, known[0]))
+    return tuple(found)
 
 
 def why_not(dotted: str) -> str:

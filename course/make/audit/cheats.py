@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import inspect
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
 from autograder.engine.inside.load import Loaded
+from autograder.engine.inside.observe import GRADER
 from autograder.engine.probes import Probe
 from course.make.audit.changes import Arguments, Change, Keys, is_tensor, leaves, mapped
 from course.make.audit.numerical import Numerical, numerical_inputs, upstream
@@ -21,6 +24,7 @@ def cheats(exercise: str, track: str, probes: Iterable[Probe], loaded: Loaded) -
     yield "sign flipped", Returned(exercise, _negative)
     yield "input returned", InputReturned(exercise)
     yield "constant", Recorded(exercise)
+    yield "read from the grader", Read(exercise)
     if track == "torch":
         yield "detached", Detached(exercise)
     if track == "backward":
@@ -76,6 +80,56 @@ class Recorded(Change):
             return result
         now = leaves(result)
         return mapped(lambda keys, leaf: _with_graph(leaf, now.get(keys)), self.results[place])
+
+
+class Read(Change):
+    """Returns what the grader holds: variables of the probe that calls, or results of its functions.
+
+    Where the parts of a result lie it finds out when a call runs first, and looks there when it runs again.
+    """
+
+    def __init__(self, exercise: str) -> None:
+        super().__init__(exercise)
+        self.places: dict[tuple[Any, ...], dict[Keys, Keys]] = {}
+
+    def call(self, function: Callable[..., Any], arguments: Arguments) -> Any:
+        """The result if it is the first, else what lies where that one did, and None for what lay nowhere."""
+        place, self.calls = (*self.place, self.calls), self.calls + 1
+        held = dict(_held(arguments))
+        result = function(arguments)
+        if place not in self.places:
+            found = {k: [p for p, value in held.items() if _equal(value, leaf)] for k, leaf in leaves(result).items()}
+            self.places[place] = {keys: paths[0] for keys, paths in found.items() if paths}
+            return result
+        self.used |= bool(self.places[place])
+        return mapped(lambda keys, leaf: held.get(self.places[place].get(keys, ())), result)
+
+
+def _held(arguments: Arguments) -> Iterator[tuple[Keys, Any]]:
+    """Where a value lies in the grader, and the value."""
+    frame = inspect.currentframe()
+    while frame is not None:
+        grader = frame.f_globals
+        if str(grader.get("__name__")).startswith(GRADER):
+            for name, value in frame.f_locals.items():
+                yield from (((name, *keys), leaf) for keys, leaf in leaves(value).items())
+            for name, value in grader.items():
+                if inspect.isfunction(value) and value.__module__ == grader["__name__"]:
+                    with contextlib.suppress(Exception):
+                        yield from (
+                            (("()", name, *keys), leaf) for keys, leaf in leaves(value(*arguments.values())).items()
+                        )
+        frame = frame.f_back
+
+
+def _equal(one: Any, other: Any) -> bool:
+    if type(one) is not type(other):
+        return False
+    if is_tensor(one) or isinstance(one, np.ndarray):
+        return bool(one.shape == other.shape and (one == other).all())
+    with contextlib.suppress(Exception):
+        return bool(one == other)
+    return False
 
 
 def _copied(leaf: Any) -> Any:

@@ -99,8 +99,8 @@ def _cheats(bench: Bench, found: dict[str, Measured]) -> None:
         for cheat, change in cheats(exercise.name, exercise.track, probes, bench.loaded):
             found[exercise.name].cheats[cheat] = NOT_APPLICABLE
             if change:
-                # a recorded constant is right at the public seed; anything else must be wrong there already
-                seeds = BOTH if cheat == "constant" else (PUBLIC_SEED,)
+                # what is learnt at the public seed is right there; anything else must be wrong there already
+                seeds = BOTH if cheat in ("constant", "read from the grader") else (PUBLIC_SEED,)
                 patience = bench.patience([exercise.name], seeds) + 12 * Limits().seconds
                 trials[exercise.name, cheat] = Trial([exercise.name], seeds, patience, change=change)
     for (name, cheat), trial, seen in bench.run(trials):
