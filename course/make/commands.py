@@ -71,7 +71,10 @@ def audit(
     numbers: Numbers = None,
     report: Annotated[Path | None, typer.Option(metavar="FILE.json", help="Write all of it as JSON.")] = None,
 ) -> None:
-    """Grade the graders named, or all that changed, with mistakes, cheats, mutants and alternatives; show all."""
+    """Grade the graders named, or all that changed, with mistakes, cheats, mutants and alternatives; show all.
+
+    At twenty seeds; but at three of them where nothing of a grader's own has changed since, only the engine.
+    """
     from course.make.audit import run
 
     project = Project()

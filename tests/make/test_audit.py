@@ -267,6 +267,23 @@ def test_what_is_current_is_not_measured_again(sound, sound_run):
     assert kept.stat().st_mtime_ns == before
 
 
+@pytest.mark.parametrize(("changed", "again"), [("autograder/engine/judge", 3), ("grader", 0)])
+def test_a_change_of_the_engine_alone_is_measured_at_fewer_seeds(sound, sound_run, changed, again):
+    path = sound.audit(SLUG)
+    before = path.read_bytes()
+    kept = json.loads(before)
+    kept["fingerprint"][changed] = "another"
+    path.write_text(json.dumps(kept), encoding="utf-8")
+    ran = s30("audit", root=ROOT, S30_ROOT=str(sound.root))
+    assert ran.returncode == 0, ran.stdout
+    found = read(sound, SLUG)
+    assert found is not None
+    assert found.again == again
+    assert ("20, 3 again" in ran.stdout) == bool(again)
+    assert json.loads(path.read_bytes())["exercises"] == json.loads(before)["exercises"]
+    path.write_bytes(before)
+
+
 @pytest.mark.parametrize("kind", ["source", "grader", "mistakes", "alternatives", "oracle"])
 def test_a_change_makes_the_audit_stale(sound, sound_run, kind):
     assert is_current(sound, SLUG)

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from rich.table import Table
 from autograder.engine.border.runner import child_environment
 from autograder.engine.inside.errors import UserError
 from course.base.files import as_json, write_whole
-from course.base.fingerprints import fingerprint
+from course.base.fingerprints import DEPENDS_ON, fingerprint
 from course.base.project import Project
 
 OK = "ok"
@@ -43,7 +43,7 @@ class Measured:
         equivalent: how many pass and are recorded as right.
         survivors: the others: line in the cell, old text, new text.
         alternatives: name → whether it passes.
-        seeds: at how many the reference, the alternatives and the mistakes all keep their verdict.
+        seeds: at how many of twenty the reference, the alternatives and the mistakes all keep their verdict.
         unsteady: those that don't, in sentences.
         oracle: whether the file of oracles names it.
     """
@@ -74,19 +74,22 @@ class Audit:
         fingerprint: of what it depends on.
         exercises: in the notebook's order.
         faults: what is wrong, in sentences.
+        again: at how many of the seeds it was measured again, if only the engine has changed since all of them.
     """
 
     slug: str
     fingerprint: dict[str, str]
     exercises: list[Measured]
     faults: list[str]
+    again: int = 0
 
 
 def read(project: Project, slug: str) -> Audit | None:
     """The audit that is kept of an assignment, if there is one that can be read."""
     try:
         kept = json.loads(project.audit(slug).read_text(encoding="utf-8"))
-        return Audit(slug, kept["fingerprint"], [Measured(**e) for e in kept["exercises"]], kept["faults"])
+        exercises = [Measured(**e) for e in kept["exercises"]]
+        return Audit(slug, kept["fingerprint"], exercises, kept["faults"], kept.get("again", 0))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -97,9 +100,17 @@ def is_current(project: Project, slug: str) -> bool:
     return kept is not None and kept.fingerprint == fingerprint(project, slug, "audit")
 
 
-def audit(project: Project, slug: str) -> Audit:
-    """Measure the grader of one assignment, and keep what was found."""
+def audit(project: Project, slug: str, before: Audit | None = None) -> Audit:
+    """Measure the grader of one assignment, and keep what was found.
+
+    Args:
+        project: where it lies.
+        slug: the assignment.
+        before: what was found last. If that was without fault, and nothing but the engine has changed since, a few
+            seeds tell whether the engine still judges alike.
+    """
     from course.make import build
+    from course.make.audit.trials import AGAIN, SEEDS
 
     if not hasattr(os, "fork"):
         raise UserError("The audit forks a process for everything that it tries, which this system can't.")
@@ -110,19 +121,26 @@ def audit(project: Project, slug: str) -> Audit:
     if not build.is_current(project, slug):
         raise UserError(f"{slug} has changed since it was compiled: run `s30 build {slug.split('_')[0]}` first.")
     made_from = fingerprint(project, slug, "audit")
-    found = _measure(project, slug)
+    own = DEPENDS_ON["audit"][0]
+    same = before is not None and all(before.fingerprint.get(name) == made_from[name] for name in own)
+    again = AGAIN if before and same and not before.faults else 0
+    found = _measure(project, slug, again or len(SEEDS))
     exercises = [Measured(**e) for e in found["exercises"]]
-    result = Audit(slug, made_from, exercises, [*_faults(project, slug, exercises), *found["faults"]])
+    if before and again:
+        known = {e.id: e.seeds for e in before.exercises}
+        exercises = [replace(e, seeds=e.seeds if e.unsteady else known[e.id]) for e in exercises]
+    result = Audit(slug, made_from, exercises, [*_faults(project, slug, exercises), *found["faults"]], again)
     write_whole(project.audit(slug), as_json(asdict(result)))
     return result
 
 
-def _measure(project: Project, slug: str) -> dict[str, Any]:
+def _measure(project: Project, slug: str, seeds: int) -> dict[str, Any]:
     """Run course.make.audit.measure in a process of its own, on one core per trial."""
     environment = child_environment(CUDA_VISIBLE_DEVICES="")  # CUDA's threads don't survive a fork
     with tempfile.TemporaryDirectory(prefix="s30-audit-") as folder:
         out = Path(folder) / "measured.json"
-        command = [sys.executable, "-P", "-m", "course.make.audit.measure", str(project.root.resolve()), slug, str(out)]
+        arguments = [str(project.root.resolve()), slug, str(seeds), str(out)]
+        command = [sys.executable, "-P", "-m", "course.make.audit.measure", *arguments]
         ran = subprocess.run(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         if ran.returncode:
             raise UserError(f"{slug} can't be audited: {ran.stderr.decode(errors='replace').strip()}")
@@ -160,8 +178,8 @@ def run(project: Project, slugs: Sequence[str] | None, console: Console, report:
         raise UserError(f"{project.root / 'source'} holds no masters.")
     audits = []
     for slug in chosen:
-        kept = None if slugs or not is_current(project, slug) else read(project, slug)
-        audits.append(kept or audit(project, slug))
+        kept = None if slugs else read(project, slug)
+        audits.append(kept if kept and is_current(project, slug) else audit(project, slug, kept))
     shown = table(audits)
     needed = Measurement.get(console, console.options.update(width=200), shown).maximum
     console.width = max(console.width, needed)  # a narrower terminal wraps the lines; rich would cut the numbers
@@ -180,7 +198,7 @@ def table(audits: Iterable[Audit]) -> Table:
     shown = Table()
     for column in ("exercise", "mistakes", "cheats", "mutants", "equivalent", "alternatives", "seeds", "oracle"):
         shown.add_column(column, justify="left" if column == "exercise" else "right", no_wrap=True)
-    for e in (e for a in audits for e in a.exercises):
+    for again, e in ((a.again, e) for a in audits for e in a.exercises):
         shown.add_row(
             e.id,
             _count(e.mistakes),
@@ -188,7 +206,7 @@ def table(audits: Iterable[Audit]) -> Table:
             f"{e.killed}/{e.made}",
             str(e.equivalent),
             _count(e.alternatives),
-            str(e.seeds),
+            f"{e.seeds}, {again} again" if again else str(e.seeds),
             "yes" if e.oracle else "no",
         )
     return shown

@@ -1,7 +1,7 @@
 """Measuring one grader: what it lets pass and what it refuses.
 
-It runs in a process of its own, `python -m course.make.audit.measure ROOT SLUG OUT`, with the reference loaded, and
-forks another for every implementation that it tries. What it found is written to OUT as JSON.
+It runs in a process of its own, `python -m course.make.audit.measure ROOT SLUG SEEDS OUT`, with the reference loaded,
+and forks another for every implementation that it tries, at so many seeds. What it found is written to OUT as JSON.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ from course.make.audit.trials import SECOND_SEED, SEEDS, Bench, Outcome, Trial
 BOTH = (PUBLIC_SEED, SECOND_SEED)
 
 
-def measure(project: Project, slug: str) -> dict[str, Any]:
+def measure(project: Project, slug: str, seeds: tuple[int, ...]) -> dict[str, Any]:
     """Everything about one grader, as JSON: `exercises`, and `faults` that belong to none."""
     assignment = project.assignment(slug)
     names = [e.name for e in assignment.exercises]
     alternatives = read_alternatives(project.alternatives(slug), names)
-    bench = Bench(assignment)
+    bench = Bench(assignment, seeds)
     found = {e.name: Measured(e.id) for e in assignment.exercises}
     lost = {name: set[int]() for name in names}  # seeds at which something changes its verdict
 
     def keep(name: str, what: str, seen: Outcome, right: bool) -> None:
-        seeds = [seed for seed in SEEDS if right or bench.complete(name, seed)]  # what fails may do so in any case
-        wrong = [seed for seed in seeds if bench.keeps(name, seen, seed) != right]
+        whole = [seed for seed in seeds if right or bench.complete(name, seed)]  # what fails may do so in any case
+        wrong = [seed for seed in whole if bench.keeps(name, seen, seed) != right]
         lost[name].update(wrong)
         if wrong:
             verdict = "does not pass" if right else "passes"
@@ -59,7 +59,7 @@ def measure(project: Project, slug: str) -> dict[str, Any]:
     _alternatives(bench, alternatives, found, keep)
     text = project.oracle(slug).read_text(encoding="utf-8") if project.oracle(slug).is_file() else ""
     for name in names:
-        found[name].seeds = len(SEEDS) - len(lost[name])
+        found[name].seeds = len(seeds) - len(lost[name])
         found[name].unsteady.sort()
         found[name].oracle = bool(re.search(rf"\b{name}\b", text))
     faults += _ends(project, assignment)
@@ -74,9 +74,9 @@ def _mistakes(bench: Bench, mistakes: list[Mistake], found: dict[str, Measured],
     for mistake in mistakes:
         which = mistake.exercise, mistake.name
         found[mistake.exercise].mistakes[mistake.name] = ""  # in the order of the file
-        patience = bench.patience([mistake.exercise], SEEDS)
+        patience = bench.patience([mistake.exercise], bench.seeds)
         source = mistake.source(bench.definition(mistake.exercise).cell.source)
-        trials[which] = Trial([mistake.exercise], SEEDS, patience, {mistake.exercise: source})
+        trials[which] = Trial([mistake.exercise], bench.seeds, patience, {mistake.exercise: source})
     for (name, mistaken), trial, seen in bench.run(trials):
         verdict = bench.verdict(name, trial, seen)
         word = OK
@@ -186,7 +186,7 @@ def _in_its_cell(bench: Bench, name: str, definition: str) -> str:
 def _alternatives(bench: Bench, alternatives: Alternatives, found: dict[str, Measured], keep: Keep) -> None:
     trials = {}
     for what, sources in alternatives.sets.items():
-        trials[what, *sources] = Trial(list(sources), SEEDS, bench.patience(sources, SEEDS), sources)
+        trials[what, *sources] = Trial(list(sources), bench.seeds, bench.patience(sources, bench.seeds), sources)
         for name in sources:
             found[name].alternatives[what] = ""
     for exercise in bench.assignment.exercises:
@@ -225,14 +225,14 @@ def _ends(project: Project, assignment: Assignment) -> Iterator[str]:
 
 def main() -> None:
     """Measure the grader of one assignment; what can't be measured is one sentence and a non-zero exit."""
-    root, slug, out = sys.argv[1:]
+    root, slug, seeds, out = sys.argv[1:]
     project = Project(Path(root))
     try:
         if any(exercise.track == "torch" for exercise in project.assignment(slug).exercises):
             import torch
 
             torch.set_num_threads(1)
-        found = measure(project, slug)
+        found = measure(project, slug, SEEDS[: int(seeds)])
     except UserError as problem:
         sys.exit(str(problem))
     Path(out).write_text(json.dumps(found), encoding="utf-8")
