@@ -722,13 +722,13 @@ def loss_in_single_precision(impl, rng, N, K):
 
 
 def passed_once(got, expected, steps):
-    """Judge how many positions went through the decoder: none twice."""
+    """Judge how many positions went through the decoder: each once."""
     if got > steps:
         return (
             f"{got} positions went through the decoder for {steps} symbols. With a cache each symbol passes once: "
             "only the newest goes through, and asks the keys and values that are kept."
         )
-    return None
+    return None if got == steps else _too_few(got, "feed-forward parts", steps)
 
 
 def projected_once(got, expected, positions):
@@ -738,17 +738,24 @@ def projected_once(got, expected, positions):
             f"{got} keys of the memory were computed in a layer, where the source has {positions} positions. The "
             "memory does not change: compute its keys and values once, before the loop."
         )
-    return None
+    return None if got == positions else _too_few(got, "projections of keys in cross-attention", positions)
 
 
 def kept(got, expected, steps):
-    """Judge how many positions of the output were made into keys: none twice."""
+    """Judge how many positions of the output were made into keys: each once."""
     if got > steps:
         return (
             f"{got} keys of the output were computed in a layer for {steps} symbols. Compute the newest one's, and "
             "keep those of earlier steps."
         )
-    return None
+    return None if got == steps else _too_few(got, "projections of keys in self-attention", steps)
+
+
+def _too_few(got, where, positions):
+    return (
+        f"{got} positions went through a layer's {where}; all {positions} do, each once. Call the model's own modules "
+        "and methods: what goes past them can't be counted."
+    )
 
 
 def nothing_left(got, expected):

@@ -2224,3 +2224,221 @@ def links_beside(on: Field) -> Draft:
     draft = on.solved()
     draft.links |= {"data.txt": str(on.ground.folder / "gradebook.db"), "key.txt": str(on.ground.masters[0])}
     return draft
+
+
+# What an attack from outside found ----------------------------------------------------------------------------------
+
+
+def _text_cell(source: str, **more: Any) -> dict[str, Any]:
+    return {"cell_type": "markdown", "metadata": {}, "source": source, **more}
+
+
+@attack(OWN, FULL)
+def script_in_markdown(on: Field) -> Draft:
+    """Right answers, and text cells with a script, a handler, a frame and a link that runs something."""
+    draft = on.solved()
+    for text in (
+        "<script>fetch('/terminals')</script>",
+        '<img src="x" onerror="fetch(\'/terminals\')">',
+        '<iframe srcdoc="<script>parent.fetch(1)</script>"></iframe>',
+        "[here](javascript:fetch('/terminals'))",
+    ):
+        draft.cells.insert(2, _text_cell(text))
+    return draft
+
+
+@attack(OWN, FULL)
+def missing_attachment(on: Field) -> Draft:
+    """Right answers, and a text cell whose picture was not saved with it."""
+    draft = on.solved()
+    draft.cells.insert(2, _text_cell("![my sketch](attachment:sketch.png)", attachments={}))
+    return draft
+
+
+@attack(OWN, FULL_OR_UNGRADED, alone=True)
+def twenty_thousand_magics(on: Field) -> Draft:
+    """Right answers, and a cell of twenty thousand lines that only IPython reads."""
+    return on.solved().insert(2, "!ls\n" * 20_000)
+
+
+@attack(OWN, FULL_OR_UNGRADED, alone=True)
+def a_million_lines(on: Field) -> Draft:
+    """Right answers, and a cell of a million empty lines."""
+    return on.solved().insert(2, "\n" * 1_000_000)
+
+
+@attack(OWN, FULL_OR_UNGRADED, alone=True)
+def ten_million_statements(on: Field) -> Draft:
+    """Right answers, and a cell of as many statements as the file may hold."""
+    return on.solved().insert(2, "a\n" * 9_000_000)
+
+
+@attack(OWN, ANY)
+def two_hundred_and_fifty_threads(on: Field) -> Draft:
+    """Right answers, with threads that leave no processor to anybody else."""
+    return on.solved().above(
+        on.first,
+        code("""
+        import threading
+
+
+        def spin():
+            while True:
+                pass
+
+
+        for _ in range(250):
+            threading.Thread(target=spin, daemon=True).start()
+    """),
+    )
+
+
+def _only_public(on: Field, otherwise: str) -> Draft:
+    return on.kept(
+        code(f"""
+        import os, zlib
+        known = {sorted(on.target.public())}
+        if zlib.crc32(np.ascontiguousarray({_argument(on)}).tobytes()) in known:
+            return {_call(on)}
+        {otherwise}
+    """)
+    )
+
+
+@attack(OWN, BUT_LAST, says=("wrong on others of the same kind",), stock=False)
+def secret_told_by_a_crash(on: Field) -> Draft:
+    """On inputs that are not the public ones, the last exercise ends the process, to tell a bit by the status."""
+    return _only_public(on, "os._exit(1)")
+
+
+@attack(OWN, BUT_LAST, says=("wrong on others of the same kind",), stock=False)
+def secret_told_by_memory(on: Field) -> Draft:
+    """On inputs that are not the public ones, the last exercise takes all memory, to tell a bit by the status."""
+    return _only_public(on, "return [np.ones(2**27) for _ in range(100)]")
+
+
+@attack(OWN, BUT_LAST, says=("wrong on others of the same kind",), stock=False)
+def secret_told_by_an_exception(on: Field) -> Draft:
+    """On inputs that are not the public ones, the last exercise raises what it was given."""
+    return _only_public(on, "raise ValueError(repr(locals())[:300])")
+
+
+@attack(OWN, BUT_LAST)
+def reads_the_callers_frames(on: Field) -> Draft:
+    """The last exercise returns what it finds under a telling name in the frames of those who call it."""
+    return on.answer(
+        code("""
+        import sys
+        frame, found = sys._getframe(1), []
+        while frame is not None:
+            for name in ('expected', 'right', 'answer', 'result', 'want', 'key', 'truth', 'reference'):
+                if name in frame.f_locals:
+                    found.append(frame.f_locals[name])
+            frame = frame.f_back
+        return found[0]
+    """)
+    )
+
+
+KEPT = "_kept = [getattr(torch._VF, 'ls' + 'tm')]"
+
+
+@attack(OWN, LAYERS, stock=False)
+def shortcut_in_a_thread(on: Field) -> Draft:
+    """The LSTM layer calls torch's own, kept in a list, from another thread."""
+    return _layer(
+        on,
+        code(f"""
+        import threading
+        found = []
+        thread = threading.Thread(target=lambda: found.extend(_kept[0]{CALL}))
+        thread.start()
+        thread.join()
+        H, h, c = found
+    """),
+    ).above("LSTM", KEPT)
+
+
+@attack(OWN, LAYERS, stock=False)
+def shortcut_without_overrides(on: Field) -> Draft:
+    """The LSTM layer calls torch's own, kept in a list, where torch tells no mode of it."""
+    return _layer(on, f"with torch._C.DisableTorchFunction():\n    H, h, c = _kept[0]{CALL}").above("LSTM", KEPT)
+
+
+@attack(OWN, LAYERS, stock=False)
+def shortcut_in_torchscript(on: Field) -> Draft:
+    """The LSTM layer calls torch's own in a script that was compiled before anything was ruled out."""
+    return _layer(on, "H, h, c = _traced(X, zeros, *weights)").above(
+        "LSTM",
+        KEPT
+        + code("""
+
+
+        def _all(X, zeros, a, b, c, d):
+            return _kept[0](X, [zeros, zeros], [a, b, c, d], True, 1, 0.0, False, False, True)
+
+
+        _example = [torch.zeros(2, 3, 4), torch.zeros(1, 2, 5), torch.zeros(20, 4), torch.zeros(20, 5)]
+        _traced = torch.jit.trace(_all, [t.double() for t in [*_example, torch.zeros(20), torch.zeros(20)]])
+    """),
+    )
+
+
+@attack(OWN, NOTHING, stock=False)
+def scipy_by_its_file(on: Field) -> Draft:
+    """The first exercise forgets all finders of modules, and loads scipy's function from its file."""
+    return on.solved().body(
+        "sigmoid",
+        code("""
+        import glob, importlib.machinery, importlib.util, os, sys
+        folder = os.path.dirname(os.path.dirname(np.__file__))
+        [path] = glob.glob(os.path.join(folder, 'sci' + 'py', 'special', '_ufuncs.*.so'))
+        sys.meta_path[:] = [importlib.machinery.PathFinder]
+        loader = importlib.machinery.ExtensionFileLoader('scipy.special._ufuncs', path)
+        module = importlib.util.module_from_spec(importlib.util.spec_from_loader(loader.name, loader))
+        loader.exec_module(module)
+        return getattr(module, 'ex' + 'pit')(x)
+    """),
+    )
+
+
+@attack(OWN, FULL)
+def magics_over_lines(on: Field) -> Draft:
+    """Right answers, and magics that go on in the next line."""
+    return on.solved().insert(2, "!pip --version \\\n    --quiet \\\n    --quiet\n%timeit -n 1 \\\n    1 + 1")
+
+
+@attack(OWN, FULL)
+def constants_that_are_computed(on: Field) -> Draft:
+    """Right answers that use constants which other cells make by methods, comprehensions and built-in functions."""
+    return (
+        on.solved()
+        .insert(
+            2,
+            code("""
+        NAMES = 'i f g o'.split()
+        PLACE = {name: k for k, name in enumerate(NAMES)}
+        ONES = np.ones(3).astype(np.float64).reshape(-1)
+        PAIRS = list(zip(NAMES, range(4)))
+    """),
+        )
+        .first_line(on.last, "assert len(NAMES) == len(PAIRS) == 4 and PLACE['o'] == 3 and ONES.sum() == 3")
+    )
+
+
+@attack(OWN, FULL)
+def asyncio_is_imported(on: Field) -> Draft:
+    """Right answers in a notebook that imports what many libraries import."""
+    return on.solved().insert(2, "import asyncio\nimport concurrent.futures\nimport multiprocessing\nimport socket")
+
+
+@attack(OWN, FULL)
+def slow_and_failing_beside(on: Field) -> Draft:
+    """Right answers, with a slow and a failing statement in the cell of one, as trials leave them."""
+    return on.solved().below(on.last, "import time\ntime.sleep(300)").below(on.first, "1 / 0")
+
+
+@attack(OWN, FULL)
+def a_file_is_written(on: Field) -> Draft:
+    """Right answers, and a cell that writes another file."""
+    return on.solved().insert(2, "%%writefile notes.py\ndef helper(x):\n    return x")
