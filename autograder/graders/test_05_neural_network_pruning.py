@@ -1,0 +1,581 @@
+"""Probes of 05: masks and their size, bits of noisy weights, moments, gradients of a description length, a module."""
+
+import numpy as np
+
+from autograder.engine.probes import agree, fill, named, observe, probe, shapes, slope
+
+# Pruning ------------------------------------------------------------------------------------------------------------
+
+
+@probe("magnitude_masks", cases=[(0.5,), (0.25,), (0.75,)])
+def masks_by_hand(impl, rng, sparsity):
+    params = {"A": np.array([[3.0, -1.0]]), "b": np.array([0.1]), "B": np.array([[0.5], [-2.0]])}
+    yield "masks", impl.magnitude_masks(params, sparsity)
+
+
+NETS = {  # name → shape
+    "mlp": {"W1": (3, 5), "b1": (5,), "W2": (5, 2), "b2": (2,)},
+    "bias first": {"b": (4,), "z": (4, 3), "a": (2, 7)},
+    "one matrix": {"W": (4, 4)},
+    "convolutions": {"stem": (2, 1, 3, 3), "gamma": (6,), "b": (), "fc": (6, 3), "last": (2, 2, 3)},
+    "a row, a column": {"row": (1, 7), "column": (6, 1), "b": (1,)},
+}
+
+
+@probe(
+    "magnitude_masks",
+    cases=[
+        ("mlp", 0.3, 1.0),
+        ("mlp", 0.9, 1.0),
+        ("bias first", 0.7, 1.0),
+        ("bias first", 0.45, 1.0),
+        ("one matrix", 0.6, 1.0),
+        ("convolutions", 0.8, 1.0),
+        ("a row, a column", 0.29, 1.0),
+        ("mlp", 0.0, 1.0),
+        ("mlp", 1.0, 1.0),
+        ("convolutions", 1.0, 1.0),
+        ("mlp", 0.01, 1.0),
+        ("mlp", 0.5 + 0.013, 1e-190),
+        ("bias first", 0.6, 1e190),
+    ],
+)
+def masks_of_a_network(impl, rng, net, sparsity, size):
+    params = {name: size * rng.standard_normal(shape) for name, shape in NETS[net].items()}
+    last = list(params)[-1]
+    params[last] = 3 * params[last]  # layers differ in scale
+    yield "masks", impl.magnitude_masks(params, sparsity)
+
+
+@probe("magnitude_masks", cases=[("mlp", 0.6), ("bias first", 0.3), ("one matrix", 0.7), ("convolutions", 0.55)])
+def masks_with_ties(impl, rng, net, sparsity):
+    params = {
+        name: np.asarray(rng.integers(1, 4, size=shape) * rng.choice([-1.0, 1.0], size=shape))
+        for name, shape in NETS[net].items()
+    }
+    yield "masks", impl.magnitude_masks(params, sparsity)
+
+
+@probe("magnitude_masks", cases=[(0.3,), (0.8,)])
+def masks_of_a_pruned_network(impl, rng, sparsity):
+    params = {name: rng.standard_normal(shape) for name, shape in (("v", (5, 4)), ("b", (4,)), ("u", (4, 6)))}
+    for name in ("v", "u"):
+        params[name] = params[name] * (rng.random(params[name].shape) < 0.5)
+    yield "masks", impl.magnitude_masks(params, sparsity)
+
+
+@probe("magnitude_masks", cases=[(0.95,), (0.5,)])
+def masks_of_many(impl, rng, sparsity):
+    params = {"W1": rng.standard_normal((150, 200)), "b1": np.zeros(200), "W2": 0.3 * rng.standard_normal((200, 37))}
+    masks = impl.magnitude_masks(params, sparsity)
+    for name in ("W1", "W2"):
+        yield f"{name}, how many of each row", np.sum(masks[name], axis=1)
+        yield f"{name}, a corner", np.asarray(masks[name])[:3, :5]
+
+
+@probe("sparse_code_bits")
+def size_by_hand(impl, rng):
+    yield from named("positions values", impl.sparse_code_bits({"W": np.array([[True, False], [False, True]])}))
+
+
+@probe(
+    "sparse_code_bits",
+    cases=[
+        ([(5, 4)], 0.5, 16.0),
+        ([(3, 4), (4, 2)], 0.3, 8.0),
+        ([(7,), (2, 3), (2, 2, 5)], 0.8, 32),
+        ([(1, 1)], 2.0, 16.0),
+        ([(1, 1)], -1.0, 16.0),
+        ([(6, 5)], 2.0, 10.0),
+        ([(6, 5), (3, 2)], -1.0, 10.0),
+        ([(2, 9), (9, 2)], 0.5, 2.75),
+        ([(4, 4), (4, 4)], 0.5, 0.0),
+        ([(30, 40), (40, 20)], 0.1, 16.0),
+        ([(100, 90), (90, 10)], 0.5, 5.0),
+        ([(400, 500)], 0.4, 16.0),
+        ([(600, 900), (900, 300)], 0.02, 16.0),
+    ],
+)
+def sizes(impl, rng, layers, share, bits):
+    masks = {f"W{k}": rng.random(shape) < share for k, shape in enumerate(layers)}
+    yield from named("positions values", impl.sparse_code_bits(masks, bits))
+
+
+@probe("sparse_code_bits", cases=[(0.3,), (0.9,)])
+def sizes_by_default(impl, rng, share):
+    masks = {"stem": rng.random((3, 1, 2, 2)) < share, "fc": rng.random((6, 4)) > share}
+    yield from named("positions values", impl.sparse_code_bits(masks))
+    yield from named("positions_of_8 values_of_8", impl.sparse_code_bits(masks, bits_per_weight=8))
+
+
+# Bits of noisy weights ----------------------------------------------------------------------------------------------
+
+
+@probe("gauss_bits")
+def bits_by_hand(impl, rng):
+    yield (
+        "bits",
+        impl.gauss_bits(np.array([2.0, 1.0]), np.array([1.0, 3.0]), np.array([0.0, 1.0]), np.array([2.0, 3.0])),
+    )
+
+
+def deviations(rng, *shape):
+    """Positive numbers of order one."""
+    return rng.uniform(0.3, 2.5, size=shape)
+
+
+@probe(
+    "gauss_bits",
+    cases=[
+        ((5,), (5,), (5,), (5,)),
+        ((3, 4), (3, 4), (3, 4), (3, 4)),
+        ((4, 1), (4, 1), (3,), (3,)),
+        ((2, 3, 1), (2, 3, 1), (2,), (2,)),
+        ((6,), (6,), (), ()),
+        ((), (), (4,), (4,)),
+        ((1,), (3,), (2, 1), (2, 3)),
+        ((3, 3), (3, 3), (3, 3), (3, 3)),
+    ],
+)
+def bits_of_shapes(impl, rng, mu, s, m, sigma):
+    means = 2 * rng.standard_normal(mu), rng.standard_normal(m) + 1.0
+    yield (
+        "bits",
+        impl.gauss_bits(np.asarray(means[0]), deviations(rng, *s), np.asarray(means[1]), deviations(rng, *sigma)),
+    )
+
+
+@probe("gauss_bits", cases=[(1e-6, 1.0), (1.0, 1e-6), (1e-3, 1e3), (1e-120, 1e-121), (1e100, 1e101)])
+def bits_far_from_one(impl, rng, s, sigma):
+    mu, noise, wide = rng.standard_normal(4) * max(s, sigma), deviations(rng, 4) * s, deviations(rng, 4) * sigma
+    yield "bits", observe(impl.gauss_bits(mu, noise, rng.standard_normal(4) * sigma, wide), rtol=1e-9)
+
+
+@probe("gauss_bits", cases=[(1e-2,), (1e-3,)])
+def bits_near_the_prior(impl, rng, off):
+    m, sigma = rng.standard_normal(5), deviations(rng, 5)
+    mu, s = m + off * rng.standard_normal(5), sigma * (1 + off * rng.standard_normal(5))
+    yield "bits", observe(impl.gauss_bits(mu, s, m, sigma), rtol=1e-7, atol=1e-13)
+
+
+@probe("gauss_bits", cases=[(3.0,), (-3.0,)])
+def bits_of_plain_numbers(impl, rng, mu):
+    s, m, sigma = (float(number) for number in deviations(rng, 3))
+    yield "bits", impl.gauss_bits(mu, s, -m, sigma)
+
+
+def draw_prior(rng, K, spread=1.0):
+    """A mixture whose components differ in everything."""
+    return {
+        "logits": 1.5 * spread * rng.standard_normal(K),
+        "mean": spread * rng.standard_normal(K),
+        "log_sd": spread * rng.uniform(-1.2, 0.8, size=K),
+    }
+
+
+MIXTURES = [((5,), 1), ((3, 4), 2), ((2, 3, 2), 3), ((1,), 4), ((4, 1), 2), ((2, 2), 2), ((3, 3), 3), ((1, 6), 5)]
+
+
+@probe("mixture_bits")
+def mixtures_by_hand(impl, rng):
+    mu, log_s = np.array([1.0, 1e3]), np.zeros(2)
+    prior = {"logits": np.zeros(2), "mean": np.array([1.0, 1e3]), "log_sd": np.zeros(2)}
+    yield "one bit to name the component", impl.mixture_bits(mu, log_s, prior)[0]
+    prior = {"logits": np.array([0.3, -2.0]), "mean": np.zeros(2), "log_sd": np.full(2, np.log(2.0))}
+    yield "two components that are the same", impl.mixture_bits(np.array([2.0]), np.zeros(1), prior)[0]
+
+
+@probe("mixture_bits", cases=MIXTURES)
+def mixtures(impl, rng, shape, K):
+    mu, log_s, prior = 2 * rng.standard_normal(shape), rng.uniform(-3, 0.5, size=shape), draw_prior(rng, K)
+    yield "bits", impl.mixture_bits(mu, log_s, prior)[0]
+
+
+@probe("mixture_bits", cases=[(30.0, -4.0), (2e3, -3.0), (1.0, -25.0), (0.01, -6.0), (1e5, -1.0)])
+def mixtures_of_far_weights(impl, rng, size, log_s):
+    mu = size * (rng.uniform(0.5, 1.5, size=5) * rng.choice([-1, 1], size=5))
+    prior = {"logits": np.array([1.0, -1.0, 0.5]), "mean": np.zeros(3) + 0.1, "log_sd": np.array([-4.0, -2.0, -3.0])}
+    yield "bits", observe(impl.mixture_bits(mu, np.full(5, log_s), prior)[0], rtol=1e-9)
+
+
+@probe("mixture_bits", cases=[(1000.0,), (-1000.0,), (40.0,)])
+def mixtures_of_far_logits(impl, rng, shift):
+    mu, log_s, prior = rng.standard_normal((2, 3)), rng.uniform(-2, 0, size=(2, 3)), draw_prior(rng, 3)
+    yield "all logits shifted", impl.mixture_bits(mu, log_s, prior | {"logits": prior["logits"] + shift})[0]
+    one = prior["logits"] + np.array([0.0, abs(shift), 0.0])
+    yield "one logit far above", impl.mixture_bits(mu, log_s, prior | {"logits": one})[0]
+
+
+@probe("mixture_bits", cases=[(2,), (4,)])
+def mixtures_in_turn(impl, rng, K):
+    mu, log_s, priors = rng.standard_normal(4), rng.uniform(-2, 0, size=4), [draw_prior(rng, K) for _ in range(2)]
+    for k, name in enumerate(("first", "second")):
+        yield f"bits under the {name} prior", impl.mixture_bits(mu, log_s, priors[k])[0]
+
+
+# Moments ------------------------------------------------------------------------------------------------------------
+
+LAYERS = [(4, 3, 5), (1, 6, 2), (3, 1, 1), (2, 2, 2), (5, 4, 1), (1, 1, 3), (3, 7, 3)]
+
+
+def draw_layer(rng, N, D, H):
+    """Inputs with their variances, and weights."""
+    x, v = rng.standard_normal((N, D)) + 0.5, rng.uniform(0.2, 2.0, size=(N, D))
+    return x, v, rng.standard_normal((D, H)), rng.uniform(-1.5, 0.4, size=(D, H))
+
+
+@probe("noisy_linear_forward")
+def moments_by_hand(impl, rng):
+    x, mu, log_s = np.array([[2.0], [2.0]]), np.array([[3.0]]), np.array([[np.log(0.5)]])
+    mean, var, _ = impl.noisy_linear_forward(x, np.array([[0.0], [1.0]]), mu, log_s)
+    yield "mean", mean
+    yield "var", var
+
+
+@probe("noisy_linear_forward", cases=LAYERS)
+def moments(impl, rng, N, D, H):
+    mean, var, _ = impl.noisy_linear_forward(*draw_layer(rng, N, D, H))
+    yield "mean", mean
+    yield "var", var
+
+
+@probe("noisy_linear_forward", cases=[("no variance in",), ("inputs of zero",), ("means of zero",), ("no noise",)])
+def moments_of_a_part(impl, rng, what):
+    x, v, mu, log_s = draw_layer(rng, 3, 4, 2)
+    x, v, mu, log_s = {
+        "no variance in": (x, 0 * v, mu, log_s),
+        "inputs of zero": (0 * x, v, mu, log_s),
+        "means of zero": (x, v, 0 * mu, log_s),
+        "no noise": (x, v, mu, log_s - 40.0),
+    }[what]
+    mean, var, _ = impl.noisy_linear_forward(x, v, mu, log_s)
+    yield "mean", mean
+    yield "var", observe(var, rtol=1e-9)
+
+
+@probe("noisy_linear_forward", cases=[(1e4, 1e-4, -9.0), (1e-3, 1e-9, -12.0), (1e3, 1e5, 4.0)])
+def far_moments(impl, rng, size, spread, noise):
+    x, v, mu, log_s = draw_layer(rng, 3, 4, 2)
+    mean, var, _ = impl.noisy_linear_forward(size * x, spread * v, mu, log_s + noise)
+    yield "mean", observe(mean, rtol=1e-9)
+    yield "var", observe(var, rtol=1e-9)
+
+
+@probe("noisy_linear_forward", cases=[(40, 300, 60)])
+def many_moments(impl, rng, N, D, H):
+    mean, var, _ = impl.noisy_linear_forward(*draw_layer(rng, N, D, H))
+    yield "mean", mean[::9, ::11]
+    yield "var", var[::9, ::11]
+
+
+# Gradients ----------------------------------------------------------------------------------------------------------
+
+
+@probe("mixture_bits_backward")
+def pulls_by_hand(impl, rng):
+    prior = {"logits": np.zeros(1), "mean": np.zeros(1), "log_sd": np.full(1, np.log(2.0))}
+    _, cache = impl.mixture_bits(np.array([2.0]), np.zeros(1), prior)
+    dmu, dlog_s, dprior = impl.mixture_bits_backward(np.ones(1), cache)
+    yield "dmu", dmu
+    yield "dlog_s", dlog_s
+    yield "dprior", observe(dprior, atol=1e-12)
+
+
+@probe("mixture_bits_backward", cases=[(*case, 1.0) for case in MIXTURES] + [((3, 2), 2, 1e6), ((2, 4), 3, 1e-7)])
+def pulls(impl, rng, shape, K, size):
+    mu, log_s, prior = 1.5 * rng.standard_normal(shape), rng.uniform(-2, 0.5, size=shape), draw_prior(rng, K)
+    dbits = size * (rng.standard_normal(shape) + 0.5)
+    _, cache = impl.mixture_bits(mu, log_s, prior)
+    dmu, dlog_s, dprior = impl.mixture_bits_backward(dbits, cache)
+    yield "dmu", dmu
+    yield "dlog_s", dlog_s
+    yield "dprior", observe(dprior, atol=1e-10 * size)
+
+
+@probe("mixture_bits_backward", cases=[(20.0, -3.0), (2e3, -3.0), (0.1, -20.0)])
+def pulls_on_far_weights(impl, rng, size, noise):
+    mu, dbits = size * (rng.standard_normal(4) + 0.3), rng.standard_normal(4) + 0.5
+    prior = {"logits": np.array([1.0, -1.0]), "mean": np.array([0.0, 0.4]), "log_sd": np.array([-2.0, -1.0])}
+    _, cache = impl.mixture_bits(mu, np.full(4, noise), prior)
+    dmu, dlog_s, dprior = impl.mixture_bits_backward(dbits, cache)
+    yield "dmu", dmu
+    yield "dlog_s", dlog_s
+    yield "dprior", observe(dprior, rtol=1e-7, atol=1e-9)
+
+
+@probe("mixture_bits_backward", cases=[(3,), (1,)])
+def pulls_walked_back_later(impl, rng, K):
+    drawn = [(rng.standard_normal((2, 3)), rng.uniform(-2, 0, size=(2, 3)), draw_prior(rng, K)) for _ in range(2)]
+    dbits = rng.standard_normal((2, 2, 3)) + 0.5
+    caches = [impl.mixture_bits(*arguments)[1] for arguments in drawn]
+    for name, k in (("first cache", 0), ("second cache", 1), ("first cache once more", 0)):
+        dmu, _, dprior = impl.mixture_bits_backward(dbits[k], caches[k])
+        yield f"dmu from the {name}", dmu
+        yield f"dprior from the {name}", observe(dprior, atol=1e-10)
+
+
+@probe("mixture_bits_backward", cases=[(400, 120, 3)])
+def pulls_of_many(impl, rng, D, H, K):
+    mu, log_s, prior = rng.standard_normal((D, H)), rng.uniform(-2, 0, size=(D, H)), draw_prior(rng, K)
+    dbits = rng.standard_normal((D, H)) + 0.5
+    dmu, dlog_s, dprior = impl.mixture_bits_backward(dbits, impl.mixture_bits(mu, log_s, prior)[1])
+    yield "dmu", dmu[::90, ::30]
+    yield "dlog_s", dlog_s[::90, ::30]
+    yield "dprior", observe(dprior, atol=1e-7)
+
+
+@probe("mixture_bits_backward", cases=[((3, 2), 2), ((4,), 3)])
+def with_own_mixture(impl, rng, shape, K):
+    mu, log_s, prior = rng.standard_normal(shape), rng.uniform(-2, 0, size=shape), draw_prior(rng, K)
+    dbits, along = rng.standard_normal(shape), rng.standard_normal(shape)
+    dmu, dlog_s, _ = impl.mixture_bits_backward(dbits, impl.mixture_bits(mu, log_s, prior)[1])
+    yield "dmu", dmu
+    numeric = slope(lambda a: np.sum(impl.mixture_bits(a, log_s, prior)[0] * dbits), mu, along)
+    yield "slope along mu", agree(np.sum(dmu * along), numeric)
+    numeric = slope(lambda a: np.sum(impl.mixture_bits(mu, a, prior)[0] * dbits), log_s, along)
+    yield "slope along log_s", agree(np.sum(dlog_s * along), numeric)
+
+
+GRADIENTS = "dx dv dmu dlog_s"
+
+
+@probe("noisy_linear_backward")
+def layer_by_hand(impl, rng):
+    x, v, mu, log_s = (np.array([[a]]) for a in (2.0, 1.0, 3.0, np.log(0.5)))
+    cache = impl.noisy_linear_forward(x, v, mu, log_s)[2]
+    yield from named(GRADIENTS, impl.noisy_linear_backward(np.ones((1, 1)), np.ones((1, 1)), cache))
+
+
+@probe("noisy_linear_backward", cases=[(*case, 1.0) for case in LAYERS] + [(3, 2, 4, 1e6), (2, 3, 2, 1e-8)])
+def layer_gradients(impl, rng, N, D, H, size):
+    layer, upstream = draw_layer(rng, N, D, H), size * rng.standard_normal((2, N, H))
+    cache = impl.noisy_linear_forward(*layer)[2]
+    yield from named(GRADIENTS, impl.noisy_linear_backward(*upstream, cache))
+
+
+@probe("noisy_linear_backward", cases=[("mean",), ("variance",), ("certain inputs",)])
+def gradients_of_one_way(impl, rng, way):
+    x, v, mu, log_s = draw_layer(rng, 3, 4, 2)
+    dmean, dvar = rng.standard_normal((2, 3, 2))
+    cache = impl.noisy_linear_forward(x, 0 * v if way == "certain inputs" else v, mu, log_s)[2]
+    got = impl.noisy_linear_backward(
+        0 * dmean if way == "variance" else dmean, 0 * dvar if way == "mean" else dvar, cache
+    )
+    yield from named(GRADIENTS, got)
+
+
+@probe("noisy_linear_backward", cases=[(3, 2, 4)])
+def layers_walked_back_later(impl, rng, N, D, H):
+    layers, upstream = [draw_layer(rng, N, D, H) for _ in range(2)], rng.standard_normal((2, 2, N, H))
+    caches = [impl.noisy_linear_forward(*layer)[2] for layer in layers]
+    for name, k in (("first", 0), ("second", 1), ("first_again", 0)):
+        names = " ".join(f"{part}_from_the_{name}" for part in GRADIENTS.split())
+        yield from named(names, impl.noisy_linear_backward(*upstream[k], caches[k]))
+
+
+@probe("noisy_linear_backward", cases=[(32, 512, 200)])
+def a_large_layer(impl, rng, N, D, H):
+    cache = impl.noisy_linear_forward(*draw_layer(rng, N, D, H))[2]
+    got = impl.noisy_linear_backward(*rng.standard_normal((2, N, H)), cache)
+    for name, gradient in named(GRADIENTS, got):
+        yield name, gradient[::11, ::37]
+
+
+@probe("noisy_linear_backward", cases=[(3, 4, 2)])
+def with_own_layer(impl, rng, N, D, H):
+    layer, (dmean, dvar) = list(draw_layer(rng, N, D, H)), rng.standard_normal((2, N, H))
+    along = [rng.standard_normal(part.shape) for part in layer]
+    got = impl.noisy_linear_backward(dmean, dvar, impl.noisy_linear_forward(*layer)[2])
+    for k, (name, gradient) in enumerate(named(GRADIENTS, got)):
+        yield name, gradient
+
+        def loss(part, k=k):
+            mean, var, _ = impl.noisy_linear_forward(*layer[:k], part, *layer[k + 1 :])
+            return np.sum(mean * dmean) + np.sum(var * dvar)
+
+        yield f"slope along {name[1:]}", agree(np.sum(gradient * along[k]), slope(loss, layer[k], along[k]))
+
+
+# The whole objective ------------------------------------------------------------------------------------------------
+
+
+def draw_network(rng, D, H, noise=-1.0):
+    """Weights of two layers, at which all units live."""
+    mu1, mu2 = rng.standard_normal((D + 1, H)), rng.standard_normal((H + 1, 1))
+    p = {"mu1": mu1 / np.sqrt(D), "mu2": mu2}
+    return p | {f"log_s{k}": rng.uniform(noise - 0.8, noise + 0.8, size=p[f"mu{k}"].shape) for k in (1, 2)}
+
+
+@probe("description_length")
+def length_by_hand(impl, rng):
+    p = {name: np.zeros((2, 1)) for name in ("mu1", "mu2")} | {"log_s1": np.zeros((2, 1))}
+    p["log_s2"] = np.array([[-30.0], [0.0]])
+    prior = {"logits": np.zeros(1), "mean": np.zeros(1), "log_sd": np.zeros(1)}
+    weight_bits, data_bits, grads = impl.description_length(p, prior, np.array([[2.0]]), np.zeros(1))
+    yield "weight_bits", weight_bits
+    yield "data_bits", data_bits
+    yield "dlog_s2", grads["log_s2"]
+
+
+@probe(
+    "description_length",
+    cases=[
+        (5, 3, 2, 2, 0.7, 1.0),
+        (1, 4, 3, 1, 0.5, 1.0),
+        (7, 2, 1, 3, 0.0, 1.0),
+        (4, 6, 4, 2, 4.0, 1.0),
+        (3, 1, 2, 2, 1.0, 1.0),
+        (6, 3, 3, 2, 1.0, 1e3),
+        (60, 20, 4, 2, 0.3, 2.0),
+        (3, 3, 2, 4, 2, 1.0),
+    ],
+)
+def lengths(impl, rng, N, D, H, K, beta, size):
+    p, prior, X, t = draw_network(rng, D, H), draw_prior(rng, K), rng.standard_normal((N, D)), rng.standard_normal(N)
+    weight_bits, data_bits, grads = impl.description_length(p, prior, X, size * t, beta)
+    yield "weight_bits", weight_bits
+    yield "data_bits", data_bits
+    yield "shapes of grads", {name: list(np.shape(grads[name])) for name in sorted(grads)}
+    for name in sorted(p | prior):
+        yield name, observe(grads[name], atol=1e-9)
+
+
+@probe("description_length", cases=[(5, 2, 3)])
+def lengths_by_default(impl, rng, N, D, H):
+    p, prior, X, t = draw_network(rng, D, H), draw_prior(rng, 2), rng.standard_normal((N, D)), rng.standard_normal(N)
+    weight_bits, data_bits, grads = impl.description_length(p, prior, X, t)
+    yield "weight_bits", weight_bits
+    yield "data_bits", data_bits
+    for name in sorted(p | prior):
+        yield name, observe(grads[name], atol=1e-9)
+
+
+@probe("description_length", cases=[(4, 3, 2, -9.0), (8, 2, 2, -6.0)])
+def lengths_of_a_close_fit(impl, rng, N, D, H, noise):
+    p, prior, X = draw_network(rng, D, H, noise), draw_prior(rng, 2), rng.standard_normal((N, D))
+    h = np.tanh(X @ p["mu1"][:-1] + p["mu1"][-1])
+    t = (h @ p["mu2"][:-1] + p["mu2"][-1])[:, 0] + 1e-2 * rng.standard_normal(N)
+    weight_bits, data_bits, grads = impl.description_length(p, prior, X, t, 0.5)
+    yield "weight_bits", weight_bits
+    yield "data_bits", data_bits
+    for name in ("mu1", "mu2", "log_s2", "logits"):
+        yield name, observe(grads[name], rtol=1e-6, atol=1e-9)
+
+
+@probe("description_length", cases=[(4, 2, 3)])
+def lengths_one_after_another(impl, rng, N, D, H):
+    drawn = [(draw_network(rng, D, H), draw_prior(rng, 2), *rng.standard_normal((2, N, D))) for _ in range(2)]
+    for name, (p, prior, X, t) in zip(("first", "second"), drawn, strict=True):
+        weight_bits, data_bits, grads = impl.description_length(p, prior, X, t[:, 0], 2.0)
+        yield f"weight_bits of the {name} network", weight_bits
+        yield f"data_bits of the {name} network", data_bits
+        yield f"dmu1 of the {name} network", grads["mu1"]
+
+
+# PyTorch ------------------------------------------------------------------------------------------------------------
+
+
+def about_one(got, expected):
+    """The deviation of many first means, times the root of D."""
+    if abs(float(got) - 1) < 0.1:
+        return None
+    return f"first means have a standard deviation of {float(got):.2f} / √D; N(0, 1 / D) has 1 / √D."
+
+
+def module_of(impl, D, H, seed, dtype="float64"):
+    """A layer with weights at which everything shows."""
+    import torch
+
+    return fill(impl.NoisyLinear(D, H).to(getattr(torch, dtype)), seed)
+
+
+@probe("NoisyLinear")
+def module_by_hand(impl, rng):
+    import torch
+
+    layer = impl.NoisyLinear(1, 1).double()
+    layer.load_state_dict({"mu": torch.tensor([[3.0], [1.0]]), "log_s": torch.tensor([[0.5], [1.0]]).log()})
+    x, one = torch.tensor([[2.0]], dtype=torch.float64), torch.ones(1, 1, dtype=torch.float64)
+    yield from named("mean var", tuple(layer.moments(x)))
+    yield "in training, ε = 1", layer.train()(x, one)
+    yield "in evaluation, ε = 1", layer.eval()(x, one)
+
+
+@probe("NoisyLinear", cases=[(*case, "float64") for case in LAYERS] + [(4, 3, 2, "float32"), (30, 70, 20, "float64")])
+def layers(impl, rng, N, D, H, dtype):
+    import torch
+
+    x, eps = (torch.tensor(rng.standard_normal(shape), dtype=getattr(torch, dtype)) for shape in ((N, D), (N, H)))
+    d, seed = torch.tensor(rng.standard_normal((3, N, H)), dtype=x.dtype), int(rng.integers(2**32))
+    layer = module_of(impl, D, H, seed, dtype)
+    yield "parameters", shapes(layer)
+    mean, var = layer.moments(x)
+    yield "mean", mean[:4, :5]
+    yield "var", var[:4, :5]
+    x.requires_grad_()
+    y = layer.train()(x, eps)
+    yield "y in training", y[:4, :5]
+    torch.sum(y * d[0]).backward()
+    yield "dx", x.grad[:4, :5]
+    yield "dmu", layer.mu.grad[-4:, :5]
+    yield "dlog_s", layer.log_s.grad[-4:, :5]
+    layer.eval()
+    yield "y in evaluation", (layer(x)[:4, :5], layer(x, eps)[:4, :5])
+
+
+@probe("NoisyLinear", cases=[(3, 2, 4), (1, 3, 1)])
+def noise_of_its_own(impl, rng, N, D, H):
+    import torch
+
+    x, seed, noise = torch.tensor(rng.standard_normal((N, D))), *(int(n) for n in rng.integers(2**31, size=2))
+    layer = module_of(impl, D, H, seed).train()
+    torch.manual_seed(noise)
+    first, second = layer(x), layer(x)
+    yield "y in training, two draws", (first, second)
+    torch.manual_seed(noise)
+    yield "y in evaluation", layer.eval()(x)
+    yield "y in training again", layer.train()(x)
+
+
+@probe("NoisyLinear", cases=[(2, 3, 1), (4, 2, 2), (3, 3, 3), (1, 1, 4), (40, 30, 2)])
+def bits_of_a_layer(impl, rng, D, H, K):
+    import torch
+
+    prior = {name: torch.tensor(values).requires_grad_() for name, values in draw_prior(rng, K).items()}
+    layer = module_of(impl, D, H, int(rng.integers(2**32)))
+    bits = layer.bits(prior["logits"], prior["mean"], prior["log_sd"])
+    yield "bits", bits
+    bits.backward()
+    yield "dmu", layer.mu.grad[-3:, :4]
+    yield "dlog_s", layer.log_s.grad[-3:, :4]
+    for name, leaf in prior.items():
+        yield f"d{name}", observe(leaf.grad, atol=1e-9)
+
+
+@probe("NoisyLinear", cases=[(300.0, 0.0), (1.0, 500.0), (3e3, -500.0)])
+def bits_of_far_means(impl, rng, size, shift):
+    import torch
+
+    layer = module_of(impl, 3, 2, int(rng.integers(2**32)))
+    logits = torch.tensor(rng.standard_normal(2) + shift)
+    with torch.no_grad():
+        layer.mu.mul_(size)
+    means, sds = torch.tensor([0.0, 0.2]).double(), torch.tensor([-3.0, -2.0]).double()
+    bits = layer.bits(logits, means, sds)
+    yield "bits", bits
+    bits.backward()
+    yield "dmu", layer.mu.grad
+    yield "bits in evaluation", layer.eval().bits(logits, means, sds)
+
+
+@probe("NoisyLinear", cases=[(60, 80, -3.0), (100, 30, -1.5), (90, 40, -2)])
+def first_values(impl, rng, D, H, log_s):
+    import torch
+
+    torch.manual_seed(int(rng.integers(2**32)))
+    layer = impl.NoisyLinear(D, H) if log_s == -3.0 else impl.NoisyLinear(D, H, log_s)
+    yield "deviation of the first means, times √D", observe(float(layer.mu[:-1].std()) * D**0.5, judge=about_one)
+    yield "first biases", layer.mu[-1, :5]
+    yield "first ln s", (layer.log_s[:2, :3], layer.log_s[-1, :3])
+    x = torch.tensor(rng.standard_normal((2, D)), dtype=torch.float32)
+    yield "shapes", [list(part.shape) for part in (*layer.moments(x), layer(x))]
