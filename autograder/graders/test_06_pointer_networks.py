@@ -1,0 +1,885 @@
+"""Probes of 06: scores of places with their gradient, decoding, labels of hulls and tours, the loss, torch, a beam.
+
+Sizes differ from each other, and some cases have them all equal; closed places are anywhere, and hold large numbers.
+"""
+
+import numpy as np
+
+from autograder.engine.probes import WrongReturn, fill, named, observe, probe, shapes
+
+HALF = np.log(3.0) / 2  # its tanh is 1/2
+
+
+def draw_pointer(rng, H, G, A):
+    """The pointer's parameters, in another order than in the notebook, and one more."""
+    p = {"v": rng.standard_normal(A), "W2": rng.standard_normal((G, A)) / np.sqrt(G), "start": np.zeros(1)}
+    return p | {"W1": rng.standard_normal((H, A)) / np.sqrt(H)}
+
+
+def draw_open(rng, B, T, M):
+    """True in about three of five places, anywhere, and at least once in a row."""
+    open = rng.random((B, T, M)) < 0.6
+    open[:, :, M // 2] |= ~open.any(axis=2)
+    return open
+
+
+def draw_whole(rng, D, H):
+    """All parameters of the network, large enough for choices to differ from example to example."""
+    p = {"end": rng.standard_normal(H), "start": rng.standard_normal(D)}
+    for name in ("dec", "enc"):
+        p |= {f"Wx_{name}": 1.5 * rng.standard_normal((D, 4 * H)), f"b_{name}": rng.standard_normal(4 * H)}
+        p |= {f"Wh_{name}": 1.5 * rng.standard_normal((H, 4 * H)) / np.sqrt(H)}
+    return p | {name: 2 * rng.standard_normal((H, H)) for name in ("W1", "W2")} | {"v": 2 * rng.standard_normal(H)}
+
+
+def few(value, most=6):
+    """Some numbers of an array or tensor, from all over it, so that keys stay small."""
+    if not hasattr(value, "reshape") or len(flat := value.reshape(-1)) <= most:
+        return value
+    return flat[:: -(-len(flat) // most) | 1]
+
+
+# Scores -------------------------------------------------------------------------------------------------------------
+
+ONE = {"W1": np.ones((1, 1)), "W2": np.ones((1, 1)), "v": np.array([2.0])}
+THREE = np.array([[[0.0], [HALF], [5.0]]]), np.zeros((1, 1, 1)), np.array([[[True, True, False]]])
+
+
+@probe("pointer_logits")
+def the_third_is_closed(impl, rng):
+    yield "u", impl.pointer_logits(ONE, *THREE)[0]
+
+
+@probe(
+    "pointer_logits",
+    cases=[
+        (1, 1, 1, 1, 1, 1),
+        (2, 3, 5, 2, 4, 6),
+        (3, 5, 2, 4, 3, 2),
+        (3, 3, 3, 3, 3, 3),
+        (4, 1, 4, 2, 5, 3),
+        (1, 4, 1, 3, 2, 4),
+    ],
+)
+def scores(impl, rng, B, T, M, H, G, A):
+    p, E, d = draw_pointer(rng, H, G, A), rng.standard_normal((B, M, H)), 1.5 * rng.standard_normal((B, T, G))
+    yield "u, all open", few(impl.pointer_logits(p, E, d, np.ones((B, T, M), dtype=bool))[0], 24)
+
+
+@probe("pointer_logits", cases=[(3, 4, 5, 2, 3, 4), (4, 4, 4, 4, 4, 4), (1, 3, 6, 2, 2, 3)])
+def some_closed(impl, rng, B, T, M, H, G, A):
+    p, E, d = draw_pointer(rng, H, G, A), rng.standard_normal((B, M, H)), rng.standard_normal((B, T, G))
+    yield "u", impl.pointer_logits(p, E, d, draw_open(rng, B, T, M))[0]
+
+
+@probe("pointer_logits", cases=[(2, 4, 5, 3, 2, 4)])
+def rows_with_nothing_open(impl, rng, B, T, M, H, G, A):
+    p, E, d = draw_pointer(rng, H, G, A), rng.standard_normal((B, M, H)), rng.standard_normal((B, T, G))
+    open = draw_open(rng, B, T, M)
+    open[0, 1:3] = open[1, 0] = False
+    yield "u", impl.pointer_logits(p, E, d, open)[0]
+
+
+@probe("pointer_logits", cases=[(2, 3, 4, 3, 2, 4)])
+def masks_alone_differ(impl, rng, B, T, M, H, G, A):
+    p, E, d = draw_pointer(rng, H, G, A), rng.standard_normal((B, M, H)), rng.standard_normal((B, T, G))
+    masks = [draw_open(rng, B, T, M), np.ones((B, T, M), dtype=bool), np.tile(np.arange(M) > 0, (B, T, 1))]
+    for open in masks:
+        yield "u", few(impl.pointer_logits(p, E, d, open)[0], 9)
+
+
+@probe("pointer_logits", cases=[1e6, 1e-6])
+def scores_of_another_size(impl, rng, size):
+    p, E, d = draw_pointer(rng, 3, 2, 4), rng.standard_normal((2, 5, 3)), rng.standard_normal((2, 3, 2))
+    p["v"] = p["v"] * size
+    yield "u", impl.pointer_logits(p, E, d, draw_open(rng, 2, 3, 5))[0]
+
+
+@probe("pointer_logits", cases=[(2, 3, 4, 3, 2, 5)])
+def annotations_and_states_are_large_or_zero(impl, rng, B, T, M, H, G, A):
+    p, E, d = draw_pointer(rng, H, G, A), rng.standard_normal((B, M, H)), rng.standard_normal((B, T, G))
+    E[:, 1], d[:, 1], E[0, 2] = 0.0, 0.0, 300.0  # zeros are no sign of padding
+    yield "u", impl.pointer_logits(p, E, d, draw_open(rng, B, T, M))[0]
+
+
+@probe("pointer_logits", cases=[(2, 150, 160, 2, 3, 4)])
+def many_places(impl, rng, B, T, M, H, G, A):
+    p, E, d = draw_pointer(rng, H, G, A), rng.standard_normal((B, M, H)), rng.standard_normal((B, T, G))
+    open = draw_open(rng, B, T, M)
+    u = impl.pointer_logits(p, E, d, open)[0]
+    yield "u", few(u, 40)
+
+
+# Decoding -----------------------------------------------------------------------------------------------------------
+
+
+def even_scores(D, H):
+    p = {
+        f"{part}_{name}": np.zeros(n)
+        for name in ("enc", "dec")
+        for part, n in (("Wx", (D, 4 * H)), ("Wh", (H, 4 * H)), ("b", 4 * H))
+    }
+    return p | {
+        "start": np.zeros(D),
+        "end": np.zeros(H),
+        "W1": np.zeros((H, H)),
+        "W2": np.zeros((H, H)),
+        "v": np.zeros(H),
+    }
+
+
+@probe("greedy_decode")
+def the_first_open_place(impl, rng):
+    x = rng.standard_normal((2, 3, 2))
+    yield "places", impl.greedy_decode(even_scores(2, 2), x, np.array([2, 3]))
+    yield "places where it stops", impl.greedy_decode(even_scores(2, 2), x, np.array([2, 3]), True)
+
+
+@probe(
+    "greedy_decode",
+    cases=[
+        (B, N, D, H, stops)
+        for B, N, D, H in ((1, 1, 1, 1), (1, 5, 2, 3), (6, 7, 2, 3), (4, 4, 4, 4), (5, 6, 1, 4), (7, 3, 3, 2))
+        for stops in (False, True)
+    ],
+)
+def chosen(impl, rng, B, N, D, H, stops):
+    p, x = draw_whole(rng, D, H), 1.5 * rng.standard_normal((B, N, D))
+    lengths = rng.integers(1, N + 1, size=B)
+    lengths[B // 2] = N
+    x[np.arange(N) >= lengths[:, None]] = 40.0
+    yield "places", impl.greedy_decode(p, x, lengths, stops)
+
+
+@probe("greedy_decode", cases=[False, True])
+def all_have_the_same_length(impl, rng, stops):
+    p, x = draw_whole(rng, 2, 4), rng.standard_normal((8, 6, 2))
+    yield "places", impl.greedy_decode(p, x, np.full(8, 6), stops)
+
+
+@probe("greedy_decode", cases=[(5, 6)])
+def padding_behind_all(impl, rng, B, N):
+    p, x = draw_whole(rng, 2, 3), rng.standard_normal((B, N, 2))
+    for stops in (False, True):
+        yield f"places, stops={stops}", impl.greedy_decode(p, x, np.array([4, 1, 3, 4, 2]), stops)
+
+
+@probe("greedy_decode", cases=[(6, 5)])
+def the_usual_value_of_stops(impl, rng, B, N):
+    p, x = draw_whole(rng, 2, 3), rng.standard_normal((B, N, 2))
+    yield "places", impl.greedy_decode(p, x, np.array([5, 3, 5, 1, 4, 5]))
+
+
+@probe("greedy_decode", cases=[(6, 6)])
+def the_end_wins_at_once(impl, rng, B, N):
+    p, x = draw_whole(rng, 2, 3), rng.standard_normal((B, N, 2))
+    p["end"] = np.array([9.0, -9.0, 9.0])
+    p["v"] = np.abs(p["v"]) * np.sign(np.array([9.0, -9.0, 9.0]) @ p["W1"])
+    for stops in (True, False):
+        yield f"places, stops={stops}", impl.greedy_decode(p, x, np.array([6, 2, 4, 6, 1, 5]), stops)
+
+
+@probe("greedy_decode", cases=[(40, 8)])
+def a_large_batch(impl, rng, B, N):
+    p, x = draw_whole(rng, 2, 4), rng.standard_normal((B, N, 2))
+    for stops in (True, False):
+        yield f"places, stops={stops}", impl.greedy_decode(p, x, np.arange(B) % N + 1, stops)
+
+
+@probe("greedy_decode", cases=[(3, 60)])
+def a_long_list(impl, rng, B, N):
+    p, x = draw_whole(rng, 1, 3), rng.standard_normal((B, N, 1))
+    yield "places", impl.greedy_decode(p, x, np.array([60, 41, 60]))
+
+
+@probe("greedy_decode", cases=[(4, 5)])
+def scores_far_below_zero(impl, rng, B, N):
+    p, x = draw_whole(rng, 2, 3), rng.standard_normal((B, N, 2))
+    p["W1"], p["W2"] = np.abs(p["W1"]), 0.2 * np.abs(p["W2"])
+    p["v"] = -1e6 * np.abs(p["v"])
+    p["b_enc"], p["b_dec"] = p["b_enc"] + 2.0, p["b_dec"] + 2.0
+    yield "places", impl.greedy_decode(p, x, np.array([5, 2, 4, 5]))
+
+
+# Labels -------------------------------------------------------------------------------------------------------------
+
+
+@probe("hull_target")
+def a_square_with_an_edge_point(impl, rng):
+    yield "corners", impl.hull_target(np.array([[2.0, 0], [1, 1], [2, 2], [1, 0], [0, 2], [0, 0]]))
+
+
+@probe("hull_target", cases=[3, 4, 5, 6, 8, 10, 20, 60, 150])
+def corners_of_a_cloud(impl, rng, N):
+    for k in range(3):
+        P = rng.standard_normal((N, 2))
+        yield f"corners of cloud {k}", impl.hull_target(P)
+
+
+@probe("hull_target", cases=[4, 7, 20])
+def all_are_corners(impl, rng, N):
+    angle = rng.permutation(N) * 2 * np.pi / N + rng.uniform(0.1, 0.2)
+    yield "corners", impl.hull_target(np.stack([2 * np.cos(angle) - 3, np.sin(angle) + 5], axis=1))
+
+
+@probe("hull_target", cases=[3, 5])
+def a_grid(impl, rng, side):
+    """Many points on edges, and columns and rows of equal coordinates."""
+    P = np.array([(x, y) for x in range(side) for y in range(side + 1)], dtype=float)
+    for k in range(3):
+        yield f"corners {k}", impl.hull_target(rng.permutation(P) - k)
+
+
+@probe("hull_target", cases=[1e-3, 1e-9, 1e6])
+def clouds_of_other_sizes(impl, rng, size):
+    yield "corners", impl.hull_target(size * rng.random((12, 2)))
+    yield "corners far from the origin", impl.hull_target(size * (rng.random((9, 2)) + 50.0))
+    yield "corners on the other side", impl.hull_target(-size * (rng.random((9, 2)) + 5.0))
+
+
+@probe("hull_target")
+def the_lowest_index_is_inside(impl, rng):
+    P = rng.standard_normal((9, 2))
+    P[0], P[1] = P[2:].mean(axis=0), P[2:5].mean(axis=0)
+    yield "corners", impl.hull_target(P)
+
+
+@probe("hull_target")
+def nearly_on_an_edge(impl, rng):
+    """A corner that stands out by little is one all the same."""
+    P = np.array([[0.0, 0.0], [8, 0], [8, 8], [0, 8], [4, -1e-7], [8 + 1e-7, 4], [3, 3]])
+    yield "corners", impl.hull_target(rng.permutation(P))
+
+
+@probe("hull_target")
+def equal_left_ends(impl, rng):
+    P = np.array([[0.0, 3], [0, 1], [0, 2], [5, 0], [5, 4], [5, 2], [2, 2]])
+    for k in range(3):
+        yield f"corners {k}", impl.hull_target(rng.permutation(P))
+
+
+@probe("canonical_tour")
+def the_square(impl, rng):
+    P = np.array([[0.0, 0], [1, 0], [1, 1], [0, 1]])
+    yield "tour", impl.canonical_tour(P, [2, 1, 0, 3])
+    yield "tour that is canonical already", impl.canonical_tour(P, [0, 1, 2, 3])
+
+
+@probe("canonical_tour", cases=[3, 4, 5, 6, 7, 9, 30])
+def any_closed_path(impl, rng, N):
+    for k in range(4):
+        P, tour = rng.standard_normal((N, 2)), rng.permutation(N).tolist()
+        yield f"tour {k}", impl.canonical_tour(P, tour)
+
+
+@probe("canonical_tour", cases=[1, 2])
+def paths_without_area(impl, rng, N):
+    P = rng.standard_normal((N, 2))
+    for k in range(2):
+        yield f"tour {k}", impl.canonical_tour(P, rng.permutation(N).tolist())
+
+
+@probe("canonical_tour", cases=[4, 5])
+def cities_on_a_line(impl, rng, N):
+    P = np.stack([rng.permutation(N).astype(float), np.zeros(N)], axis=1)
+    for k in range(4):
+        yield f"tour {k}", impl.canonical_tour(P, rng.permutation(N).tolist())
+
+
+@probe("canonical_tour", cases=[1e-8, 1e5])
+def tours_of_another_size(impl, rng, size):
+    for shift in (0.0, 40.0, -40.0):
+        for k in range(2):
+            P = size * (rng.random((6, 2)) + shift)
+            yield f"tour {k}, cities around {shift:g}", impl.canonical_tour(P, rng.permutation(6).tolist())
+
+
+@probe("canonical_tour", cases=[5])
+def direction_is_decided_by_the_last_step(impl, rng, N):
+    """Paths round the origin, from each city on, in both directions."""
+    angle = np.sort(rng.random(N) * 2 * np.pi)
+    order = rng.permutation(N)
+    P = np.stack([np.cos(angle), np.sin(angle)], axis=1)[order] + 1.5
+    ring = order.argsort().tolist()
+    for k in range(N):
+        for way in (1, -1):
+            yield f"ring from {k}, way {way}", impl.canonical_tour(P, (ring[k:] + ring[:k])[::way])
+
+
+@probe("canonical_tour", cases=[6])
+def long_last_steps(impl, rng, N):
+    """Far from the origin the last step home, and each coordinate, weigh much."""
+    for k in range(4):
+        P = rng.standard_normal((N, 2)) * [1.0, 6.0] + [30.0, -20.0]
+        yield f"tour {k}", impl.canonical_tour(P, rng.permutation(N).tolist())
+
+
+def a_shortest_tour(got, expected, P):
+    """Judge a tour by its cities and its length."""
+    P, got, N = np.asarray(P), [int(k) for k in np.ravel(got)], len(P)
+    if len(got) != N:
+        return f"the tour has {len(got)} entries, one for each of {N} cities is asked."
+    if sorted(got) != list(range(N)):
+        return "the tour doesn't name every city once."
+    if got[0] != 0:
+        return "the tour doesn't begin with city 0."
+    mine, best = (np.linalg.norm(P[t] - P[np.roll(t, -1)], axis=1).sum() for t in (got, np.ravel(expected).astype(int)))
+    if mine > best * (1 + 1e-9):
+        return f"the tour is {mine:.6g} long; the shortest one is {best:.6g}."
+    return None
+
+
+def exact(value, P):
+    """A tour as what it is, or what it returned instead, to be judged."""
+    if not isinstance(value, list | tuple | np.ndarray) or not len(value):
+        raise WrongReturn("It should return a tour: a list of N int.")
+    return observe(np.asarray(value), judge=a_shortest_tour, given={"P": P})
+
+
+@probe("tsp_exact")
+def three_and_a_square(impl, rng):
+    for P in (np.array([[0.0, 0], [3, 4], [3, 0]]), np.array([[0.0, 0], [1, 1], [1, 0], [0, 1]])):
+        yield f"tour of {len(P)}", exact(impl.tsp_exact(P), P)
+
+
+@probe("tsp_exact", cases=[1, 2, 3, 4, 5, 6, 7, 8, 9])
+def shortest(impl, rng, N):
+    for k in range(4 if N < 8 else 2):
+        P = rng.random((N, 2))
+        yield f"tour {k}", exact(impl.tsp_exact(P), P)
+
+
+@probe("tsp_exact", cases=[10, 11])
+def too_many_to_try_all(impl, rng, N):
+    P = rng.random((N, 2))
+    yield "tour", exact(impl.tsp_exact(P), P)
+
+
+@probe("tsp_exact", cases=[1e-6, 1e7])
+def distances_of_another_size(impl, rng, size):
+    P = size * (rng.random((7, 2)) - 0.3)
+    yield "tour", exact(impl.tsp_exact(P), P)
+
+
+@probe("tsp_exact", cases=[7])
+def long_and_flat(impl, rng, N):
+    """Euclidean distances are neither squared nor taken along the axes; the way home counts."""
+    for k, stretch in enumerate(([1.0, 8.0], [8.0, 1.0], [1.0, 1.0])):
+        P = rng.standard_normal((N, 2)) ** 3 * stretch
+        yield f"tour {k}", exact(impl.tsp_exact(P), P)
+
+
+@probe("tsp_exact", cases=[8])
+def clusters(impl, rng, N):
+    for k in range(3):
+        P = rng.standard_normal((N, 2)) + 10 * rng.integers(0, 2, size=(N, 2))
+        yield f"tour {k}", exact(impl.tsp_exact(P), P)
+
+
+@probe("tsp_exact", cases=[7])
+def cities_in_one_line(impl, rng, N):
+    P = np.stack([rng.permutation(N) * 1.0, np.zeros(N)], axis=1)
+    yield "tour", exact(impl.tsp_exact(P), P)
+
+
+# The loss -----------------------------------------------------------------------------------------------------------
+
+
+def draw_logits(rng, B, T, M, size=2.0, padding=0.3):
+    """Logits with closed places, targets at open ones; some rows are padding, and hold all sorts of things."""
+    open = draw_open(rng, B, T, M)
+    logits = np.where(open, size * rng.standard_normal((B, T, M)), -np.inf)
+    targets = (open * rng.random((B, T, M))).argmax(axis=2)
+    pad = rng.random((B, T)) < padding
+    pad[0, 0] = False
+    targets[pad] = -1
+    return logits, targets
+
+
+@probe("pointer_nll")
+def a_quarter(impl, rng):
+    row, more = [0.0, np.log(3.0), -np.inf], [5.0, -2.0, 1.0]
+    yield from named("loss dlogits", impl.pointer_nll(np.array([[row]]), np.array([[1]])))
+    yield from named("loss dlogits", impl.pointer_nll(np.array([[row, more]]), np.array([[1, -1]])))
+
+
+@probe("pointer_nll", cases=[(1, 1, 1), (1, 4, 5), (3, 4, 6), (5, 2, 3), (4, 4, 4), (6, 1, 2), (2, 7, 3)])
+def losses(impl, rng, B, T, M):
+    logits, targets = draw_logits(rng, B, T, M)
+    loss, dlogits = (value for _, value in named("loss dlogits", impl.pointer_nll(logits, targets)))
+    yield "loss", loss
+    yield "dlogits", observe(few(dlogits, 60), atol=1e-12)
+
+
+@probe("pointer_nll", cases=[(3, 4, 5)])
+def nothing_closed_and_no_padding(impl, rng, B, T, M):
+    logits, targets = rng.standard_normal((B, T, M)), rng.integers(M, size=(B, T))
+    yield from named("loss dlogits", impl.pointer_nll(logits, targets))
+
+
+@probe("pointer_nll", cases=[(4, 6, 3)])
+def very_different_lengths(impl, rng, B, T, M):
+    logits, targets = draw_logits(rng, B, T, M, padding=0.0)
+    targets[np.arange(T) >= np.array([[6], [1], [2], [4]])] = -1
+    yield from named("loss dlogits", impl.pointer_nll(logits, targets))
+
+
+@probe("pointer_nll", cases=[(3, 4, 5)])
+def one_real_step(impl, rng, B, T, M):
+    logits, targets = draw_logits(rng, B, T, M, padding=0.0)
+    keep = int(targets[1, 2])
+    targets[:] = -1
+    targets[1, 2] = keep
+    yield from named("loss dlogits", impl.pointer_nll(logits, targets))
+
+
+@probe("pointer_nll", cases=[1e3, 1e4])
+def large_numbers(impl, rng, size):
+    logits, targets = draw_logits(rng, 3, 4, 5, size=size)
+    yield from named("loss dlogits", impl.pointer_nll(logits, targets))
+    yield from named("loss dlogits", impl.pointer_nll(logits + 9 * size, targets))
+    yield from named("loss dlogits", impl.pointer_nll(logits - 9 * size, targets))
+
+
+@probe("pointer_nll", cases=["closed", "nan", "large", "infinite"])
+def padding_holds_anything(impl, rng, what):
+    logits, targets = draw_logits(rng, 3, 5, 4)
+    targets[1, 2], targets[2, 4], targets[2, 3] = -1, -1, -1
+    number = {"closed": -np.inf, "nan": np.nan, "large": 1e6, "infinite": np.inf}[what]
+    logits[targets < 0] = number
+    yield from named("loss dlogits", impl.pointer_nll(logits, targets))
+
+
+@probe("pointer_nll", cases=[(3, 4, 5)])
+def certain_and_wrong(impl, rng, B, T, M):
+    logits, targets = rng.standard_normal((B, T, M)), rng.integers(M, size=(B, T))
+    np.put_along_axis(logits, (targets[:, :, None] + 1) % M, 60.0, axis=2)
+    np.put_along_axis(logits[:1], targets[:1, :, None], 99.0, axis=2)
+    for name, value in named("loss dlogits", impl.pointer_nll(logits, targets)):
+        yield name, value
+
+
+@probe("pointer_nll", cases=[(2, 3, 4)])
+def the_first_and_the_last_place(impl, rng, B, T, M):
+    logits = rng.standard_normal((B, T, M))
+    for k in (0, M - 1):
+        yield from named("loss dlogits", impl.pointer_nll(logits, np.full((B, T), k)))
+
+
+@probe("pointer_nll", cases=[(300, 5, 3)])
+def many_examples(impl, rng, B, T, M):
+    logits, targets = draw_logits(rng, B, T, M)
+    loss, dlogits = impl.pointer_nll(logits, targets)
+    yield "loss", loss
+    yield "dlogits", few(dlogits, 40)
+
+
+# Backward -----------------------------------------------------------------------------------------------------------
+
+
+def back(values, part=lambda value: value):
+    """Gradients of both inputs and those under the parameters' names."""
+    for name, value in named("dE dd grads", values):
+        if name != "grads":
+            yield name, part(value)
+            continue
+        if not isinstance(value, dict):
+            raise WrongReturn("The gradients of the parameters should come in a dict, under W1, W2 and v.")
+        yield "names of the gradients", [key for key in ("W1", "W2", "v") if key in value]
+        for key in ("W1", "W2", "v"):
+            if key in value:
+                yield f"d{key}", part(value[key])
+
+
+@probe("pointer_backward")
+def the_third_is_closed_backward(impl, rng):
+    _, cache = impl.pointer_logits(ONE, *THREE)
+    yield from back(impl.pointer_backward(np.ones((1, 1, 3)), cache))
+
+
+@probe(
+    "pointer_backward",
+    cases=[
+        (1, 1, 1, 1, 1, 1),
+        (1, 3, 4, 2, 3, 2),
+        (2, 3, 5, 2, 4, 6),
+        (3, 5, 2, 4, 3, 2),
+        (3, 3, 3, 3, 3, 3),
+        (4, 1, 4, 2, 5, 3),
+        (3, 4, 1, 3, 2, 4),
+    ],
+)
+def gradients(impl, rng, B, T, M, H, G, A):
+    p, E, d = draw_pointer(rng, H, G, A), rng.standard_normal((B, M, H)), rng.standard_normal((B, T, G))
+    du = rng.standard_normal((B, T, M))
+    _, cache = impl.pointer_logits(p, E, d, np.ones((B, T, M), dtype=bool))
+    yield from back(impl.pointer_backward(du, cache), lambda value: few(value, 12))
+
+
+@probe("pointer_backward", cases=[(3, 4, 5, 2, 3, 4), (4, 4, 4, 4, 4, 4), (1, 2, 6, 3, 2, 2)])
+def gradients_where_some_are_closed(impl, rng, B, T, M, H, G, A):
+    p, E, d = draw_pointer(rng, H, G, A), rng.standard_normal((B, M, H)), rng.standard_normal((B, T, G))
+    open, du = draw_open(rng, B, T, M), rng.standard_normal((B, T, M))
+    du[~open] *= 30.0
+    open[0, 0], du[0, 0] = False, 7.0
+    _, cache = impl.pointer_logits(p, E, d, open)
+    yield from back(impl.pointer_backward(du, cache), lambda value: few(value, 12))
+
+
+@probe("pointer_backward", cases=[(2, 3, 5, 3, 2, 4)])
+def a_place_that_is_never_open(impl, rng, B, T, M, H, G, A):
+    p, E, d = draw_pointer(rng, H, G, A), rng.standard_normal((B, M, H)), rng.standard_normal((B, T, G))
+    open, du = np.ones((B, T, M), dtype=bool), rng.standard_normal((B, T, M))
+    open[0, :, 1] = open[1, 2] = False
+    _, cache = impl.pointer_logits(p, E, d, open)
+    dE, dd, _ = (value for _, value in named("dE dd grads", impl.pointer_backward(du, cache)))
+    yield "dE", dE
+    yield "dd", dd
+
+
+@probe("pointer_backward", cases=[1e-9, 1e9])
+def upstream_of_another_size(impl, rng, size):
+    p, E, d = draw_pointer(rng, 3, 2, 5), rng.standard_normal((2, 4, 3)), rng.standard_normal((2, 3, 2))
+    open, du = draw_open(rng, 2, 3, 4), size * rng.standard_normal((2, 3, 4))
+    _, cache = impl.pointer_logits(p, E, d, open)
+    yield from back(impl.pointer_backward(du, cache), few)
+
+
+@probe("pointer_backward", cases=[(2, 3, 4, 3, 2, 4)])
+def saturated(impl, rng, B, T, M, H, G, A):
+    """Where tanh is flat little comes through, and exactly where it isn't, all does."""
+    p, E, d = draw_pointer(rng, H, G, A), rng.standard_normal((B, M, H)), rng.standard_normal((B, T, G))
+    E[0], E[1, 0], d[1, 0] = 6.0 * E[0], 0.0, 0.0
+    _, cache = impl.pointer_logits(p, E, d, np.ones((B, T, M), dtype=bool))
+    yield from back(impl.pointer_backward(rng.standard_normal((B, T, M)), cache), lambda value: few(value, 12))
+
+
+@probe("pointer_backward", cases=[(2, 3, 4, 3, 2, 4)])
+def two_caches(impl, rng, B, T, M, H, G, A):
+    """A cache is read, whatever was called since, and as often as one likes."""
+    p = draw_pointer(rng, H, G, A)
+    E, d, du = (rng.standard_normal((2, B, *n)) for n in ((M, H), (T, G), (T, M)))
+    open = draw_open(rng, B, T, M)
+    caches = [impl.pointer_logits(p, E[k], d[k], open)[-1] for k in range(2)]
+    for said, k in (("first cache", 0), ("second cache", 1), ("first cache once more", 0)):
+        for name, value in back(impl.pointer_backward(du[k], caches[k]), few):
+            if name in ("dE", "dW1", "dW2"):
+                yield f"{name} from the {said}", value
+
+
+@probe("pointer_backward", cases=[(3, 40, 41, 64, 96, 80), (2, 160, 150, 4, 3, 5)])
+def too_large_for_differences(impl, rng, B, T, M, H, G, A):
+    p, E, d = draw_pointer(rng, H, G, A), rng.standard_normal((B, M, H)), rng.standard_normal((B, T, G))
+    open, du = draw_open(rng, B, T, M), rng.standard_normal((B, T, M))
+    _, cache = impl.pointer_logits(p, E, d, open)
+    yield from back(impl.pointer_backward(du, cache), few)
+
+
+# Torch --------------------------------------------------------------------------------------------------------------
+
+TORCH = [(1, 1, 1, 1), (4, 5, 2, 3), (3, 3, 3, 3), (5, 4, 1, 2), (2, 9, 2, 4)]
+
+
+def draw_targets(rng, lengths, N, stops):
+    """Orders of items, the end (N), and -1 behind it."""
+    targets = np.full((len(lengths), N + 1), -1)
+    for row, n in zip(targets, lengths, strict=True):
+        m = rng.integers(1, n + 1) if stops else n
+        row[:m], row[m] = rng.permutation(n)[:m], N
+    return targets
+
+
+def draw_batch(rng, B, N, D, stops):
+    lengths = rng.integers(1, N + 1, size=B)
+    lengths[B // 2] = N
+    x = rng.standard_normal((B, N, D))
+    x[np.arange(N) >= lengths[:, None]] *= 40.0
+    return x, lengths, draw_targets(rng, lengths, N, stops)
+
+
+def all_tensors(*arrays):
+    import torch
+
+    return [torch.from_numpy(np.asarray(a)) for a in arrays]
+
+
+def network(impl, D, H, stops=False, seed=5, double=True):
+    net = fill(impl.PointerNet(D, H, stops), seed, scale=0.8)
+    return net.double() if double else net
+
+
+def finite(u):
+    """Logits with -inf as a large number whose gradient is 0."""
+    import torch
+
+    return torch.where(torch.isinf(u), torch.zeros_like(u), u)
+
+
+@probe("PointerNet")
+def equal_scores(impl, rng):
+    net = network(impl, 2, 3)
+    net.v.weight.data.zero_()
+    x, lengths, targets = all_tensors(rng.standard_normal((1, 3, 2)), np.array([3]), np.array([[2, 0, 1, 3]]))
+    yield "logits", net(x, lengths, targets)
+    net.stops = True
+    yield "logits with stops", net(x, lengths, targets)
+    yield "shapes of the parameters", shapes(net)
+
+
+@probe("PointerNet", cases=[(*case, stops) for case in TORCH for stops in (False, True)])
+def logits_and_gradients(impl, rng, B, N, D, H, stops):
+    net = network(impl, D, H, stops)
+    x, lengths, targets = all_tensors(*draw_batch(rng, B, N, D, stops))
+    up = rng.standard_normal((B, N + 1, N + 1))
+    x.requires_grad_()
+    u = net(x, lengths, targets)
+    yield "logits", few(u, 40)
+    (finite(u) * all_tensors(up)[0]).sum().backward()
+    yield "dx", few(x.grad, 12)
+    for name, w in sorted(net.named_parameters()):
+        yield f"d{name}", observe(few(w.grad, 4), atol=1e-10)
+
+
+@probe("PointerNet", cases=[(4, 6, 2, 3), (1, 4, 1, 2), (3, 3, 3, 3)])
+def encodings(impl, rng, B, N, D, H):
+    net = network(impl, D, H)
+    x, lengths, _ = draw_batch(rng, B, N, D, False)
+    lengths[-1] = max(1, N - 2)
+    E, state = net.encode(*all_tensors(x, lengths))
+    yield "annotations", few(E, 40)
+    if not isinstance(state, tuple | list) or len(state) != 2:
+        raise WrongReturn("encode should return annotations and the state, a pair (h, c).")
+    yield "h", state[0]
+    yield "c", state[1]
+
+
+@probe("PointerNet", cases=[(3, 5)])
+def all_shorter_than_the_batch(impl, rng, B, N):
+    net, x, lengths = network(impl, 2, 3, True), rng.standard_normal((B, N, 2)), np.array([3, 1, 2])
+    targets = draw_targets(rng, lengths, N, True)
+    E, (h, c) = net.encode(*all_tensors(x, lengths))
+    yield "annotations", E
+    yield "h", h
+    yield "logits", few(net(*all_tensors(x, lengths, targets)), 40)
+
+
+@probe("PointerNet", cases=[(2, 3, 5, 4), (3, 3, 3, 3), (1, 1, 2, 3), (4, 1, 6, 2)])
+def points(impl, rng, B, T, M, H):
+    net = network(impl, 2, H)
+    E, d, open = rng.standard_normal((B, M, H)), rng.standard_normal((B, T, H)), draw_open(rng, B, T, M)
+    open[-1, -1] = False
+    yield "logits of point", net.point(*all_tensors(E, d, open))
+
+
+@probe("PointerNet", cases=[(3, 4)])
+def shorter_targets(impl, rng, B, N):
+    """Fewer steps than items, and more."""
+    net, x, lengths = network(impl, 2, 3, True), rng.standard_normal((B, N, 2)), np.array([4, 2, 3])
+    targets = np.array([[1, 3], [0, 4], [2, 0]])
+    yield "logits of two steps", net(*all_tensors(x, lengths, targets))
+    long = np.hstack([draw_targets(rng, lengths, N, True), np.full((B, 3), -1)])
+    yield "logits with padding behind", few(net(*all_tensors(x, lengths, long)), 40)
+
+
+@probe("PointerNet", cases=[(3, 5), (2, 12)])
+def other_numbers_of_items(impl, rng, B, N):
+    net = network(impl, 2, 4)
+    for n in (N, N + 3, 2):
+        x, lengths, targets = draw_batch(rng, B, n, 2, False)
+        yield f"logits of {n}", few(net(*all_tensors(x, lengths, targets)), 24)
+
+
+@probe("PointerNet")
+def in_single_precision(impl, rng):
+    net = network(impl, 2, 4, True, double=False)
+    x, lengths, targets = draw_batch(rng, 3, 4, 2, True)
+    yield "logits", net(*all_tensors(x.astype(np.float32), lengths, targets))
+
+
+@probe("PointerNet")
+def scores_below_any_floor(impl, rng):
+    net = network(impl, 2, 4)
+    net.W1.weight.data.abs_()
+    net.v.weight.data = -1e30 * (1 + net.v.weight.data.abs())
+    E, d, open = 2 + np.abs(rng.standard_normal((2, 5, 4))), np.zeros((2, 3, 4)), draw_open(rng, 2, 3, 5)
+    yield "logits of point", net.point(*all_tensors(E, d, open))
+
+
+@probe("PointerNet", cases=[True, False])
+def again_in_another_mode(impl, rng, stops):
+    net, batch = network(impl, 2, 3, stops).eval(), all_tensors(*draw_batch(rng, 3, 4, 2, stops))
+    yield "logits in evaluation mode", few(net(*batch), 20)
+    yield "logits once more", few(net(*batch), 20)
+
+
+@probe("PointerNet")
+def gradients_of_the_methods(impl, rng):
+    net, (x, lengths, _) = network(impl, 2, 3), draw_batch(rng, 3, 4, 2, False)
+    x, lengths = all_tensors(x, lengths)
+    x.requires_grad_()
+    E, (h, c) = net.encode(x, lengths)
+    up = all_tensors(rng.standard_normal((3, 5, 3)), rng.standard_normal((1, 3, 3)), rng.standard_normal((1, 3, 3)))
+    ((E * up[0]).sum() + (h * up[1]).sum() + (c * up[2]).sum()).backward()
+    yield "dx of encode", x.grad
+    yield "dend", net.end.grad
+    E, d = (t.requires_grad_() for t in all_tensors(rng.standard_normal((2, 4, 3)), rng.standard_normal((2, 5, 3))))
+    u = net.point(E, d, all_tensors(draw_open(rng, 2, 5, 4))[0])
+    (finite(u) * all_tensors(rng.standard_normal((2, 5, 4)))[0]).sum().backward()
+    yield "dE of point", E.grad
+    yield "dd of point", d.grad
+
+
+# The beam -----------------------------------------------------------------------------------------------------------
+
+
+def by_hand():
+    """The table of Figure 14: rows by the last pointer, the first row for none."""
+    import torch
+
+    table = torch.log(
+        torch.tensor([[0.55, 0.45, 0, 0], [0, 0.5, 0.499, 0], [0.1, 0, 0.9, 0], [1.0, 1.0, 0, 0]], dtype=torch.float64)
+    )
+    table[:, 3] = torch.where(torch.isinf(table[:, 3]), torch.zeros(4, dtype=torch.float64), table[:, 3])
+
+    def step(paths, state, open):
+        logp = table[paths[:, -1] + 1 if paths.shape[1] else torch.zeros(len(paths), dtype=torch.long)]
+        left = torch.where(open[:, :3].any(dim=1, keepdim=True), logp, torch.zeros_like(logp))
+        alone = open.sum(dim=1, keepdim=True) == 1
+        return torch.where(alone, torch.zeros_like(left), left), state
+
+    return step, torch.zeros(1, 1, dtype=torch.float64)
+
+
+def recurrent(rng, N, S=3, sharp=2.0, like_end=0.0, junk=False):
+    """Hypotheses whose states move with every pointer; at closed places there may be anything."""
+    import torch
+
+    W, U, V = (torch.from_numpy(rng.standard_normal(n)) for n in ((S, S), (N + 1, S), (S, N + 1)))
+
+    def step(paths, state, open):
+        if paths.shape[1]:
+            state = torch.tanh(state @ W + U[paths[:, -1]])
+        u = sharp * state @ V
+        u[:, N] += like_end
+        logp = u.masked_fill(~open, -torch.inf).log_softmax(dim=1)
+        return (torch.where(open, logp, torch.full_like(logp, 3.0)) if junk else logp), state
+
+    return step, torch.from_numpy(rng.standard_normal((1, S)))
+
+
+def found(values, most=8):
+    """What a beam returned, as paths, lengths and sums."""
+    if not isinstance(values, list | tuple):
+        raise WrongReturn("It should return a list of (places, log p).")
+    for item in values:
+        if not isinstance(item, list | tuple) or len(item) != 2:
+            raise WrongReturn("Each entry should be a pair: places, and their log p.")
+    yield "how many", len(values)
+    yield "best paths", [[int(k) for k in path] for path, _ in values[:most]]
+    yield "their log p", observe(np.array([float(logp) for _, logp in values[:most]]), rtol=1e-5)
+
+
+@probe("beam_search", cases=[1, 2, 9])
+def greedy_misses_the_best(impl, rng, width):
+    step, state = by_hand()
+    yield from found(impl.beam_search(step, state, 3, width))
+
+
+@probe("beam_search", cases=[(3, False), (4, False), (3, True), (4, True)])
+def with_room_for_all(impl, rng, N, stops):
+    step, state = recurrent(rng, N)
+    yield from found(impl.beam_search(step, state, N, 200, stops))
+
+
+@probe(
+    "beam_search",
+    cases=[
+        (N, width, stops)
+        for N, width in ((1, 3), (2, 1), (5, 1), (5, 3), (6, 2), (8, 5), (7, 20))
+        for stops in (False, True)
+    ],
+)
+def narrow(impl, rng, N, width, stops):
+    step, state = recurrent(rng, N, like_end=-1.0 if N > 3 else 0.0)
+    yield from found(impl.beam_search(step, state, N, width, stops))
+
+
+@probe("beam_search", cases=[(5, 3, False), (5, 3, True), (6, 1, True)])
+def closed_places_hold_anything(impl, rng, N, width, stops):
+    step, state = recurrent(rng, N, junk=True)
+    yield from found(impl.beam_search(step, state, N, width, stops))
+
+
+@probe("beam_search", cases=[(6, 4)])
+def stops_left_out(impl, rng, N, width):
+    step, state = recurrent(rng, N)
+    yield from found(impl.beam_search(step, state, N, width))
+
+
+@probe("beam_search", cases=[(5, 4, 6.0), (5, 3, -9.0)])
+def ends_early_or_late(impl, rng, N, width, like_end):
+    step, state = recurrent(rng, N, like_end=like_end)
+    yield from found(impl.beam_search(step, state, N, width, True))
+
+
+@probe("beam_search", cases=[(5, 6, False), (5, 30, True)])
+def some_are_impossible(impl, rng, N, width, stops):
+    """Item 2 never follows item 0, and item 1 never comes first."""
+    import torch
+
+    inner, state = recurrent(rng, N)
+
+    def step(paths, state, open):
+        logp, state = inner(paths, state, open)
+        if not paths.shape[1]:
+            logp[:, 1] = -torch.inf
+        else:
+            logp[paths[:, -1] == 0, 2] = -torch.inf
+        return logp, state
+
+    yield from found(impl.beam_search(step, state, N, width, stops))
+
+
+@probe("beam_search", cases=[(12, 4)])
+def many_items_and_small_sums(impl, rng, N, width):
+    inner, state = recurrent(rng, N, sharp=1.0)
+
+    def step(paths, state, open):
+        logp, state = inner(paths, state, open)
+        return logp - 80.0, state
+
+    yield from found(impl.beam_search(step, state, N, width), 4)
+
+
+@probe("beam_search", cases=[(5, 4)])
+def what_step_is_told(impl, rng, N, width):
+    """Paths and open places of every call belong together, in each of its rows."""
+    import torch
+
+    inner, state = recurrent(rng, N)
+    told = {"open fits the path": [], "the end is open": [], "paths are int64": []}
+
+    def step(paths, state, open):
+        seen = [
+            set(path) | set(torch.nonzero(row[:N]).flatten().tolist())
+            for path, row in zip(paths.tolist(), open, strict=True)
+        ]
+        counts = [len(path) + int(row[:N].sum()) for path, row in zip(paths.tolist(), open, strict=True)]
+        told["open fits the path"] += [
+            mine == set(range(N)) and count == N for mine, count in zip(seen, counts, strict=True)
+        ]
+        told["the end is open"] += open[:, N].tolist()
+        told["paths are int64"].append(paths.dtype == torch.int64)
+        return inner(paths, state, open)
+
+    yield "how many", len(impl.beam_search(step, state, N, width, True))
+    for name, values in told.items():
+        yield name, all(values)
+
+
+@probe("beam_search", cases=[(4, 3)])
+def in_double_precision(impl, rng, N, width):
+    """Sums that differ late: states are handed on as they are."""
+    step, state = recurrent(rng, N, S=6, sharp=0.5)
+    for stops in (True, False):
+        yield from found(impl.beam_search(step, state, N, width, stops))
