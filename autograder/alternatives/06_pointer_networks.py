@@ -49,7 +49,7 @@ def greedy_decode(p, x, lengths, stops=False):
         while not order or order[-1] != N:
             open = np.array([[j in left for j in range(n)] + [bool(stops) or not left]])
             u, h, c = decoder_step(p, read[None], h, c, E, open)  # noqa: F821
-            k = max(range(n + 1), key=lambda j: u[0, j])  # noqa: B023
+            k = max(range(n + 1), key=lambda j: u[0, j])
             order.append(N if k == n else k)
             left.discard(k)
             read = row[k] if k < n else read
