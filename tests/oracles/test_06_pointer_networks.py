@@ -236,7 +236,7 @@ def test_a_beam_of_one_is_greedy(pointers, rng):
 def test_the_stored_weights_score_what_the_text_says(pointers):
     held, lengths = data.weights("06"), {}
     for name in ("tour", "hull"):
-        net = pointers.PointerNet(2, 128, name == "hull")
+        net = pointers.PointerNet(2, 64, name == "hull")
         net.load_state_dict(
             {key[5:]: torch.tensor(w, dtype=torch.float32) for key, w in held.items() if key[:4] == name}
         )
