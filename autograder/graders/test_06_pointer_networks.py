@@ -211,8 +211,7 @@ def a_square_with_an_edge_point(impl, rng):
 
 @probe("hull_target", cases=[3, 4, 5, 6, 8, 10, 20, 60, 150])
 def corners_of_a_cloud(impl, rng, N):
-    for k in range(3):
-        P = rng.standard_normal((N, 2))
+    for k, P in enumerate(rng.standard_normal((3, N, 2))):
         yield f"corners of cloud {k}", impl.hull_target(P)
 
 
@@ -226,15 +225,16 @@ def all_are_corners(impl, rng, N):
 def a_grid(impl, rng, side):
     """Many points on edges, and columns and rows of equal coordinates."""
     P = np.array([(x, y) for x in range(side) for y in range(side + 1)], dtype=float)
-    for k in range(3):
-        yield f"corners {k}", impl.hull_target(rng.permutation(P) - k)
+    for k, grid in enumerate([rng.permutation(P) - k for k in range(3)]):
+        yield f"corners {k}", impl.hull_target(grid)
 
 
 @probe("hull_target", cases=[1e-3, 1e-9, 1e6])
 def clouds_of_other_sizes(impl, rng, size):
-    yield "corners", impl.hull_target(size * rng.random((12, 2)))
-    yield "corners far from the origin", impl.hull_target(size * (rng.random((9, 2)) + 50.0))
-    yield "corners on the other side", impl.hull_target(-size * (rng.random((9, 2)) + 5.0))
+    here, far, other = rng.random((12, 2)), rng.random((9, 2)) + 50.0, -rng.random((9, 2)) - 5.0
+    yield "corners", impl.hull_target(size * here)
+    yield "corners far from the origin", impl.hull_target(size * far)
+    yield "corners on the other side", impl.hull_target(size * other)
 
 
 @probe("hull_target")
@@ -254,8 +254,8 @@ def nearly_on_an_edge(impl, rng):
 @probe("hull_target")
 def equal_left_ends(impl, rng):
     P = np.array([[0.0, 3], [0, 1], [0, 2], [5, 0], [5, 4], [5, 2], [2, 2]])
-    for k in range(3):
-        yield f"corners {k}", impl.hull_target(rng.permutation(P))
+    for k, points in enumerate([rng.permutation(P) for _ in range(3)]):
+        yield f"corners {k}", impl.hull_target(points)
 
 
 @probe("canonical_tour")
@@ -267,31 +267,31 @@ def the_square(impl, rng):
 
 @probe("canonical_tour", cases=[3, 4, 5, 6, 7, 9, 30])
 def any_closed_path(impl, rng, N):
+    clouds, tours = rng.standard_normal((4, N, 2)), [rng.permutation(N).tolist() for _ in range(4)]
     for k in range(4):
-        P, tour = rng.standard_normal((N, 2)), rng.permutation(N).tolist()
-        yield f"tour {k}", impl.canonical_tour(P, tour)
+        yield f"tour {k}", impl.canonical_tour(clouds[k], tours[k])
 
 
 @probe("canonical_tour", cases=[1, 2])
 def paths_without_area(impl, rng, N):
-    P = rng.standard_normal((N, 2))
-    for k in range(2):
-        yield f"tour {k}", impl.canonical_tour(P, rng.permutation(N).tolist())
+    P, tours = rng.standard_normal((N, 2)), [list(range(N)), list(range(N))[::-1]]
+    for k, tour in enumerate(tours):
+        yield f"tour {k}", impl.canonical_tour(P, tour)
 
 
 @probe("canonical_tour", cases=[4, 5])
 def cities_on_a_line(impl, rng, N):
     P = np.stack([rng.permutation(N).astype(float), np.zeros(N)], axis=1)
-    for k in range(4):
-        yield f"tour {k}", impl.canonical_tour(P, rng.permutation(N).tolist())
+    for k, tour in enumerate([rng.permutation(N).tolist() for _ in range(4)]):
+        yield f"tour {k}", impl.canonical_tour(P, tour)
 
 
 @probe("canonical_tour", cases=[1e-8, 1e5])
 def tours_of_another_size(impl, rng, size):
+    clouds, tours = rng.random((2, 6, 2)), [rng.permutation(6).tolist() for _ in range(2)]
     for shift in (0.0, 40.0, -40.0):
         for k in range(2):
-            P = size * (rng.random((6, 2)) + shift)
-            yield f"tour {k}, cities around {shift:g}", impl.canonical_tour(P, rng.permutation(6).tolist())
+            yield f"tour {k}, cities around {shift:g}", impl.canonical_tour(size * (clouds[k] + shift), tours[k])
 
 
 @probe("canonical_tour", cases=[5])
@@ -309,9 +309,9 @@ def direction_is_decided_by_the_last_step(impl, rng, N):
 @probe("canonical_tour", cases=[6])
 def long_last_steps(impl, rng, N):
     """Far from the origin the last step home, and each coordinate, weigh much."""
-    for k in range(4):
-        P = rng.standard_normal((N, 2)) * [1.0, 6.0] + [30.0, -20.0]
-        yield f"tour {k}", impl.canonical_tour(P, rng.permutation(N).tolist())
+    clouds = rng.standard_normal((4, N, 2)) * [1.0, 6.0] + [30.0, -20.0]
+    for k, tour in enumerate([rng.permutation(N).tolist() for _ in range(4)]):
+        yield f"tour {k}", impl.canonical_tour(clouds[k], tour)
 
 
 def a_shortest_tour(got, expected, P):
@@ -344,8 +344,7 @@ def three_and_a_square(impl, rng):
 
 @probe("tsp_exact", cases=[1, 2, 3, 4, 5, 6, 7, 8, 9])
 def shortest(impl, rng, N):
-    for k in range(4 if N < 8 else 2):
-        P = rng.random((N, 2))
+    for k, P in enumerate(rng.random((4 if N < 8 else 2, N, 2))):
         yield f"tour {k}", exact(impl.tsp_exact(P), P)
 
 
@@ -364,15 +363,14 @@ def distances_of_another_size(impl, rng, size):
 @probe("tsp_exact", cases=[7])
 def long_and_flat(impl, rng, N):
     """Euclidean distances are neither squared nor taken along the axes; the way home counts."""
+    clouds = rng.standard_normal((3, N, 2)) ** 3
     for k, stretch in enumerate(([1.0, 8.0], [8.0, 1.0], [1.0, 1.0])):
-        P = rng.standard_normal((N, 2)) ** 3 * stretch
-        yield f"tour {k}", exact(impl.tsp_exact(P), P)
+        yield f"tour {k}", exact(impl.tsp_exact(clouds[k] * stretch), clouds[k] * stretch)
 
 
 @probe("tsp_exact", cases=[8])
 def clusters(impl, rng, N):
-    for k in range(3):
-        P = rng.standard_normal((N, 2)) + 10 * rng.integers(0, 2, size=(N, 2))
+    for k, P in enumerate(rng.standard_normal((3, N, 2)) + 10 * rng.integers(0, 2, size=(3, N, 2))):
         yield f"tour {k}", exact(impl.tsp_exact(P), P)
 
 
@@ -549,8 +547,9 @@ def saturated(impl, rng, B, T, M, H, G, A):
     """Where tanh is flat little comes through, and exactly where it isn't, all does."""
     p, E, d = draw_pointer(rng, H, G, A), rng.standard_normal((B, M, H)), rng.standard_normal((B, T, G))
     E[0], E[1, 0], d[1, 0] = 6.0 * E[0], 0.0, 0.0
+    du = rng.standard_normal((B, T, M))
     _, cache = impl.pointer_logits(p, E, d, np.ones((B, T, M), dtype=bool))
-    yield from back(impl.pointer_backward(rng.standard_normal((B, T, M)), cache), lambda value: few(value, 12))
+    yield from back(impl.pointer_backward(du, cache), lambda value: few(value, 12))
 
 
 @probe("pointer_backward", cases=[(2, 3, 4, 3, 2, 4)])
@@ -616,9 +615,9 @@ def finite(u):
 
 @probe("PointerNet")
 def equal_scores(impl, rng):
+    x, lengths, targets = all_tensors(rng.standard_normal((1, 3, 2)), np.array([3]), np.array([[2, 0, 1, 3]]))
     net = network(impl, 2, 3)
     net.v.weight.data.zero_()
-    x, lengths, targets = all_tensors(rng.standard_normal((1, 3, 2)), np.array([3]), np.array([[2, 0, 1, 3]]))
     yield "logits", net(x, lengths, targets)
     net.stops = True
     yield "logits with stops", net(x, lengths, targets)
@@ -627,9 +626,9 @@ def equal_scores(impl, rng):
 
 @probe("PointerNet", cases=[(*case, stops) for case in TORCH for stops in (False, True)])
 def logits_and_gradients(impl, rng, B, N, D, H, stops):
-    net = network(impl, D, H, stops)
     x, lengths, targets = all_tensors(*draw_batch(rng, B, N, D, stops))
     up = rng.standard_normal((B, N + 1, N + 1))
+    net = network(impl, D, H, stops)
     x.requires_grad_()
     u = net(x, lengths, targets)
     yield "logits", few(u, 40)
@@ -641,9 +640,9 @@ def logits_and_gradients(impl, rng, B, N, D, H, stops):
 
 @probe("PointerNet", cases=[(4, 6, 2, 3), (1, 4, 1, 2), (3, 3, 3, 3)])
 def encodings(impl, rng, B, N, D, H):
-    net = network(impl, D, H)
     x, lengths, _ = draw_batch(rng, B, N, D, False)
     lengths[-1] = max(1, N - 2)
+    net = network(impl, D, H)
     E, state = net.encode(*all_tensors(x, lengths))
     yield "annotations", few(E, 40)
     if not isinstance(state, tuple | list) or len(state) != 2:
@@ -654,8 +653,9 @@ def encodings(impl, rng, B, N, D, H):
 
 @probe("PointerNet", cases=[(3, 5)])
 def all_shorter_than_the_batch(impl, rng, B, N):
-    net, x, lengths = network(impl, 2, 3, True), rng.standard_normal((B, N, 2)), np.array([3, 1, 2])
+    x, lengths = rng.standard_normal((B, N, 2)), np.array([3, 1, 2])
     targets = draw_targets(rng, lengths, N, True)
+    net = network(impl, 2, 3, True)
     E, (h, _) = net.encode(*all_tensors(x, lengths))
     yield "annotations", E
     yield "h", h
@@ -664,68 +664,70 @@ def all_shorter_than_the_batch(impl, rng, B, N):
 
 @probe("PointerNet", cases=[(2, 3, 5, 4), (3, 3, 3, 3), (1, 1, 2, 3), (4, 1, 6, 2)])
 def points(impl, rng, B, T, M, H):
-    net = network(impl, 2, H)
     E, d, open = rng.standard_normal((B, M, H)), rng.standard_normal((B, T, H)), draw_open(rng, B, T, M)
     open[-1, -1] = False
+    net = network(impl, 2, H)
     yield "logits of point", net.point(*all_tensors(E, d, open))
 
 
 @probe("PointerNet", cases=[(3, 4)])
 def shorter_targets(impl, rng, B, N):
     """Fewer steps than items, and more."""
-    net, x, lengths = network(impl, 2, 3, True), rng.standard_normal((B, N, 2)), np.array([4, 2, 3])
-    targets = np.array([[1, 3], [0, 4], [2, 0]])
-    yield "logits of two steps", net(*all_tensors(x, lengths, targets))
+    x, lengths, targets = rng.standard_normal((B, N, 2)), np.array([4, 2, 3]), np.array([[1, 3], [0, 4], [2, 0]])
     long = np.hstack([draw_targets(rng, lengths, N, True), np.full((B, 3), -1)])
+    net = network(impl, 2, 3, True)
+    yield "logits of two steps", net(*all_tensors(x, lengths, targets))
     yield "logits with padding behind", few(net(*all_tensors(x, lengths, long)), 40)
 
 
 @probe("PointerNet", cases=[(3, 5), (2, 12)])
 def other_numbers_of_items(impl, rng, B, N):
+    batches = {n: draw_batch(rng, B, n, 2, False) for n in (N, N + 3, 2)}
     net = network(impl, 2, 4)
-    for n in (N, N + 3, 2):
-        x, lengths, targets = draw_batch(rng, B, n, 2, False)
-        yield f"logits of {n}", few(net(*all_tensors(x, lengths, targets)), 24)
+    for n, batch in batches.items():
+        yield f"logits of {n}", few(net(*all_tensors(*batch)), 24)
 
 
 @probe("PointerNet")
 def in_single_precision(impl, rng):
-    net = network(impl, 2, 4, True, double=False)
     x, lengths, targets = draw_batch(rng, 3, 4, 2, True)
+    net = network(impl, 2, 4, True, double=False)
     yield "logits", net(*all_tensors(x.astype(np.float32), lengths, targets))
 
 
 @probe("PointerNet")
 def scores_below_any_floor(impl, rng):
+    E, d, open = 2 + np.abs(rng.standard_normal((2, 5, 4))), np.zeros((2, 3, 4)), draw_open(rng, 2, 3, 5)
     net = network(impl, 2, 4)
     net.W1.weight.data.abs_()
     net.v.weight.data = -1e30 * (1 + net.v.weight.data.abs())
-    E, d, open = 2 + np.abs(rng.standard_normal((2, 5, 4))), np.zeros((2, 3, 4)), draw_open(rng, 2, 3, 5)
     yield "logits of point", net.point(*all_tensors(E, d, open))
 
 
 @probe("PointerNet", cases=[True, False])
 def again_in_another_mode(impl, rng, stops):
-    net, batch = network(impl, 2, 3, stops).eval(), all_tensors(*draw_batch(rng, 3, 4, 2, stops))
+    batch = all_tensors(*draw_batch(rng, 3, 4, 2, stops))
+    net = network(impl, 2, 3, stops).eval()
     yield "logits in evaluation mode", few(net(*batch), 20)
     yield "logits once more", few(net(*batch), 20)
 
 
 @probe("PointerNet")
 def gradients_of_the_methods(impl, rng):
-    net, (x, lengths, _) = network(impl, 2, 3), draw_batch(rng, 3, 4, 2, False)
+    x, lengths, _ = draw_batch(rng, 3, 4, 2, False)
     x, lengths = all_tensors(x, lengths)
-    x.requires_grad_()
-    E, (h, c) = net.encode(x, lengths)
-    up = all_tensors(rng.standard_normal((3, 5, 3)), rng.standard_normal((1, 3, 3)), rng.standard_normal((1, 3, 3)))
-    ((E * up[0]).sum() + (h * up[1]).sum() + (c * up[2]).sum()).backward()
+    ups = all_tensors(*(rng.standard_normal(n) for n in ((3, 5, 3), (1, 3, 3), (1, 3, 3), (2, 5, 4))))
+    places, states = all_tensors(rng.standard_normal((2, 4, 3)), rng.standard_normal((2, 5, 3)))
+    open = all_tensors(draw_open(rng, 2, 5, 4))[0]
+    net = network(impl, 2, 3)
+    E, (h, c) = net.encode(x.requires_grad_(), lengths)
+    sum((value * up).sum() for value, up in zip((E, h, c), ups, strict=False)).backward()
     yield "dx of encode", x.grad
     yield "dend", net.end.grad
-    E, d = (t.requires_grad_() for t in all_tensors(rng.standard_normal((2, 4, 3)), rng.standard_normal((2, 5, 3))))
-    u = net.point(E, d, all_tensors(draw_open(rng, 2, 5, 4))[0])
-    (finite(u) * all_tensors(rng.standard_normal((2, 5, 4)))[0]).sum().backward()
-    yield "dE of point", E.grad
-    yield "dd of point", d.grad
+    u = net.point(places.requires_grad_(), states.requires_grad_(), open)
+    (finite(u) * ups[3]).sum().backward()
+    yield "dE of point", places.grad
+    yield "dd of point", states.grad
 
 
 # The beam -----------------------------------------------------------------------------------------------------------
