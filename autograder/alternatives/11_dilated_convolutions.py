@@ -4,6 +4,7 @@ Each takes the place of its exercise's cell. Functions of one set share their ca
 """
 
 import copy
+import itertools
 
 import numpy as np
 import torch
@@ -23,7 +24,7 @@ def conv2d_forward(x, w, b, dilation=1, padding=0):
 
 
 def conv2d_backward(dy, cache):
-    """dx is a convolution of the padded gradient with the mirrored kernel; dw sums products of windows."""
+    """One more convolution, of the padded gradient with the mirrored kernel; dw from products of windows."""
     x, w, d, p = (cache[name] for name in "xwdp")
     kh, kw = w.shape[2:]
     spread = dy
@@ -100,7 +101,7 @@ class ContextModule(nn.Module):
         dilations = [1, 1, *(2**k for k in range(1, 5)), 1, 1]
         self.convs = nn.ModuleList(
             nn.Conv2d(a, b, 3 if k < 7 else 1, padding="same", dilation=dilations[k])
-            for k, (a, b) in enumerate(zip(widths, widths[1:], strict=False))
+            for k, (a, b) in enumerate(itertools.pairwise(widths))
         )
         for conv in self.convs:
             noise = torch.normal(0.0, 1.0, size=conv.weight.shape) * sigma
@@ -183,7 +184,7 @@ class Further:
         return np.array(sides, dtype=int).tolist()
 
     def pixel_loss(logits, y, weight=None, void=255):
-        """logsumexp by np.logaddexp; a one-hot array that is empty at void pixels."""
+        """Sums of exponentials by np.logaddexp; a one-hot array that is empty at void pixels."""
         K = logits.shape[1]
         total = np.logaddexp.reduce(logits, axis=1, keepdims=True)
         hot = np.stack([(y == k) & (y != void) for k in range(K)], axis=1).astype(float)

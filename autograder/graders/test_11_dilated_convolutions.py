@@ -534,7 +534,11 @@ def modules_with_noise(impl, rng, C, sigma):
         w = conv.weight.detach().double()
         side = w.shape[-1] // 2
         away = w[~torch.eye(C, dtype=torch.bool)][:, side, side] if k == 7 else w[..., ::2, :].flatten()
-        found[f"layer {k + 1}"] = [away.std(), away.mean(), (away.abs().max() / away.std()).item() if k < 7 else 3.0]
+        found[f"layer {k + 1}"] = [
+            away.std().item(),
+            away.mean().item(),
+            (away.abs().max() / away.std()).item() if k < 7 else 3.0,
+        ]
         yield f"diagonal {k}", torch.diagonal(w[..., side, side])
         yield f"bias {k}", conv.bias
     yield "noise", observe(found, judge=noisy, given={"sigma": sigma})
@@ -579,10 +583,10 @@ NETS = {
     ],
     "overlapping": [
         ("conv", 2, 3, {}),
-        ("pool", 3, {"stride": 2, "padding": 1}),
+        ("pool", 3, {"stride": 2}),
         "relu",
         ("conv", 2, 3, {"padding": 1}),
-        ("pool", 3, {"stride": 1, "padding": 1}),
+        ("pool", 3, {"stride": 1}),
         ("conv", 2, 3, {"stride": 2}),
     ],
     "pairs": [

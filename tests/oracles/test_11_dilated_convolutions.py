@@ -148,7 +148,7 @@ def test_dense_networks_hold_the_strided_ones_outputs(dilated):
     net = nn.Sequential(
         nn.Conv2d(2, 4, 3, stride=2, padding=1),
         nn.ReLU(),
-        nn.MaxPool2d(3, stride=2, padding=1),
+        nn.MaxPool2d(3, stride=2),
         nn.Conv2d(4, 3, (3, 2), padding=1, dilation=2),
         nn.MaxPool2d(2),
         nn.Conv2d(3, 2, 2),
