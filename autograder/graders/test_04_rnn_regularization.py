@@ -181,8 +181,9 @@ def long_memory(impl, rng, B, T, inputs, widths):
 @probe("stacked_forward")
 def masks_alone_differ(impl, rng):
     layers, X = draw_layers(rng, 3, (3, 3)), rng.standard_normal((2, 3, 3))
-    for places in ("up h c", "h", "c", "up"):
-        Z, *_ = impl.stacked_forward(layers, X, draw_masks(rng, places, 2, 3, 3, (3, 3)))
+    drawn = {places: draw_masks(rng, places, 2, 3, 3, (3, 3)) for places in ("up h c", "h", "c", "up")}
+    for places, masks in drawn.items():
+        Z, *_ = impl.stacked_forward(layers, X, masks)
         yield f"Z with masks {places}", few(Z, 9)
 
 
@@ -340,8 +341,9 @@ def certain_of_what_came(impl, rng):
 @probe("perplexity")
 def words_alone_differ(impl, rng):
     logits = [rng.standard_normal((3, 4)), rng.standard_normal((5, 4))]
+    words = [[rng.integers(4, size=3), rng.integers(4, size=5)] for _ in range(3)]
     for k in range(3):
-        yield f"perplexity {k + 1}", impl.perplexity(logits, [rng.integers(4, size=3), rng.integers(4, size=5)])
+        yield f"perplexity {k + 1}", impl.perplexity(logits, words[k])
 
 
 # Kinds of dropout ---------------------------------------------------------------------------------------------------
@@ -592,10 +594,10 @@ def dtypes(impl, rng, kind):
 def nothing_is_dropped(impl, rng, p, training):
     import torch
 
-    x = torch.tensor(rng.standard_normal((3, 4, 5)), requires_grad=True)
+    x, dy = torch.tensor(rng.standard_normal((3, 4, 5)), requires_grad=True), rng.standard_normal((3, 4, 5))
     y = impl.VariationalDropout(p).train(training)(x)
     yield "y", y
-    (y * torch.from_numpy(rng.standard_normal((3, 4, 5)))).sum().backward()
+    (y * torch.from_numpy(dy)).sum().backward()
     yield "gradient of x", x.grad
 
 
@@ -616,14 +618,12 @@ def modes_one_after_another(impl, rng):
 def other_shapes_later(impl, rng):
     import torch
 
+    inputs = [rng.uniform(1, 2, size) for size in ((10, 3, 20), (12, 4, 15), (10, 3, 20))]
     drop = impl.VariationalDropout(0.4).train()
-    for k, (B, T, D) in enumerate(((10, 3, 20), (12, 4, 15), (10, 3, 20))):
-        x = rng.uniform(1, 2, (B, T, D))
+    for k, x in enumerate(inputs):
+        y = drop(torch.from_numpy(x)).numpy()
         given = {"x": x, "p": 0.4, "share": 0.25}
-        yield (
-            f"y of call {k + 1}, ({B}, {T}, {D})",
-            observe(drop(torch.from_numpy(x)).numpy(), judge=one_mask_for_all_steps, given=given),
-        )
+        yield f"y of call {k + 1}, {x.shape}", observe(y, judge=one_mask_for_all_steps, given=given)
 
 
 @probe("VariationalDropout", cases=[(0.3,), (0.7,)])
@@ -679,8 +679,8 @@ def steady():
     return Steady()
 
 
-def model_of(impl, rng, vocab, hidden, layers, drop):
-    return fill(impl.ZarembaLSTM(vocab, hidden, layers, drop).double(), int(rng.integers(2**32)))
+def model_of(impl, seed, vocab, hidden, layers, drop):
+    return fill(impl.ZarembaLSTM(vocab, hidden, layers, drop).double(), int(seed))
 
 
 MODELS = [(2, 5, 7, 4, 2), (1, 3, 5, 3, 1), (3, 4, 4, 4, 3), (4, 1, 6, 2, 2), (1, 1, 3, 1, 1), (2, 2, 9, 2, 4)]
@@ -704,8 +704,8 @@ def only_the_bias(impl, rng):
 def models(impl, rng, B, T, vocab, hidden, layers):
     import torch
 
-    drop = scaling()
-    model, words = model_of(impl, rng, vocab, hidden, layers, drop), torch.from_numpy(rng.integers(vocab, size=(B, T)))
+    drop, seed, words = scaling(), rng.integers(2**32), torch.from_numpy(rng.integers(vocab, size=(B, T)))
+    model = model_of(impl, seed, vocab, hidden, layers, drop)
     logits, state = model(words)
     yield "logits", logits
     yield from states(state)
@@ -717,8 +717,8 @@ def models(impl, rng, B, T, vocab, hidden, layers):
 def model_gradients(impl, rng, B, T, vocab, hidden, layers):
     import torch
 
-    model = model_of(impl, rng, vocab, hidden, layers, steady())
-    words, up = torch.from_numpy(rng.integers(vocab, size=(B, T))), rng.standard_normal((B, T, vocab))
+    seed, words = rng.integers(2**32), torch.from_numpy(rng.integers(vocab, size=(B, T)))
+    up, model = rng.standard_normal((B, T, vocab)), model_of(impl, seed, vocab, hidden, layers, steady())
     (model(words)[0] * torch.from_numpy(up)).sum().backward()
     for name, w in sorted(model.named_parameters()):
         yield f"gradient of {name}", None if w.grad is None else few(w.grad, 8)
@@ -728,8 +728,8 @@ def model_gradients(impl, rng, B, T, vocab, hidden, layers):
 def piece_after_piece(impl, rng, B, T, vocab, hidden, layers):
     import torch
 
-    model = model_of(impl, rng, vocab, hidden, layers, steady())
-    words, state = torch.from_numpy(rng.integers(vocab, size=(2, B, T))), None
+    seed, words = rng.integers(2**32), torch.from_numpy(rng.integers(vocab, size=(2, B, T)))
+    model, state = model_of(impl, seed, vocab, hidden, layers, steady()), None
     for k in range(2):
         logits, state = model(words[k], state)
         yield f"logits of piece {k + 1}", logits
@@ -743,9 +743,9 @@ def piece_after_piece(impl, rng, B, T, vocab, hidden, layers):
 def a_state_that_is_given(impl, rng):
     import torch
 
-    model = model_of(impl, rng, 5, 3, 2, steady())
     given = [tuple(torch.tensor(rng.standard_normal((1, 2, 3))) for _ in range(2)) for _ in range(2)]
-    words = torch.from_numpy(rng.integers(5, size=(2, 4)))
+    seed, words = rng.integers(2**32), torch.from_numpy(rng.integers(5, size=(2, 4)))
+    model = model_of(impl, seed, 5, 3, 2, steady())
     yield "logits", model(words, given)[0]
     yield "logits without", model(words)[0]
     yield "logits with the state again", model(words, given)[0]
@@ -755,8 +755,8 @@ def a_state_that_is_given(impl, rng):
 def whatever_the_mode(impl, rng, training):
     import torch
 
-    model = model_of(impl, rng, 5, 4, 2, steady()).train(training)
-    words = torch.from_numpy(rng.integers(5, size=(2, 3)))
+    seed, words = rng.integers(2**32), torch.from_numpy(rng.integers(5, size=(2, 3)))
+    model = model_of(impl, seed, 5, 4, 2, steady()).train(training)
     yield "logits", model(words)[0]
     yield "modes", [m.training for m in model.modules()]
 
@@ -765,17 +765,18 @@ def whatever_the_mode(impl, rng, training):
 def torchs_own_dropout(impl, rng, training):
     import torch
 
-    p = 0.0 if training else 0.6
-    model = model_of(impl, rng, 6, 4, 2, torch.nn.Dropout(p)).train(training)
-    yield "logits", model(torch.from_numpy(rng.integers(6, size=(2, 5))))[0]
+    p, seed, words = 0.0 if training else 0.6, rng.integers(2**32), torch.from_numpy(rng.integers(6, size=(2, 5)))
+    model = model_of(impl, seed, 6, 4, 2, torch.nn.Dropout(p)).train(training)
+    yield "logits", model(words)[0]
 
 
 @probe("ZarembaLSTM")
 def in_single_precision(impl, rng):
     import torch
 
-    model = fill(impl.ZarembaLSTM(5, 4, 2, steady()), int(rng.integers(2**32)))
-    logits, state = model(torch.from_numpy(rng.integers(5, size=(2, 3))))
+    seed, words = int(rng.integers(2**32)), torch.from_numpy(rng.integers(5, size=(2, 3)))
+    model = fill(impl.ZarembaLSTM(5, 4, 2, steady()), seed)
+    logits, state = model(words)
     yield "logits", observe(logits, rtol=1e-4)
     yield "parameters", shapes(model)
     yield "dtypes", [str(logits.dtype), *(str(v.dtype) for pair in state for v in pair)]
