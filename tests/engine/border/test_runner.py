@@ -105,7 +105,8 @@ def test_where_many_wait_for_a_processor_a_step_may_take_longer(monkeypatch, loa
     monkeypatch.setattr(os, "getloadavg", lambda: (load * (os.cpu_count() or 1), 0.0, 0.0))
 
     def talk(say: Callable[[Event], None]) -> None:
-        say(Running(1, 1))
+        say(Defined())
+        say(Begun(BOTH[0], "probe", 0))
         time.sleep(1.0)
         say(Waiting())
 
