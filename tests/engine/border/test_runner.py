@@ -107,10 +107,10 @@ def test_where_many_wait_for_a_processor_a_step_may_take_longer(monkeypatch, loa
     def talk(say: Callable[[Event], None]) -> None:
         say(Defined())
         say(Begun(BOTH[0], "probe", 0))
-        time.sleep(1.0)
+        time.sleep(2.5)
         say(Waiting())
 
-    with Observer([], ASSIGNMENT, Scripted(talk), limits=Limits(seconds=0.5, total_seconds=20)) as observer:
+    with Observer([], ASSIGNMENT, Scripted(talk), limits=Limits(seconds=1.0, total_seconds=20)) as observer:
         assert bool(observer.observe(BOTH[:1]).ended) == ended
 
 
