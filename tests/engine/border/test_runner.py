@@ -31,10 +31,13 @@ class Scripted:
 
     def start(self, assignment: object, request: Request) -> Scripted:
         self.asked.append(request)
-        self.channel, self.end = os.pipe()
+        self.channel, end = os.pipe()
+        self.end: int | None = end
 
         def say(event: Event) -> None:
-            os.write(self.end, write_event(event).encode() + b"\n")
+            if self.end != end:  # closed, and its number may be another's by now
+                raise OSError
+            os.write(end, write_event(event).encode() + b"\n")
 
         def talk() -> None:
             with contextlib.suppress(OSError):  # nobody listens any more
@@ -50,7 +53,9 @@ class Scripted:
         return None
 
     def close(self) -> None:
-        os.close(self.end)
+        assert self.end is not None
+        end, self.end = self.end, None
+        os.close(end)
 
     def warm_up(self, assignment: object) -> None:
         pass
