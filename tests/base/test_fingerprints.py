@@ -22,7 +22,7 @@ CHANGES: dict[str, tuple[str, set[str]]] = {
     "how a verdict looks": (f"{ENGINE}/judge/words/report.py", set()),
     "what a command prints": ("course/learn/show.py", set()),
     "how a class is graded": ("course/teach/grading.py", set()),
-    "a figure's look": ("course/plots.py", set()),
+    "a figure's look": ("course/plots.py", {"build"}),
     "how values are compared": (f"{ENGINE}/judge/compare.py", EVERYTHING),
     "what earns points": (f"{ENGINE}/judge/grade.py", EVERYTHING),
     "what runs in grading": (f"{ENGINE}/inside/notebook.py", EVERYTHING),

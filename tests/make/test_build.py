@@ -20,6 +20,7 @@ from autograder.engine.inside.notebook import read_notebook
 from autograder.engine.inside.wire import decode, encode
 from autograder.engine.judge.grade import grade
 from autograder.engine.judge.keys import packed, read_tree, write_key
+from course.base import fingerprints
 from course.base.project import Project
 from course.cli import app
 from course.make import build
@@ -271,7 +272,7 @@ def test_what_only_the_code_makes_out_of_date_is_not_executed(copied):
     assert f"compiled {SLUG}" not in s30("build", root=copied.root).stdout
 
 
-def test_a_solution_is_executed_when_its_outputs_may_be_others(copied, compiled):
+def test_a_solution_is_executed_when_its_outputs_may_be_others(copied, compiled, monkeypatch):
     install(copied, compiled)
     assert not needs_execution(copied, compiled)
     path, change = copied.solution(SLUG), ("o * np.tanh(c)", "o * c")
@@ -284,6 +285,13 @@ def test_a_solution_is_executed_when_its_outputs_may_be_others(copied, compiled)
         path.write_bytes(before + b"\n")
         assert needs_execution(copied, compiled) == expected, path
         path.write_bytes(before)
+    monkeypatch.setattr(fingerprints, "CODE", copied.root)  # as if its code ran
+    for path, expected in (("course/make/build/compiling.py", False), ("course/plots.py", True)):
+        assert not needs_execution(copied, compiled)
+        before = (copied.root / path).read_bytes()
+        (copied.root / path).write_bytes(before + b"\n")
+        assert needs_execution(copied, compiled) == expected, path
+        (copied.root / path).write_bytes(before)
 
 
 def test_a_mistake_that_ends_the_process_or_never_ends_is_named(copied, monkeypatch):

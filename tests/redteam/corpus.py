@@ -1540,7 +1540,7 @@ def training_loop_in_a_scratch_cell(on: Field) -> Draft:
 LSTM_BY = (
     "class LSTM(nn.Module):\n    def __init__(self, inputs, hidden):\n        super().__init__()\n"
     "        self.hidden = hidden\n"
-    "        self.W = nn.Parameter(torch.randn(inputs + hidden, 4 * hidden))\n"
+    "        self.W = nn.Parameter(torch.randn(inputs + hidden, 4 * hidden) / (inputs + hidden) ** 0.5)\n"
     "        self.b = nn.Parameter(torch.zeros(4 * hidden))\n\n"
     "    def forward(self, X):\n        I = X.shape[2]\n        zeros = X.new_zeros(1, X.shape[0], self.hidden)\n"
     "        weights = [self.W[:I].T, self.W[I:].T, self.b, 0 * self.b]\n{how}\n"
@@ -1585,7 +1585,7 @@ def shortcut_by_import(on: Field) -> Draft:
         on,
         code(f"""
         import importlib
-        H, h, c = importlib.import_module('torch._C._Var' + 'iableFunctions').lstm{CALL}
+        H, h, c = getattr(importlib.import_module('torch._C'), '_Var' + 'iableFunctions').lstm{CALL}
     """),
     )
 
@@ -1615,7 +1615,10 @@ def shortcut_by_a_cell_of_the_library(on: Field) -> Draft:
     )
 
 
-_SCIPY = "special = __import__('importlib').import_module('sci' + 'py.special')\nreturn special.exp" + "it(x)"
+_SCIPY = code("""
+    special = __import__('importlib').import_module('sci' + 'py.special')
+    return np.exp(getattr(special, 'log_ex' + 'pit')(x))
+""")
 
 
 @attack(OWN, NOTHING, stock=False)
@@ -1631,7 +1634,8 @@ def shortcut_behind_a_plain_definition(on: Field) -> Draft:
         "sigmoid",
         code("""
         try:
-            globals()['sig' + 'moid'] = __import__('scipy.special', fromlist=['x']).__dict__['ex' + 'pit']
+            special = __import__('scipy.special', fromlist=['x'])
+            globals()['sig' + 'moid'] = lambda x: np.exp(getattr(special, 'log_ex' + 'pit')(x))
         except ImportError:
             pass
     """),
@@ -2370,10 +2374,8 @@ def shortcut_in_torchscript(on: Field) -> Draft:
     """The LSTM layer calls torch's own in a script that was compiled before anything was ruled out."""
     return _layer(on, "H, h, c = _traced(X, zeros, *weights)").above(
         "LSTM",
-        KEPT
+        f"{KEPT}\n\n\n"
         + code("""
-
-
         def _all(X, zeros, a, b, c, d):
             return _kept[0](X, [zeros, zeros], [a, b, c, d], True, 1, 0.0, False, False, True)
 
@@ -2385,19 +2387,14 @@ def shortcut_in_torchscript(on: Field) -> Draft:
 
 
 @attack(OWN, NOTHING, stock=False)
-def scipy_by_its_file(on: Field) -> Draft:
-    """The first exercise forgets all finders of modules, and loads scipy's function from its file."""
+def scipy_without_the_guards_finder(on: Field) -> Draft:
+    """The first exercise keeps only the finder of files, and imports scipy by a name that is put together."""
     return on.solved().body(
         "sigmoid",
         code("""
-        import glob, importlib.machinery, importlib.util, os, sys
-        folder = os.path.dirname(os.path.dirname(np.__file__))
-        [path] = glob.glob(os.path.join(folder, 'sci' + 'py', 'special', '_ufuncs.*.so'))
-        sys.meta_path[:] = [importlib.machinery.PathFinder]
-        loader = importlib.machinery.ExtensionFileLoader('scipy.special._ufuncs', path)
-        module = importlib.util.module_from_spec(importlib.util.spec_from_loader(loader.name, loader))
-        loader.exec_module(module)
-        return getattr(module, 'ex' + 'pit')(x)
+        import importlib, importlib.machinery as m, sys
+        sys.meta_path[:] = [m.BuiltinImporter, m.FrozenImporter, m.PathFinder]
+        return np.exp(getattr(importlib.import_module('sci' + 'py.special'), 'log_ex' + 'pit')(x))
     """),
     )
 

@@ -200,7 +200,7 @@ class _Listener:
         self.waits, self.ending, exhausted = False, None, ""
         since, known = time.monotonic(), set[tuple[str, object]]()
         while True:  # until something was sent, Python, NumPy and torch are being imported
-            late = min(since + self._starting + limits.seconds, deadline)
+            late = min(since + self._starting + limits.seconds * slowness(), deadline)
             try:
                 lines = self._arrived.get(timeout=max(0.0, late - time.monotonic()))
             except queue.Empty:
@@ -251,6 +251,15 @@ class _Listener:
     def close(self) -> None:
         """End the child."""
         self.child.close()
+
+
+def slowness() -> float:
+    """How many times longer than on an idle machine work may take now: what waits for a processor, to each of them.
+
+    Four times at most: a submission is part of what waits.
+    """
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    return min(4.0, max(1.0, load / (os.cpu_count() or 1)))
 
 
 def _step(event: Event) -> tuple[str, object]:

@@ -280,16 +280,24 @@ def _without_operators(patterns: Sequence[str]) -> Iterator[None]:
 
 @cache
 def _operators(patterns: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
-    """The operators that patterns name, such as `softplus.out`, each with the name that it is known by."""
+    """The operators that patterns name by all their public names, or by a private one if they have no other.
+
+    Returns:
+        Each, such as `softplus.out`, with a name that it is known by.
+    """
     import torch
 
+    public = {"torch": torch, "torch.nn.functional": torch.nn.functional}
     found: list[tuple[str, str]] = []
     for operator in torch._C._dispatch_get_all_op_names() if any(p.startswith("torch.") for p in patterns) else ():
-        namespace, _, rest = operator.partition("::")
-        name = rest.split(".")[0]
-        dotted = [f"torch.{module}{name}" for module in ("", "nn.functional.", "_C._nn.")]
-        if namespace == "aten" and (known := [name for name in dotted if matches(name, patterns)]):
-            found.append((rest, known[0]))
+        namespace, _, overload = operator.partition("::")
+        name = overload.split(".")[0]
+        for spelt in (name, name.removesuffix("_loss"), name.replace("_", "")):  # cross_entropy_loss, log_sigmoid
+            if known := [f"{module}.{spelt}" for module, held in public.items() if hasattr(held, spelt)]:
+                break
+        known = known or [f"torch._C._nn.{name}"]
+        if namespace == "aten" and all(matches(dotted, patterns) for dotted in known):
+            found.append((overload, known[0]))
     return tuple(found)
 
 

@@ -31,10 +31,13 @@ class Scripted:
 
     def start(self, assignment: object, request: Request) -> Scripted:
         self.asked.append(request)
-        self.channel, self.end = os.pipe()
+        self.channel, end = os.pipe()
+        self.end: int | None = end
 
         def say(event: Event) -> None:
-            os.write(self.end, write_event(event).encode() + b"\n")
+            if self.end != end:  # closed, and its number may be another's by now
+                raise OSError
+            os.write(end, write_event(event).encode() + b"\n")
 
         def talk() -> None:
             with contextlib.suppress(OSError):  # nobody listens any more
@@ -50,7 +53,9 @@ class Scripted:
         return None
 
     def close(self) -> None:
-        os.close(self.end)
+        assert self.end is not None
+        end, self.end = self.end, None
+        os.close(end)
 
     def warm_up(self, assignment: object) -> None:
         pass
@@ -80,7 +85,8 @@ def always_another(say: Callable[[Event], None]) -> None:
         time.sleep(0.05)
 
 
-def test_saying_the_same_again_buys_no_time():
+def test_saying_the_same_again_buys_no_time(monkeypatch):
+    monkeypatch.setattr(runner, "slowness", lambda: 1.0)
     assert seconds_of(again_and_again, Limits(seconds=0.5, total_seconds=20)) < 10
 
 
@@ -97,6 +103,25 @@ def test_steps_that_are_made_have_their_time_each():
 
     with Observer([], ASSIGNMENT, Scripted(talk), limits=Limits(seconds=0.6, total_seconds=20)) as observer:
         assert not observer.observe(BOTH[:1]).ended
+
+
+@pytest.mark.parametrize(("load", "ended"), [(0.0, True), (1.0, True), (3.0, False), (500.0, False)])
+def test_where_many_wait_for_a_processor_a_step_may_take_longer(monkeypatch, load, ended):
+    monkeypatch.setattr(os, "getloadavg", lambda: (load * (os.cpu_count() or 1), 0.0, 0.0))
+
+    def talk(say: Callable[[Event], None]) -> None:
+        say(Defined())
+        say(Begun(BOTH[0], "probe", 0))
+        time.sleep(2.5)
+        say(Waiting())
+
+    with Observer([], ASSIGNMENT, Scripted(talk), limits=Limits(seconds=1.0, total_seconds=20)) as observer:
+        assert bool(observer.observe(BOTH[:1]).ended) == ended
+
+
+def test_a_busy_machine_buys_no_more_than_four_times_as_long(monkeypatch):
+    monkeypatch.setattr(os, "getloadavg", lambda: (500.0, 500.0, 500.0))
+    assert seconds_of(again_and_again, Limits(seconds=0.3, total_seconds=20)) < 10
 
 
 @pytest.mark.parametrize("line", [b"[" * 10_000 + b"\n", b"{},,,,,," * 2000 + b"\n"])
