@@ -16,6 +16,7 @@ from typing import Any
 
 from autograder.engine.assignment import Assignment, Exercise, with_needs
 from autograder.engine.border.rounds import Observations, Round, too_long
+from autograder.engine.border.runner import slowness
 from autograder.engine.inside.errors import UserError
 from autograder.engine.inside.isolate import address_space
 from autograder.engine.inside.load import Loaded
@@ -177,7 +178,10 @@ class Checker:
 
 @contextlib.contextmanager
 def _clock(seconds: float) -> Iterator[Callable[[], None]]:
-    """Yields what winds it up: after so many seconds it raises TimeUp, and again until somebody lets it pass."""
+    """Yields what winds it up: after so many seconds it raises TimeUp, and again until somebody lets it pass.
+
+    A machine that is busy with other work is given more of them.
+    """
     if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
         yield lambda: None
         return
@@ -187,7 +191,7 @@ def _clock(seconds: float) -> Iterator[Callable[[], None]]:
 
     before = signal.signal(signal.SIGALRM, ring)
     try:
-        yield lambda: signal.setitimer(signal.ITIMER_REAL, seconds, 1.0) and None
+        yield lambda: signal.setitimer(signal.ITIMER_REAL, seconds * slowness(), 1.0) and None
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
@@ -251,9 +255,10 @@ def _file() -> Code | None:
 
 def _from_own_files(code: Code, name: str) -> list[str]:
     """The names that an exercise uses and that were imported from files in the folder where the kernel runs."""
-    inside = {alias for s in code.definitions(name) for alias in code.aliases() if alias in s.cell.source}
+    used = code.used_by(name)
+    imported = {dotted for user in (name, *used) for s in code.definitions(user) for dotted in s.mentioned}
     found = []
-    for alias in sorted(code.used_by(name) | inside):
+    for alias in sorted(used | {alias for alias, dotted in code.aliases().items() if dotted in imported}):
         module = sys.modules.get(code.aliases().get(alias, "").split(".")[0])
         folder = Path(getattr(module, "__file__", None) or "/").resolve().parent
         if Path.cwd() in (folder, *folder.parents) and not {"site-packages", "course", "autograder"} & set(

@@ -103,14 +103,30 @@ def test_a_helper_that_is_defined_further_down_or_repeated_is_not_noted(assignme
     assert verdict(assignment, "f", kernel(HELPER, *cells))[1] == []
 
 
-@pytest.mark.parametrize("line", ["from helpers import double", "import helpers\ndouble = helpers.double"])
-def test_a_helper_in_a_file_of_ones_own_is_noted(assignment, tmp_path, monkeypatch, line):
+@pytest.fixture
+def beside(tmp_path, monkeypatch):
+    """A folder, in which the kernel runs, with a module of the learner's own, helpers.py."""
     (tmp_path / "helpers.py").write_text(HELPER)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     sys.modules.pop("helpers", None)
+
+
+@pytest.mark.parametrize("line", ["from helpers import double", "import helpers\ndouble = helpers.double"])
+def test_a_helper_in_a_file_of_ones_own_is_noted(assignment, beside, line):
     cells = [line, "import numpy as np", *functions({"f": "return np.asarray(double(x))", "g": RIGHT})]
     found, notes = verdict(assignment, "f", kernel(*cells))
     assert found.status == Status.PASSED
     assert [note for note in notes if "comes from a file beside this notebook" in note], notes
     assert verdict(assignment, "g", kernel(*cells))[1] == []
+
+
+def test_a_helper_that_a_function_itself_imports_from_ones_own_file_is_noted(assignment, beside):
+    cells = functions({"f": "from helpers import double as d\n    return d(x)", "g": RIGHT})
+    notes = verdict(assignment, "f", kernel(*cells))[1]
+    assert [note for note in notes if "`d` comes from a file beside this notebook" in note], notes
+
+
+def test_a_short_name_of_ones_own_module_is_not_found_in_the_letters_of_a_cell(assignment, beside):
+    cells = ["import helpers as r", *functions({"f": RIGHT, "g": RIGHT})]
+    assert verdict(assignment, "f", kernel(*cells))[1] == []
