@@ -223,7 +223,7 @@ def through_time(impl, rng, B, T, V, H, inputs, upstream):
 
 
 # differences run out of time here, also those of one unit in all rows at once, step by step
-@probe("rnn_backward", cases=[(32, 128, 12, 512)])
+@probe("rnn_backward", cases=[(16, 64, 12, 512)])
 def many_units(impl, rng, B, T, V, H):
     params, x, h0, dHs = draw_chunk(rng, B, T, V, H)
     _, cache = impl.rnn_forward(params, x, h0)

@@ -1,18 +1,25 @@
-"""Taking a submission in: it is read, repaired, cleaned and analysed in a process of its own, with limits.
+"""Taking a submission in: it is read, repaired, cleaned and analysed in another process, with limits.
 
 What a stranger made is parsed, and a parser may take any time and memory over it. So what may take too much comes first
-here, where it costs one submission a sentence; the same work afterwards is known to be within the limits.
+there, where it costs one submission a sentence; the same work afterwards is known to be within the limits.
 """
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import json
-import os
 import subprocess
 import sys
+import threading
+import time
+from collections.abc import Sequence
 from pathlib import Path
+from subprocess import PIPE
+from typing import Any
 
 from autograder.engine.assignment import Assignment, with_needs
+from autograder.engine.border.runner import child_environment
 from autograder.engine.inside.notebook import MAX_NOTEBOOK_BYTES, Cell, Code, NotebookError
 from course.base.project import Project
 from course.teach.reading import Tree, read_submission, repair
@@ -21,7 +28,6 @@ SECONDS = 15  # of processor time, for one submission; an honest one takes a hun
 MEMORY_MB = 3000
 MAX_CODE = 500_000  # characters of a cell of code
 MAX_WORDS = 5_000_000  # characters of any other cell, which may hold a picture
-_ROOT = Path(__file__).resolve().parents[2]
 
 
 def take_in(path: Path, slug: str, project: Project) -> tuple[Tree, list[str]]:
@@ -38,20 +44,63 @@ def take_in(path: Path, slug: str, project: Project) -> tuple[Tree, list[str]]:
     Raises:
         NotebookError: it is no notebook, or there is too much of it.
     """
-    command = [sys.executable, "-P", "-m", "course.teach.intake", str(path.absolute()), slug, str(project.root)]
-    around = {**os.environ, "PYTHONPATH": str(_ROOT), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    try:
-        ran = subprocess.run(command, env=around, capture_output=True, timeout=10 * SECONDS)
-        answer = json.loads(ran.stdout)
-    except (subprocess.TimeoutExpired, ValueError):  # killed, by its limits or by the machine
-        raise NotebookError(f"{path} takes too much time or memory to read, and was not graded.") from None
+    answer = _reader.ask(str(path.absolute()), slug, str(project.root))
+    if answer is None:
+        raise NotebookError(f"{path} takes too much time or memory to read, and was not graded.")
     if "problem" in answer:
-        raise NotebookError(answer["problem"].replace(command[4], str(path)))
+        raise NotebookError(answer["problem"].replace(str(path.absolute()), str(path)))
     return answer["notebook"], answer["missing"]
 
 
+class _Reader:
+    """A process that takes submissions in one after the other, and is started anew after one that was too much."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        atexit.register(self._end)
+
+    def ask(self, *request: str) -> dict[str, Any] | None:
+        """What is said of a submission; None if that ends the process, which has read nothing else then."""
+        with self._lock:
+            used = self._process is not None
+            answer = self._answer(request)
+            return self._answer(request) if answer is None and used else answer
+
+    def _answer(self, request: Sequence[str]) -> dict[str, Any] | None:
+        if self._process is None:
+            command = [sys.executable, "-P", "-m", "course.teach.intake"]
+            self._process = subprocess.Popen(
+                command, env=child_environment(), stdin=PIPE, stdout=PIPE, stderr=subprocess.DEVNULL
+            )
+        assert self._process.stdin
+        assert self._process.stdout
+        too_late = threading.Timer(10 * SECONDS, self._process.kill)
+        too_late.start()
+        try:
+            self._process.stdin.write(json.dumps(request).encode() + b"\n")
+            self._process.stdin.flush()
+            answer: dict[str, Any] = json.loads(self._process.stdout.readline())
+            return answer
+        except (OSError, ValueError):  # killed, by its limits or by the machine
+            self._end()
+            return None
+        finally:
+            too_late.cancel()
+
+    def _end(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            with contextlib.suppress(OSError):
+                self._process.communicate()
+            self._process = None
+
+
+_reader = _Reader()
+
+
 def _taken_in(path: Path, slug: str, project: Project) -> tuple[Tree, list[str]]:
-    """What :func:`take_in` does in the process of its own."""
+    """What :func:`take_in` does in the other process."""
     from course.teach.cleaning import clean
 
     release = project.release(slug)
@@ -78,24 +127,27 @@ def _analyse(notebook: Tree, assignment: Assignment) -> None:
 
 
 def _limit() -> None:
-    """Let the system end this process when it takes too much."""
+    """Let the system end this process when what it does next takes too much."""
     if sys.platform != "win32":
         import resource
 
-        resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
+        hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
+        resource.setrlimit(resource.RLIMIT_CPU, (int(time.process_time()) + 1 + SECONDS, hard))
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY_MB * 2**20, MEMORY_MB * 2**20))
 
 
-def main(path: str, slug: str, root: str) -> None:
-    """Print what :func:`take_in` reads."""
-    _limit()
-    try:
-        notebook, missing = _taken_in(Path(path), slug, Project(Path(root)))
-        answer = {"notebook": notebook, "missing": missing}
-    except NotebookError as problem:
-        answer = {"problem": str(problem)}
-    json.dump(answer, sys.stdout)
+def main() -> None:
+    """Answer what :func:`take_in` asks, a line each, for as long as it asks."""
+    for line in sys.stdin:
+        path, slug, root = json.loads(line)
+        _limit()
+        try:
+            notebook, missing = _taken_in(Path(path), slug, Project(Path(root)))
+            answer = {"notebook": notebook, "missing": missing}
+        except NotebookError as problem:
+            answer = {"problem": str(problem)}
+        print(json.dumps(answer), flush=True)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

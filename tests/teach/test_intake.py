@@ -20,7 +20,7 @@ def notebook_of(*sources: str, kind: str = "code") -> dict:
     """A solved notebook with more cells."""
     notebook = json.loads(json.dumps(class_of(PROJECT)["ada_complete"]))
     for source in sources:
-        cell = {"cell_type": kind, "metadata": {}, "source": source}
+        cell = {"cell_type": kind, "id": f"more-{len(notebook['cells'])}", "metadata": {}, "source": source}
         notebook["cells"].append(cell | ({"outputs": [], "execution_count": None} if kind == "code" else {}))
     return notebook
 
@@ -84,3 +84,37 @@ def test_the_process_answers_for_itself_alone(tmp_path):
     with pytest.raises(NotebookError, match="it has no list of cells"):
         take_in(path, SLUG, PROJECT)
     assert intake.SECONDS < 60
+
+
+def test_after_one_that_is_too_much_the_next_is_read_by_a_process_of_its_own(tmp_path):
+    first, second, third = (tmp_path / f"{name}.ipynb" for name in ("first", "second", "third"))
+    first.write_text(json.dumps(notebook_of("x = 1")))
+    second.write_text('{"cells": [' + "[]," * 30_000_000 + "[]]}")
+    third.write_text(first.read_text())
+    expected = take_in(first, SLUG, PROJECT)
+    with pytest.raises(NotebookError):
+        take_in(second, SLUG, PROJECT)
+    assert take_in(third, SLUG, PROJECT) == expected
+
+
+def test_many_are_read_by_one_process_and_none_answers_for_another(tmp_path):
+    paths = [tmp_path / f"{n}.ipynb" for n in range(4)]
+    for number, path in enumerate(paths):
+        path.write_text(json.dumps(notebook_of(f"x = {number}")) if number != 2 else "[]")
+    served = set()
+    for number, path in enumerate(paths):
+        if number == 2:
+            with pytest.raises(NotebookError):
+                take_in(path, SLUG, PROJECT)
+        else:
+            assert take_in(path, SLUG, PROJECT)[0]["cells"][-1]["source"] == f"x = {number}"
+        served.add(intake._reader._process.pid)
+    assert len(served) == 1
+
+
+def test_an_honest_one_is_not_lost_to_what_those_before_it_left(tmp_path):
+    path = tmp_path / "submission.ipynb"
+    path.write_text(json.dumps(notebook_of("x = 1")))
+    expected = take_in(path, SLUG, PROJECT)
+    intake._reader._process.kill()
+    assert take_in(path, SLUG, PROJECT) == expected
