@@ -48,20 +48,19 @@ def masks_of_a_network(impl, rng, net, sparsity, size):
     yield "masks", impl.magnitude_masks(params, sparsity)
 
 
-def the_earlier_goes(got, expected):
+def the_earlier_goes(got, expected, sizes):
     """Masks among equal magnitudes; if only the choice between equals is another, say so."""
-    if not isinstance(got, dict) or sorted(got) != sorted(expected["masks"]):
-        return "masks of other names come back than those of the matrices."
-    for name, size in expected["sizes"].items():
-        if np.shape(got[name]) != np.shape(size) or np.asarray(got[name]).dtype != bool:
-            return f"the mask of {name!r} has shape {np.shape(got[name])} and dtype {np.asarray(got[name]).dtype}."
-    if all(np.array_equal(got[name], mask) for name, mask in expected["masks"].items()):
+    if not isinstance(got, dict) or sorted(got) != sorted(expected):
+        return f"masks of {', '.join(sorted(expected))} are expected, and of no others."
+    for name, mask in expected.items():
+        if np.shape(got[name]) != np.shape(mask) or np.asarray(got[name]).dtype != bool:
+            return f"the mask of {name!r} should be bool, of shape {np.shape(mask)}."
+    if all(np.array_equal(got[name], mask) for name, mask in expected.items()):
         return None
-    size = np.concatenate([np.ravel(expected["sizes"][name]) for name in sorted(got)])
-    mine, its = (np.concatenate([np.ravel(m[name]) for name in sorted(got)]) for m in (got, expected["masks"]))
+    size, mine, its = (np.concatenate([np.ravel(d[name]) for name in expected]) for d in (sizes, got, expected))
     if all(np.sum(mine[size == a]) == np.sum(its[size == a]) for a in np.unique(size)):
-        return "as many of each magnitude stay as should, but of equal ones not the later: the second rule."
-    return "some magnitudes are equal here, and it is not exactly round(ρ n) that go, the smallest."
+        return "of each magnitude as many stay as should, but among equal ones the earlier must go."
+    return "exactly round(ρ n) of the smallest must go; here many magnitudes are equal."
 
 
 @probe("magnitude_masks", cases=[("mlp", 0.6), ("bias first", 0.3), ("one matrix", 0.7), ("convolutions", 0.55)])
@@ -70,7 +69,8 @@ def masks_with_ties(impl, rng, net, sparsity):
         name: np.asarray(rng.integers(1, 4, size=shape) * rng.choice([-1.0, 1.0], size=shape))
         for name, shape in NETS[net].items()
     }
-    yield "masks", impl.magnitude_masks(params, sparsity)
+    sizes = {name: np.abs(w) for name, w in params.items()}
+    yield "masks", observe(impl.magnitude_masks(params, sparsity), judge=the_earlier_goes, given={"sizes": sizes})
 
 
 @probe("magnitude_masks", cases=[(0.3,), (0.8,)])
@@ -309,7 +309,10 @@ def moments(impl, rng, N, D, H):
     yield "var", var
 
 
-@probe("noisy_linear_forward", cases=[("no variance in",), ("inputs of zero",), ("means of zero",), ("no noise",), ("an input of 1",)])
+@probe(
+    "noisy_linear_forward",
+    cases=[("no variance in",), ("inputs of zero",), ("means of zero",), ("no noise",), ("an input of 1",)],
+)
 def moments_of_a_part(impl, rng, what):
     x, v, mu, log_s = draw_layer(rng, 3, 4, 2)
     x, v, mu, log_s = {
@@ -652,7 +655,12 @@ def one_layer_at_work(impl, rng, N, D, H):
 
 
 PLAIN = [(*case, "float64", 0.0) for case in LAYERS]
-OTHERS = [(4, 3, 2, "float32", 0.0), (30, 70, 20, "float64", 0.0), (3, 2, 2, "float64", -14.0), (2, 3, 2, "float64", 7.0)]
+OTHERS = [
+    (4, 3, 2, "float32", 0.0),
+    (30, 70, 20, "float64", 0.0),
+    (3, 2, 2, "float64", -14.0),
+    (2, 3, 2, "float64", 7.0),
+]
 
 
 @probe("NoisyLinear", cases=PLAIN + OTHERS)
