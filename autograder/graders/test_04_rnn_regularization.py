@@ -777,6 +777,17 @@ def other_shapes_later(impl, rng):
         yield f"y of call {k + 1}, {x.shape}", observe(y, judge=one_mask_for_all_steps, given=given)
 
 
+@probe("VariationalDropout")
+def nothing_in_the_first_step(impl, rng):
+    import torch
+
+    x = rng.choice([1.0, 2.0], size=(6, 3, 24))
+    x[:, 0] = 0.0
+    y = impl.VariationalDropout(0.4).train()(torch.from_numpy(x)).numpy()[:, 1:]
+    given = {"x": x[:, 1:], "p": 0.4, "share": 0.28}
+    yield "y of the other steps", observe(y, judge=one_mask_for_all_steps, given=given)
+
+
 @probe("VariationalDropout", cases=[(0.3,), (0.7,)])
 def mask_of_the_gradient(impl, rng, p):
     import torch
