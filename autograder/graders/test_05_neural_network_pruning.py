@@ -127,9 +127,9 @@ def sizes(impl, rng, layers, share, bits):
     yield from named("positions values", impl.sparse_code_bits(masks, bits))
 
 
-@probe("sparse_code_bits", cases=[([22], [15]), ([49, 47], [29, 41]), ([103, 1, 7], [58, 0, 7])])
-def sizes_of_counts(impl, rng, places, kept):
-    masks = {f"W{j}": rng.permuted(np.arange(n) < k).reshape(1, n) for j, (n, k) in enumerate(zip(places, kept))}
+@probe("sparse_code_bits", cases=[([(22, 15)],), ([(49, 29), (47, 41)],), ([(103, 58), (1, 0), (7, 7)],)])
+def sizes_of_counts(impl, rng, counts):
+    masks = {f"W{j}": rng.permuted(np.arange(n) < k).reshape(1, n) for j, (n, k) in enumerate(counts)}
     yield from named("positions values", impl.sparse_code_bits(masks, 4.0))
 
 
