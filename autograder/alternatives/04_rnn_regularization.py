@@ -245,4 +245,21 @@ class Further:
             return out @ self.readout.weight.T + self.readout.bias, new
 
 
+class WithTensorsOfItsOwn:
+    """What holds p or the draws otherwise."""
+
+    class VariationalDropout(nn.Module):
+        """p in a buffer of one number; what is dropped is filled in."""
+
+        def __init__(self, p):
+            super().__init__()
+            self.register_buffer("p", torch.tensor(float(p), dtype=torch.float64), persistent=False)
+
+        def forward(self, x):
+            if not self.training:
+                return x.clone()
+            gone = torch.rand(len(x), 1, x.size(-1), dtype=torch.float64) < float(self.p)
+            return x.masked_fill(gone, 0) * (1 / (1 - self.p.item()))
+
+
 EQUIVALENT = {}
