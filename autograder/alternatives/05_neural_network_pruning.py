@@ -77,7 +77,7 @@ def mixture_bits_backward(dbits, cache):
 
 
 def noisy_linear_forward(x, v, mu, log_s):
-    """Broadcast to (N, D, H): of each product the second moment minus the square of the mean, summed over the middle."""
+    """Of each product, in (N, D, H), the second moment minus the square of the mean; summed over the middle."""
     s = np.exp(log_s)
     second = (x**2 + v)[:, :, None] * (mu**2 + s**2)
     return np.einsum("nd,dh->nh", x, mu), (second - (x[:, :, None] * mu) ** 2).sum(axis=1), lambda: (x, v, mu, s)
