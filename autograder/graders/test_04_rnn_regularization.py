@@ -457,7 +457,7 @@ def rates_at_the_ends(impl, rng, kind, p):
 
 @probe("make_masks")
 def kinds_one_after_another(impl, rng):
-    u = draw_uniform(rng, 2, 4, (3, 3, 3), 1.0)
+    u = draw_uniform(rng, 3, 4, (5, 5, 5), 1.0)
     for k, kind in enumerate(("variational", "everywhere", "paper", "variational")):
         for name, value in all_masks(impl.make_masks(kind, u, 0.5), 40):
             yield f"{name}, call {k + 1}, {kind}", value
