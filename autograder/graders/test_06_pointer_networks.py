@@ -53,9 +53,9 @@ def the_third_is_closed(impl, rng):
 @probe(
     "pointer_logits",
     cases=[
-        (1, 1, 1, 1, 1, 1),
+        (1, 1, 1, 1, 1, 3),
         (2, 3, 5, 2, 4, 6),
-        (3, 5, 2, 4, 3, 2),
+        (3, 5, 2, 4, 3, 1),
         (3, 3, 3, 3, 3, 3),
         (4, 1, 4, 2, 5, 3),
         (1, 4, 1, 3, 2, 4),
@@ -63,10 +63,10 @@ def the_third_is_closed(impl, rng):
 )
 def scores(impl, rng, B, T, M, H, G, A):
     p, E, d = draw_pointer(rng, H, G, A), rng.standard_normal((B, M, H)), 1.5 * rng.standard_normal((B, T, G))
-    yield "u, all open", few(impl.pointer_logits(p, E, d, np.ones((B, T, M), dtype=bool))[0], 24)
+    yield "u, all open", few(impl.pointer_logits(p, E, d, np.ones((B, T, M), dtype=bool))[0], 16)
 
 
-@probe("pointer_logits", cases=[(3, 4, 5, 2, 3, 4), (4, 4, 4, 4, 4, 4), (1, 3, 6, 2, 2, 3)])
+@probe("pointer_logits", cases=[(3, 4, 5, 2, 3, 4), (3, 4, 4, 4, 4, 4), (1, 3, 6, 2, 2, 3)])
 def some_closed(impl, rng, B, T, M, H, G, A):
     p, E, d = draw_pointer(rng, H, G, A), rng.standard_normal((B, M, H)), rng.standard_normal((B, T, G))
     yield "u", impl.pointer_logits(p, E, d, draw_open(rng, B, T, M))[0]
@@ -209,9 +209,9 @@ def a_square_with_an_edge_point(impl, rng):
     yield "corners", impl.hull_target(np.array([[2.0, 0], [1, 1], [2, 2], [1, 0], [0, 2], [0, 0]]))
 
 
-@probe("hull_target", cases=[3, 4, 5, 6, 8, 10, 20, 60, 150])
+@probe("hull_target", cases=[3, 4, 5, 6, 8, 20, 150])
 def corners_of_a_cloud(impl, rng, N):
-    for k, P in enumerate(rng.standard_normal((3, N, 2))):
+    for k, P in enumerate(rng.standard_normal((3 if N < 9 else 1, N, 2))):
         yield f"corners of cloud {k}", impl.hull_target(P)
 
 
@@ -251,9 +251,30 @@ def nearly_on_an_edge(impl, rng):
     yield "corners", impl.hull_target(rng.permutation(P))
 
 
+@probe("hull_target", cases=["far from the origin", "around the origin"])
+def slanted_edges(impl, rng, where):
+    """Whole numbers, so that every z is exact: what divides, centres or takes angles rounds where nothing should."""
+    clouds = []
+    for _ in range(8):
+        along = rng.integers(11, 99, size=(2, 2)) * [[1.0, 1.0], [-1.0, 1.0]]
+        more = 1 + rng.permuted(np.tile(np.arange(16), (4, 1)), axis=1)[:, :5].T
+        edges = [point for a, b, c, d in more for point in ((a, 0), (17, b), (c, 17), (0, d))]
+        P = rng.permutation([(0, 0), (17, 0), (17, 17), (0, 17), *edges]) @ along
+        clouds.append(P - np.floor(P.mean(axis=0)) if where == "around the origin" else P)
+    for k, P in enumerate(clouds):
+        yield f"corners {k}", impl.hull_target(P)
+
+
+@probe("hull_target", cases=[1e-5, 1e-7])
+def a_thin_hull(impl, rng, height):
+    """However flat: z is small beside the coordinates, and not 0."""
+    P = np.array([[0.0, 0.0], [1e6, 0], [5e5, height], [2e5, 0]])
+    yield "corners", impl.hull_target(rng.permutation(P))
+
+
 @probe("hull_target")
 def equal_left_ends(impl, rng):
-    P = np.array([[0.0, 3], [0, 1], [0, 2], [5, 0], [5, 4], [5, 2], [2, 2]])
+    P = np.array([[1.0, 3], [1, 1], [1, 2], [5, -1], [5, 4], [5, 2], [2, 2]])
     for k, points in enumerate([rng.permutation(P) for _ in range(3)]):
         yield f"corners {k}", impl.hull_target(points)
 
@@ -284,6 +305,22 @@ def cities_on_a_line(impl, rng, N):
     P = np.stack([rng.permutation(N).astype(float), np.zeros(N)], axis=1)
     for k, tour in enumerate([rng.permutation(N).tolist() for _ in range(4)]):
         yield f"tour {k}", impl.canonical_tour(P, tour)
+
+
+@probe("canonical_tour", cases=[3, 6, 7])
+def cities_on_a_slanted_line(impl, rng, N):
+    """Whole numbers: the area is exactly 0, as long as nothing is rounded on the way."""
+    lines = [rng.permutation(20)[:N, None] * np.array([45.0, -43.0]) + [7.0, 13.0] for _ in range(4)]
+    for k, tour in enumerate([rng.permutation(N).tolist() for _ in lines]):
+        yield f"tour {k}", impl.canonical_tour(lines[k], tour)
+
+
+@probe("canonical_tour", cases=[1e3, 3e4])
+def cities_far_away(impl, rng, far):
+    """Products of large coordinates almost cancel: float64 is enough for that, float32 is not."""
+    clouds = far + rng.random((16, 6, 2))
+    for k, tour in enumerate([rng.permutation(6).tolist() for _ in clouds]):
+        yield f"tour {k}", impl.canonical_tour(clouds[k], tour)
 
 
 @probe("canonical_tour", cases=[1e-8, 1e5])
@@ -348,13 +385,44 @@ def shortest(impl, rng, N):
         yield f"tour {k}", exact(impl.tsp_exact(P), P)
 
 
-@probe("tsp_exact", cases=[10, 11])
+@probe("tsp_exact", cases=[10])
 def too_many_to_try_all(impl, rng, N):
     P = rng.random((N, 2))
     yield "tour", exact(impl.tsp_exact(P), P)
 
 
-@probe("tsp_exact", cases=[1e-6, 1e7])
+TRAPS = [(9, 17, 11), (10, 11, 12)]
+
+
+@probe("tsp_exact", cases=TRAPS)
+def where_mending_ends_too_early(impl, rng, a, b, N):
+    """Cities for which a tour that no swap and no move shortens is seldom the shortest."""
+    P = np.random.default_rng([a, b]).random((N, 2))
+    yield "tour", exact(impl.tsp_exact(P), P)
+
+
+@probe("tsp_exact", cases=[1e6, 1e8])
+def far_from_the_origin(impl, rng, far):
+    P = rng.random((8, 2)) + far
+    yield "tour", exact(impl.tsp_exact(P), P)
+
+
+@probe("tsp_exact")
+def nearly_as_short(impl, rng):
+    """Two tours differ in the eighth digit of their lengths, now the one and now the other is shorter."""
+    for k, by in enumerate((1e-7, -1e-7)):
+        P = np.array([[0.0, 0.0], [4.0, 0.0], [2.0, 3.0], [2.0 + by, 2.0]])
+        yield f"tour {k}", exact(impl.tsp_exact(P), P)
+
+
+@probe("tsp_exact")
+def city_0_in_the_middle(impl, rng):
+    """All on one line, where a second visit to city 0 costs nothing; each city is visited once all the same."""
+    P = np.array([[0.0, 0], [3, 0], [-2, 0], [1, 0], [-5, 0]])
+    yield "tour", exact(impl.tsp_exact(P), P)
+
+
+@probe("tsp_exact", cases=[1e-6, 1e12])
 def distances_of_another_size(impl, rng, size):
     P = size * (rng.random((7, 2)) - 0.3)
     yield "tour", exact(impl.tsp_exact(P), P)
@@ -406,7 +474,7 @@ def losses(impl, rng, B, T, M):
     logits, targets = draw_logits(rng, B, T, M)
     loss, dlogits = (value for _, value in named("loss dlogits", impl.pointer_nll(logits, targets)))
     yield "loss", loss
-    yield "dlogits", observe(few(dlogits, 60), atol=1e-12)
+    yield "dlogits", observe(few(dlogits, 40), atol=1e-12)
 
 
 @probe("pointer_nll", cases=[(3, 4, 5)])
@@ -428,6 +496,14 @@ def one_real_step(impl, rng, B, T, M):
     keep = int(targets[1, 2])
     targets[:] = -1
     targets[1, 2] = keep
+    yield from named("loss dlogits", impl.pointer_nll(logits, targets))
+
+
+@probe("pointer_nll", cases=[(3, 5, 4)])
+def padding_in_front(impl, rng, B, T, M):
+    """What is real is said by each target alone, wherever it stands."""
+    logits, targets = draw_logits(rng, B, T, M, padding=0.0)
+    targets[np.arange(T) < np.array([[2], [0], [4]])] = -1
     yield from named("loss dlogits", impl.pointer_nll(logits, targets))
 
 
@@ -575,7 +651,8 @@ def too_large_for_differences(impl, rng, B, T, M, H, G, A):
 
 # Torch --------------------------------------------------------------------------------------------------------------
 
-TORCH = [(1, 1, 1, 1), (4, 5, 2, 3), (3, 3, 3, 3), (5, 4, 1, 2), (2, 9, 2, 4)]
+SOME, ALL = True, False
+TORCH = [(1, 1, 1, 1, ALL), (4, 5, 2, 3, SOME), (3, 3, 3, 3, ALL), (3, 3, 3, 3, SOME), (5, 4, 1, 2, ALL)]
 
 
 def draw_targets(rng, lengths, N, stops):
@@ -624,7 +701,7 @@ def equal_scores(impl, rng):
     yield "shapes of the parameters", shapes(net)
 
 
-@probe("PointerNet", cases=[(*case, stops) for case in TORCH for stops in (False, True)])
+@probe("PointerNet", cases=[*TORCH, (2, 9, 2, 4, SOME)])
 def logits_and_gradients(impl, rng, B, N, D, H, stops):
     x, lengths, targets = all_tensors(*draw_batch(rng, B, N, D, stops))
     up = rng.standard_normal((B, N + 1, N + 1))
@@ -632,10 +709,12 @@ def logits_and_gradients(impl, rng, B, N, D, H, stops):
     x.requires_grad_()
     u = net(x, lengths, targets)
     yield "logits", few(u, 40)
+    yield "sum of the finite logits of each step", finite(u).sum(dim=2)
     (finite(u) * all_tensors(up)[0]).sum().backward()
     yield "dx", few(x.grad, 12)
     for name, w in sorted(net.named_parameters()):
-        yield f"d{name}", observe(few(w.grad, 4), atol=1e-10)
+        if "bias_hh" not in name:  # the same as bias_ih
+            yield f"d{name}", observe(few(w.grad, 4), atol=1e-10)
 
 
 @probe("PointerNet", cases=[(4, 6, 2, 3), (1, 4, 1, 2), (3, 3, 3, 3)])
@@ -707,9 +786,12 @@ def scores_below_any_floor(impl, rng):
 @probe("PointerNet", cases=[True, False])
 def again_in_another_mode(impl, rng, stops):
     batch = all_tensors(*draw_batch(rng, 3, 4, 2, stops))
+    E, d, open = all_tensors(rng.standard_normal((2, 4, 3)), rng.standard_normal((2, 3, 3)), draw_open(rng, 2, 3, 4))
+    open[1, 2] = False
     net = network(impl, 2, 3, stops).eval()
     yield "logits in evaluation mode", few(net(*batch), 20)
-    yield "logits once more", few(net(*batch), 20)
+    yield "logits of point in evaluation mode", net.point(E, d, open)
+    yield "logits of point in training mode", net.train().point(E, d, open)
 
 
 @probe("PointerNet")
@@ -743,12 +825,22 @@ def by_hand():
     table[:, 3] = torch.where(torch.isinf(table[:, 3]), torch.zeros(4, dtype=torch.float64), table[:, 3])
 
     def step(paths, state, open):
+        no_longer(paths, 3)
         logp = table[paths[:, -1] + 1 if paths.shape[1] else torch.zeros(len(paths), dtype=torch.long)]
         left = torch.where(open[:, :3].any(dim=1, keepdim=True), logp, torch.zeros_like(logp))
         alone = open.sum(dim=1, keepdim=True) == 1
         return torch.where(alone, torch.zeros_like(left), left), state
 
     return step, torch.zeros(1, 1, dtype=torch.float64)
+
+
+def no_longer(paths, N):
+    """Every item once and then the end: what has N pointers lives for one step more, and no step is asked for later."""
+    if paths.shape[1] > N:
+        raise WrongReturn(
+            f"step was called for a path of {paths.shape[1]} pointers though there are {N} items: "
+            "items were named twice, or a path lives on that has ended or has probability 0."
+        )
 
 
 def recurrent(rng, N, S=3, sharp=2.0, like_end=0.0, junk=False):
@@ -758,6 +850,7 @@ def recurrent(rng, N, S=3, sharp=2.0, like_end=0.0, junk=False):
     W, U, V = (torch.from_numpy(rng.standard_normal(n)) for n in ((S, S), (N + 1, S), (S, N + 1)))
 
     def step(paths, state, open):
+        no_longer(paths, N)
         if paths.shape[1]:
             state = torch.tanh(state @ W + U[paths[:, -1]])
         u = sharp * state @ V
@@ -823,7 +916,7 @@ def ends_early_or_late(impl, rng, N, width, like_end):
     yield from found(impl.beam_search(step, state, N, width, True))
 
 
-@probe("beam_search", cases=[(5, 6, False), (5, 30, True)])
+@probe("beam_search", cases=[(5, 6, False), (5, 30, True), (3, 9, False), (3, 9, True)])
 def some_are_impossible(impl, rng, N, width, stops):
     """Item 2 never follows item 0, and item 1 never comes first."""
     import torch
