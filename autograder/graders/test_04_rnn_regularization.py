@@ -684,7 +684,7 @@ def gradient_has_the_mask(got, expected, x, dy):
 
 @probe(
     "VariationalDropout",
-    cases=[(1, 4, 150, 0.5), (12, 3, 30, 0.2), (15, 3, 20, 0.8), (120, 2, 3, 0.35), (20, 1, 30, 0.4), (40, 2, 2, 0.2)],
+    cases=[(1, 4, 150, 0.5), (12, 3, 40, 0.3), (20, 1, 30, 0.4), (15, 3, 20, 0.8), (120, 2, 3, 0.35), (40, 2, 2, 0.2)],
 )
 def locked(impl, rng, B, T, D, p):
     import torch
@@ -702,7 +702,7 @@ def rates_near_the_ends(impl, rng, p):
 
     x = float(rng.uniform(1, 2)) * torch.ones(200, 1, 100, dtype=torch.float64)
     y = impl.VariationalDropout(p).train()(x)
-    yield "largest value of y", y.max()
+    yield "largest value of y", observe(y.max(), rtol=1e-4)
     yield "dropped, of how many", observe([int((y == 0).sum()), y.numel()], judge=near_the_rate, given={"p": p})
 
 
