@@ -1,5 +1,7 @@
 """Probes of 11: dilated convolution and its gradients, fields and paths, the loss of pixels, a score; torch's part."""
 
+import itertools
+
 import numpy as np
 
 from autograder.engine.probes import agree, fill, named, observe, probe, shapes, slope
@@ -613,6 +615,8 @@ def noisy(got, expected, *, sigma):
         deviation, mean, extra = (float(v) for v in values)
         if deviation < 1e-9:
             return f"{name}: there is no noise at places that hold some in equation (6). All eight layers have it."
+        if not 0.6 < deviation / sigma < 1.5 and 0.8 < deviation / sigma**0.5 < 1.25:
+            return f"{name}: sigma is taken for the variance of the noise. It is its standard deviation."
         if not 0.6 < deviation / sigma < 1.5:
             return (
                 f"{name}: the noise has a standard deviation of {deviation:.3g}, and sigma is {sigma}: it is the "
@@ -622,6 +626,23 @@ def noisy(got, expected, *, sigma):
             return f"{name}: the noise has a mean of {mean:.3g}; it is drawn around zero."
         if not 2.2 < extra < 6.0:
             return f"{name}: the noise is not normal; its largest value is {extra:.2f} standard deviations."
+    return None
+
+
+def drawn_anew(got, expected):
+    """Whether modules and layers have noise of their own, from torch's generator."""
+    if got["two modules"]:
+        return (
+            "two modules have the same noise. Draw it in the constructor, anew for each module and from torch's own "
+            "generator; nothing is shared between modules."
+        )
+    if got["two layers"]:
+        return "two layers have the same noise. Draw it anew for every layer."
+    if not got["one seed of torch"]:
+        return (
+            "after one `torch.manual_seed` two modules have different noise: it comes from another generator, such as "
+            "NumPy's. Draw it with torch."
+        )
     return None
 
 
@@ -654,10 +675,13 @@ def modules_with_noise(impl, rng, C, sigma, kind):
         yield f"bias {k}", conv.bias[:4]
     yield "noise", observe(found, judge=noisy, given={"sigma": sigma})
     first, second, third = (m.convs[0].weight[0, 1].detach() for m in (module, other, alike))
-    yield "two modules have the same noise", bool(torch.allclose(first, second))
-    yield "one seed of torch, one noise", bool(torch.allclose(second, third))
-    second = [conv.weight[0, 1].detach() for conv in module.convs[1:7]]
-    yield "two layers have the same noise", any(bool(torch.allclose(first, w)) for w in second)
+    layers = [conv.weight[0, 1].detach() for conv in module.convs[1:7]]
+    same = {
+        "two modules": bool(torch.allclose(first, second)),
+        "two layers": any(bool(torch.allclose(one, two)) for one, two in itertools.combinations([first, *layers], 2)),
+        "one seed of torch": bool(torch.allclose(second, third)),
+    }
+    yield "where noise comes from", observe(same, judge=drawn_anew)
     module.convs[0].weight.data.zero_()
     yield "y without the first layer's weights, its size", [*module(x).shape]
 
