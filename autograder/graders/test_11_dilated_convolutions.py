@@ -707,7 +707,7 @@ NETS = {
     "strided": [
         ("conv", 3, 3, {"stride": 2, "padding": 1}),
         "relu",
-        ("conv", 2, 3, {"stride": 3, "padding": 2}),
+        ("conv", 2, 3, {"stride": 3, "padding": 2, "dilation": 2}),
         ("conv", 2, 2, {"padding": 1}),
     ],
     "dilated before": [
@@ -742,7 +742,7 @@ NETS = {
     "no bias, groups": [
         ("conv", 4, 3, {"bias": False, "padding": 1}),
         ("pool", 2, {}),
-        ("conv", 4, 3, {"groups": 2, "bias": False}),
+        ("conv", 4, 3, {"groups": 2, "bias": False, "padding": 1}),
         ("conv", 4, 2, {"stride": 2, "groups": 4}),
     ],
     "nothing to do": [
