@@ -810,8 +810,8 @@ def dense_nets(impl, rng, name, H, W):
     yield "net(x) afterwards", net(x)[:, 0, ::3, ::3]
 
 
-@probe("densify", cases=[(True,), (False,)])
-def norms_and_modes(impl, rng, training):
+@probe("densify", cases=[(True, False), (False, False), (True, True)])
+def norms_and_modes(impl, rng, training, one_rests):
     import torch
 
     spec = [
@@ -829,6 +829,7 @@ def norms_and_modes(impl, rng, training):
     x, seed = torch.tensor(rng.standard_normal((2, 2, 16, 15))), int(rng.integers(2**32))
     wear = rng.uniform(0.5, 3.0, size=3)
     net = fill(build(spec, 2).double(), seed).train(training)
+    net[1].train(training and not one_rests)
     net[1].running_var.copy_(torch.from_numpy(wear))
     net[1].running_mean.copy_(torch.from_numpy(wear - 1))
     dense = impl.densify(net)
