@@ -175,19 +175,16 @@ class Others:
 
     def mixture_bits(mu, log_s, prior):
         """On rows of one weight each; what is cached are the inputs and the components' costs."""
-        logits = prior["logits"]
-        pi = np.exp(logits - np.max(logits))
+        logits = prior["logits"] - np.max(prior["logits"])
+        pi = np.exp(logits)
+        log2_pi = (logits - np.log(pi.sum())) / np.log(2)
         pi /= pi.sum()
         G = gauss_bits(
             mu.reshape(-1, 1), np.exp(log_s).reshape(-1, 1), prior["mean"].reshape(1, -1), np.exp(prior["log_sd"])[None]
         )
-        low = G.min(axis=1)
-        weights = pi * 2.0 ** -(G - low[:, None])
-        with np.errstate(divide="ignore"):
-            A = np.log2(pi) - G  # for shares that are 0
+        A = log2_pi - G
         best = A.max(axis=1)
         bits = -(best + np.log2((2.0 ** (A - best[:, None])).sum(axis=1)))
-        del weights, low
         return bits.reshape(mu.shape), (mu.copy(), log_s.copy(), pi, dict(prior), (A, bits))
 
     def mixture_bits_backward(dbits, cache):
