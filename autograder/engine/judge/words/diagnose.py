@@ -129,7 +129,8 @@ def _adds_once(definition: ast.AST) -> str | None:
     for function in _functions(definition):
         given = set(_parameters(function))
         for node in ast.walk(function):
-            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Name | ast.Subscript | ast.Attribute):
+            taken = isinstance(node, ast.Assign) and isinstance(node.value, ast.Name | ast.Subscript | ast.Attribute)
+            if taken and not _is_slice(node.value):
                 given |= {n.id for target in node.targets for n in ast.walk(target) if isinstance(n, ast.Name)}
         counted = {n.id for loop in ast.walk(function) for n in _targets(loop)}
         for node in ast.walk(function):
@@ -139,6 +140,11 @@ def _adds_once(definition: ast.AST) -> str | None:
                     place = ast.unparse(node.target)
                     return f"`{place} {_SIGNS.get(type(node.op), '')}= …` does so once for an index that is repeated."
     return None
+
+
+def _is_slice(value: ast.AST) -> bool:
+    """Whether it is `np.s_[…]`, which names a place and no place twice."""
+    return isinstance(value, ast.Subscript) and ast.unparse(value.value).split(".")[-1] in ("s_", "index_exp")
 
 
 _SIGNS = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/"}
@@ -183,6 +189,7 @@ def _kept(node: ast.AST) -> list[ast.expr]:
 def _close(got: np.ndarray, expected: np.ndarray, tolerance: float = _CLOSE) -> bool:
     if got.shape != expected.shape:
         return False
+    got, expected = (a.astype(float) if a.dtype.kind == "b" else a for a in (got, expected))  # no True - False
     finite = np.isfinite(got) & np.isfinite(expected)
     if not ((got == expected) | finite | (np.isnan(got) & np.isnan(expected))).all():
         return False
@@ -202,7 +209,7 @@ def _shape(got: np.ndarray, expected: np.ndarray) -> str | None:
     if got.ndim < expected.ndim and _subsequence(got.shape, expected.shape):
         return "An axis is missing: was one summed, or indexed, that should be kept?"
     square = got.ndim == 2 and got.shape[0] == got.shape[1] > 1
-    if square and (expected.shape * 2 == got.shape or expected.ndim == 2):
+    if square and (expected.shape * 2 == got.shape or (expected.ndim == 2 and expected.shape[0] != expected.shape[1])):
         return "A square result: broadcasting of (N,) against (N, 1), or an axis that is not summed? Print the shapes."
     if got.ndim > expected.ndim and _subsequence(expected.shape, got.shape):
         return "There is an axis too many: is a sum or a mean over it missing?"
