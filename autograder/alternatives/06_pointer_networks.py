@@ -332,4 +332,36 @@ class Further:
 
 
 # Mutants of the reference that compute the same, with the reason.
-EQUIVALENT: dict[str, dict[str, str]] = {}
+EQUIVALENT = {
+    "greedy_decode": {
+        "items = np.concatenate([x, np.zeros((B, 2, D))], axis=1)": "no place above N is chosen",
+        "for t in range(N * 1):": "step N can choose the end alone, and order is filled with it",
+        "for t in range(N ** 1):": "step N can choose the end alone, and order is filled with it",
+        "for t in range(N + 0):": "step N can choose the end alone, and order is filled with it",
+        "for t in range(N // 1):": "step N can choose the end alone, and order is filled with it",
+        "order[order[:, t - 1] >= N, t] = N": "no place is above N",
+    },
+    "tsp_exact": {
+        "cost, before = np.full((1 << N, N), np.inf), np.zeros((2 << N, N), dtype=int)": "rows that nobody looks up",
+        "cost, before = np.full((2 << N, N), np.inf), np.zeros((1 << N, N), dtype=int)": "rows that nobody looks up",
+        "for seen in range(3, 1 << N, 1):": "without city 0 in the set all costs are infinite",
+        "for k in range(0, N):": "what is left of the set lacks city 0: infinite, as (S, 0) is",
+        "if seen >> k << 1:": "a set without k asks for a larger set, which is still infinite",
+        "if seen >> k | 1:": "a set without k asks for a larger set, which is still infinite",
+        "if seen ^ k & 1:": "a set without k asks for a larger set, which is still infinite",
+        "if seen | k & 1:": "a set without k asks for a larger set, which is still infinite",
+        "seen, tour = (0 << N) - 1, []": "-1 is the last row, and stays right as bits are taken out",
+        "seen, tour = (1 >> N) - 1, []": "-1 is the last row, and stays right as bits are taken out",
+        "return [0, *tour[::+1]]": "either direction is right",
+        "return [0, *tour[::1]]": "either direction is right",
+    },
+    "PointerNet": {
+        "items = torch.cat([x, x.new_zeros(B, 2, D)], dim=1)": "N and -1 name a row of zeros all the same",
+    },
+    "beam_search": {
+        "logp, at = logp[logp != -torch.inf], at[logp > -torch.inf]": "nothing is below -inf",
+        "logp, at = logp[logp > -torch.inf], at[logp != -torch.inf]": "nothing is below -inf",
+        "done = k >= N": "no place is above N",
+        "finished += zip(paths[done].tolist(), logp[done].tolist(), strict=False)": "both are of one length",
+    },
+}
