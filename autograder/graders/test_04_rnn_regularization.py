@@ -489,10 +489,15 @@ def draws_all_alike(impl, rng):
 # Counts -------------------------------------------------------------------------------------------------------------
 
 
+def pair(counts):
+    """Two numbers, in an array too."""
+    return list(counts) if isinstance(counts, np.ndarray) and counts.shape == (2,) else counts
+
+
 @probe("corruptions")
 def two_layers_three_steps(impl, rng):
     for kind in KINDS:
-        yield from named(f"n_h_{kind} n_c_{kind}", impl.corruptions(kind, 2, 3))
+        yield from named(f"n_h_{kind} n_c_{kind}", pair(impl.corruptions(kind, 2, 3)))
 
 
 @probe("corruptions", cases=KINDS)
@@ -500,10 +505,16 @@ def layers_and_steps(impl, rng, kind):
     many = int(rng.integers(5, 60)), int(rng.integers(5, 3000))
     for layers in (1, 2, 4):
         for steps in (0, 1, 2, 7):
-            found = named("n_h n_c", impl.corruptions(kind, layers, steps))
+            found = named("n_h n_c", pair(impl.corruptions(kind, layers, steps)))
             yield f"n_h and n_c for L = {layers}, s = {steps}", [n for _, n in found]
-    yield "n_h and n_c for many layers, s = 2", [n for _, n in named("n_h n_c", impl.corruptions(kind, many[0], 2))]
-    yield "n_h and n_c for L = 2, many steps", [n for _, n in named("n_h n_c", impl.corruptions(kind, 2, many[1]))]
+    yield (
+        "n_h and n_c for many layers, s = 2",
+        [n for _, n in named("n_h n_c", pair(impl.corruptions(kind, many[0], 2)))],
+    )
+    yield (
+        "n_h and n_c for L = 2, many steps",
+        [n for _, n in named("n_h n_c", pair(impl.corruptions(kind, 2, many[1])))],
+    )
 
 
 # The recipe ---------------------------------------------------------------------------------------------------------
