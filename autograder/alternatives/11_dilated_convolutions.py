@@ -301,4 +301,30 @@ class Third:
 
 
 # Mutants of the reference that compute the same, with the reason.
-EQUIVALENT: dict[str, dict[str, str]] = {}
+EQUIVALENT = {
+    "conv2d_forward": {
+        'y += np.einsum("fc,nchw->nfhw", w[:, :, u, v], part, optimize=False)': "the same sum, slower",
+    },
+    "conv2d_backward": {
+        'dpadded[block] += np.einsum("fc,nfhw->nchw", w[:, :, u, v], dy, optimize=False)': "the same sum, slower",
+        'dw[:, :, u, v] = np.einsum("nfhw,nchw->fc", dy, padded[block], optimize=False)': "the same sum, slower",
+    },
+    "pixel_loss": {
+        "label = np.where(counts, y, -1)": "what stands for void is multiplied by 0",
+        "label = np.where(counts, y, 1)": "what stands for void is multiplied by 0",
+    },
+    "ContextModule": {
+        "for k, (d, multiple) in enumerate("
+        "zip((1, 1, 2, 4, 8, 16, 1, 1), multiples, strict=False)):": "there are eight multiples",
+        "for k, (d, multiple) in enumerate("
+        "zip((1, 1, 2, 4, 8, 16, 1, 2), multiples, strict=True)):": "one tap has no distance from another",
+        "side, c_out = 3 if k != 7 else 1, multiple * channels": "k ends at 7",
+        "conv = nn.Conv2d(c_in, c_out, side, padding=d * (side // 3), dilation=d)": "sides are 3 and 1",
+    },
+    "densify": {
+        "value if isinstance(value, int) else value[-1] "
+        "for value in (layer.stride, layer.dilation, layer.padding)": "both of a pair are equal",
+        "value if isinstance(value, int) else value[1] "
+        "for value in (layer.stride, layer.dilation, layer.padding)": "both of a pair are equal",
+    },
+}
