@@ -129,8 +129,7 @@ def _adds_once(definition: ast.AST) -> str | None:
     for function in _functions(definition):
         given = set(_parameters(function))
         for node in ast.walk(function):
-            taken = isinstance(node, ast.Assign) and isinstance(node.value, ast.Name | ast.Subscript | ast.Attribute)
-            if taken and not _is_slice(node.value):
+            if isinstance(node, ast.Assign) and _is_taken(node.value):
                 given |= {n.id for target in node.targets for n in ast.walk(target) if isinstance(n, ast.Name)}
         counted = {n.id for loop in ast.walk(function) for n in _targets(loop)}
         for node in ast.walk(function):
@@ -142,9 +141,10 @@ def _adds_once(definition: ast.AST) -> str | None:
     return None
 
 
-def _is_slice(value: ast.AST) -> bool:
-    """Whether it is `np.s_[…]`, which names a place and no place twice."""
-    return isinstance(value, ast.Subscript) and ast.unparse(value.value).split(".")[-1] in ("s_", "index_exp")
+def _is_taken(value: ast.expr) -> bool:
+    """Whether a value is taken out of another; `np.s_[…]` is not, which names a place and none twice."""
+    place = isinstance(value, ast.Subscript) and ast.unparse(value.value).split(".")[-1] in ("s_", "index_exp")
+    return isinstance(value, ast.Name | ast.Subscript | ast.Attribute) and not place
 
 
 _SIGNS = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/"}
