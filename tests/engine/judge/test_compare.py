@@ -575,6 +575,17 @@ def test_values_in_the_place_of_each_other_are_named():
     assert swapped(found[:2]) is None
 
 
+def test_masks_of_numbers_in_the_place_of_masks_of_truths_are_compared_without_a_crash():
+    masks = [rng(k).random((3, 4)) > 0.5 for k in range(2)]
+    found = [(name, differs(mask.astype(float), mask)) for name, mask in zip("AB", masks, strict=True)]
+    assert swapped(found) is None
+
+
+def test_a_square_is_told_where_the_other_shape_is_not_square():
+    assert said(np.ones((5, 5)), np.ones((3, 3))) != said(np.ones((5, 5)), np.ones((5, 3)))
+    assert "A square result" in str(said(np.ones((5, 5)), np.ones((5, 3))))
+
+
 def test_all_sizes_that_explain_a_factor_are_named():
     text = said(RIGHT / 4, RIGHT, {"batch": 4, "hidden": 4, "steps": 5})
     assert text is not None

@@ -158,6 +158,10 @@ TASKS = {
         {
             "added_once": ("dW = np.zeros((rows, dy.shape[1]))\ndW[ids] += dy\nreturn dW", "an index that is repeated"),
             "set": ("dW = np.zeros((rows, dy.shape[1]))\ndW[ids] = dy\nreturn dW", SILENT),
+            "a_place_with_a_name": (
+                "dW = np.zeros((rows, dy.shape[1]))\nall_of = np.s_[:]\ndW[all_of] += dy[ids[0]]\nreturn dW",
+                SILENT,
+            ),
             "one_row_too_many": (
                 "dW = np.zeros((rows + 1, dy.shape[1]))\nnp.add.at(dW, ids, dy)\nreturn dW",
                 SILENT,
