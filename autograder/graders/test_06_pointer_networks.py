@@ -855,7 +855,7 @@ def recurrent(rng, N, S=3, sharp=2.0, like_end=0.0, junk=False):
             state = torch.tanh(state @ W + U[paths[:, -1]])
         u = sharp * state @ V
         u[:, N] += like_end
-        logp = u.masked_fill(~open, -torch.inf).log_softmax(dim=1)
+        logp = torch.log_softmax(torch.where(open, u, u.new_tensor(-np.inf)), dim=1)
         return (torch.where(open, logp, torch.full_like(logp, 3.0)) if junk else logp), state
 
     return step, torch.from_numpy(rng.standard_normal((1, S)))

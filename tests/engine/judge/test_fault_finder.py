@@ -332,4 +332,4 @@ def test_the_cause_is_the_true_one_or_none(said, name):
 
 def test_six_in_ten_are_told_the_cause_and_nobody_is_misled(said):
     counts = Counter("named" if causes else "missed" if ANSWERS[n][2] else "silent" for n, (_, causes) in said.items())
-    assert counts == {"named": 40, "silent": 26}
+    assert counts == {"named": 40, "silent": 27}
