@@ -58,15 +58,15 @@ c.Autograde.autograde_preprocessors = [
     "course.teach.nbgrader_steps.GradeSubmission",
     "nbgrader.preprocessors.LimitOutput",
     "course.teach.nbgrader_steps.SaveVerdicts",
-    "course.teach.nbgrader_steps.ShowRubrics",
+    "course.teach.pages.ShowRubrics",
     "nbgrader.preprocessors.AssignLatePenalties",
     "nbgrader.preprocessors.CheckCellMetadata",
 ]
 
 # Feedback pages are nbgrader's, but for a style and a policy, and without what is written for the grader.
-c.GenerateFeedback.exporter_class = "course.teach.nbgrader_steps.FeedbackPage"
+c.GenerateFeedback.exporter_class = "course.teach.pages.FeedbackPage"
 c.GenerateFeedback.preprocessors = [
     "nbgrader.preprocessors.GetGrades",
     "nbconvert.preprocessors.CSSHTMLHeaderPreprocessor",
-    "course.teach.nbgrader_steps.StyleFeedback",
+    "course.teach.pages.StyleFeedback",
 ]

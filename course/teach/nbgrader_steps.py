@@ -5,22 +5,18 @@
 - :class:`RepairSubmission` begins autograde, and stops it where the class has an assignment of other cells.
 - :class:`GradeSubmission` stands in autograde where nbgrader would execute the notebook.
 - :class:`SaveVerdicts` saves the scores: none for what could not be graded.
-- :class:`ShowRubrics` ends autograde: below the answer to a written question stands what earns its points.
-- :class:`StyleFeedback` ends generate_feedback: no rubrics, and hints look as if they could be opened.
-- :class:`FeedbackPage` writes the page, with a policy by which a browser runs nothing in it but MathJax.
+
+What people see of it, formgrader's and the feedback pages, is in :mod:`course.teach.pages`.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import html
-import re
 from pathlib import Path
 from typing import Any
 
 import nbformat
-from nbconvert.exporters import HTMLExporter, NotebookExporter
+from nbconvert.exporters import NotebookExporter
 from nbformat.notebooknode import NotebookNode
 from nbformat.v4 import new_markdown_cell, new_output
 from nbgrader.api import Grade, Gradebook
@@ -39,10 +35,9 @@ from course.teach.cleaning import PICTURES
 from course.teach.evaluation import Conditions, class_runner, graded_by, worth
 from course.teach.gradebook import other_cells
 from course.teach.intake import take_in
-from course.teach.reading import GRADER, RECORDED, SUBMITTED, UNGRADED, read_rubrics, read_submission
+from course.teach.reading import GRADER, RECORDED, SUBMITTED, UNGRADED, VERDICTS, read_submission
 
 NOT_GRADED = "NotGraded"
-OURS = "s30_rubric"  # in the metadata of cells that only whoever grades by hand sees
 NOT_THEIRS = (
     "**This is not what was handed in, but the notebook as it was released.** The file that was handed in could not be "
     "read, has no score yet, and needs a human. The reason is below each check."
@@ -146,6 +141,7 @@ class GradeSubmission(NbGraderPreprocessor):
             found = conditions.evaluate(nb, about["student"])
             exercises = conditions.project.assignment(conditions.slug).exercises
             by_check = {e.grade_id: v for e, v in zip(exercises, found, strict=True)}
+            ours[VERDICTS] = [v.as_tree() for v in found]
         except Exception as problem:
             self.log.exception("Could not grade %s of %s", about["assignment"], about["student"])
             for cell in checks.values():
@@ -197,56 +193,6 @@ class SaveVerdicts(NbGraderPreprocessor):
             score = None
         grade.auto_score = score
         grade.needs_manual_grade = score is None or grade.manual_score is not None
-
-
-class ShowRubrics(NbGraderPreprocessor):
-    """Put what earns the points below each answer to a written question, for whoever grades it by hand."""
-
-    def preprocess(self, nb: NotebookNode, resources: dict[str, Any]) -> tuple[NotebookNode, dict[str, Any]]:
-        """Add a cell below each answer that has a rubric in the worked solution, in place."""
-        rubrics = read_rubrics(Project().solution(resources["nbgrader"]["assignment"]))
-        cells = []
-        for cell in nb.cells:
-            cells.append(cell)
-            name = cell.metadata.get("nbgrader", {}).get("grade_id")
-            if name in rubrics and is_solution(cell):  # repaired, so it is the student's answer
-                shown = new_markdown_cell(rubrics[name], metadata={OURS: True})
-                if (nb.nbformat, nb.nbformat_minor) < (4, 5):
-                    del shown["id"]
-                cells.append(shown)
-        nb.cells = cells
-        return nb, resources
-
-
-class StyleFeedback(NbGraderPreprocessor):
-    """Leave rubrics out of the feedback page, and give folded hints back the triangle that Bootstrap takes away."""
-
-    def preprocess(self, nb: NotebookNode, resources: dict[str, Any]) -> tuple[NotebookNode, dict[str, Any]]:
-        """Remove cells in place, and add to the styles of the page."""
-        nb.cells = [cell for cell in nb.cells if OURS not in cell.metadata]
-        resources["inlining"]["css"].append("summary { display: list-item; cursor: pointer; }")
-        return nb, resources
-
-
-class FeedbackPage(HTMLExporter):
-    """A feedback page, in which a browser runs the scripts of its head and loads their like and pictures, no more."""
-
-    def from_notebook_node(self, nb: NotebookNode, *args: Any, **kw: Any) -> tuple[str, dict[str, Any]]:
-        """Render a page, as nbgrader asks for it."""
-        page, resources = super().from_notebook_node(nb, *args, **kw)
-        head = page.partition("</head>")[0]
-        ours = [hashlib.sha256(script.encode()).digest() for script in _INLINE_SCRIPT.findall(head)]
-        run = " ".join(f"'sha256-{base64.b64encode(digest_).decode()}'" for digest_ in ours)
-        policy = (
-            f"default-src 'none'; script-src {_MATHJAX} 'unsafe-eval' {run}; style-src 'unsafe-inline' {_MATHJAX}; "
-            f"font-src data: {_MATHJAX}; img-src data: https:; form-action 'none'; base-uri 'none'"
-        )
-        meta = f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
-        return page.replace("<head>", f"<head>\n{meta}", 1), resources
-
-
-_MATHJAX = "https://cdnjs.cloudflare.com"  # where the pages of nbconvert and nbgrader have it from
-_INLINE_SCRIPT = re.compile(r"<script(?![^>]*\bsrc=)[^>]*>(.*?)</script>", re.DOTALL)
 
 
 def _not_run(sentence: str) -> list[NotebookNode]:

@@ -21,6 +21,7 @@ RECORDED = "s30"  # our part of the metadata of a notebook that was recorded, an
 SUBMITTED = "submitted"  # a digest of the submitted file
 GRADER = "grader"  # a digest of what graded it
 UNGRADED = "ungraded"  # why it was not graded
+VERDICTS = "verdicts"  # on each exercise, as the course counts points
 Tree = dict[str, Any]
 
 

@@ -10,7 +10,7 @@ from nbformat.v4 import new_markdown_cell
 
 from course.base.nbgrader import nbgrader_config
 from course.base.project import RUBRIC, Project
-from course.teach.nbgrader_steps import ShowRubrics, StyleFeedback
+from course.teach.pages import ShowRubrics, StyleFeedback
 
 SLUG, QUESTION = "03_lstm_understanding", "why_additive"
 TOLD = "- 1 point: the product of the forget gates.\n- 1 point: the figure that shows it."
@@ -74,6 +74,6 @@ def test_a_stub_has_no_rubric_and_the_configuration_shows_them():
     for slug in Project().slugs():
         assert RUBRIC not in Project().release(slug).read_text(encoding="utf-8")
     steps = nbgrader_config(Project(), Project().root).Autograde.autograde_preprocessors
-    assert steps.index("course.teach.nbgrader_steps.ShowRubrics") < steps.index(
+    assert steps.index("course.teach.pages.ShowRubrics") < steps.index(
         "nbgrader.preprocessors.CheckCellMetadata"
     )
