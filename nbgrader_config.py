@@ -63,10 +63,15 @@ c.Autograde.autograde_preprocessors = [
     "nbgrader.preprocessors.CheckCellMetadata",
 ]
 
-# Feedback pages are nbgrader's, but for a style and a policy, and without what is written for the grader.
+# Feedback pages are made of the grades that count: also where there is an older one. They need no network.
+c.GenerateFeedback.force = True
 c.GenerateFeedback.exporter_class = "course.teach.pages.FeedbackPage"
 c.GenerateFeedback.preprocessors = [
-    "nbgrader.preprocessors.GetGrades",
+    "course.teach.pages.ShowGrades",
     "nbconvert.preprocessors.CSSHTMLHeaderPreprocessor",
     "course.teach.pages.StyleFeedback",
 ]
+
+# A column per exercise, text in quotes, no formulas, and blank what has no score. Other systems' files come with
+# --exporter=course.teach.exports.CanvasExport, MoodleExport or GradescopeExport.
+c.ExportApp.plugin_class = "course.teach.exports.CsvExport"

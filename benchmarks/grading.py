@@ -429,10 +429,11 @@ def plain_class(project: Project, folder: Path, count: int, *, figures: bool = F
 EVALUATE = f"""
 import sys, time
 from pathlib import Path
+from course.teach.folder import ClassFolder
 from course.teach.grading import ClassRun
 from course.base.project import Project
 if __name__ == "__main__":
-    run = ClassRun(Project(), {SLUG!r}, Path(sys.argv[1]), {{}})
+    run = ClassRun(Project(), {SLUG!r}, ClassFolder.of(Project(), Path(sys.argv[1])), {{}})
     started = time.monotonic()
     run.evaluate(run.submissions, int(sys.argv[2]), lambda _: None)
     print("INNER", time.monotonic() - started)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import copy
 import logging
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from jupyter_core.paths import jupyter_config_path
 from traitlets.config import Config, PyFileConfigLoader
 
 from autograder.engine.inside.errors import UserError
@@ -15,12 +17,32 @@ from course.base.project import Project
 
 
 def nbgrader_config(project: Project, course_dir: Path) -> Config:
-    """The configuration for a course directory: the project's nbgrader_config.py, then that of the directory itself."""
-    config = PyFileConfigLoader("nbgrader_config.py", path=str(project.root)).load_config()
-    if course_dir != project.root and (course_dir / "nbgrader_config.py").is_file():
-        config.merge(PyFileConfigLoader("nbgrader_config.py", path=str(course_dir)).load_config())
+    """The configuration for a course directory with a gradebook of its own, whatever the class's is."""
+    config = _merged([project.root, course_dir])
     config.CourseDirectory.root = str(course_dir)
     config.CourseDirectory.db_url = f"sqlite:///{course_dir / 'gradebook.db'}"
+    return config
+
+
+def merged_config(project: Project, course_dir: Path) -> Config:
+    """The configuration for a class as nbgrader's own commands read it.
+
+    That of the machine and its user (in Jupyter's folders), then the project's, then that of the class's folder.
+    """
+    return _merged([*map(Path, reversed(jupyter_config_path())), project.root, course_dir])
+
+
+def _merged(folders: Iterable[Path]) -> Config:
+    """What the files nbgrader_config.py of some folders say; later ones have the last word."""
+    config = Config()
+    for folder in dict.fromkeys(folders):
+        if (folder / "nbgrader_config.py").is_file():
+            try:
+                config.merge(PyFileConfigLoader("nbgrader_config.py", path=str(folder)).load_config())
+            except Exception as problem:  # it is a program
+                raise UserError(
+                    f"{folder / 'nbgrader_config.py'} can't be read: {type(problem).__name__}: {problem}"
+                ) from None
     return config
 
 

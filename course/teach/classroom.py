@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import typer
@@ -17,8 +17,11 @@ from autograder.engine.inside.errors import UserError
 from autograder.engine.judge.words.report import number
 from course.base.files import as_json, write_whole
 from course.base.project import Project
+from course.teach.folder import ClassFolder
 from course.teach.grading import ClassRun, Submission
-from course.teach.submissions import collect
+from course.teach.lateness import Change, class_dates, settle_lateness
+from course.teach.roster import Roster
+from course.teach.submissions import Collected, collect, settle
 
 
 @dataclass(frozen=True)
@@ -34,27 +37,25 @@ class Wishes:
 
 
 def run(console: Console, project: Project, slug: str, course_dir: Path, wishes: Wishes) -> ClassRun:
-    """Take submissions in, evaluate them, record them, and sum up. One run at a time works on a class."""
-    import fcntl  # the sandbox is of Linux too
+    """Take submissions in, evaluate them, record them, and sum up. One run at a time works on a class.
 
-    with (course_dir / "grading.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"Another run is grading in {course_dir}: wait for its end, or stop it.") from None
-        return _run(console, project, slug, course_dir, wishes)
+    Who was not recorded, and why, is in `unrecorded` of what is returned, and in the last line that is printed.
+    """
+    folder = ClassFolder.of(project, course_dir)
+    folder.begin()
+    with folder.lock("grading"):
+        return _run(console, project, slug, folder, wishes)
 
 
-def _run(console: Console, project: Project, slug: str, course_dir: Path, wishes: Wishes) -> ClassRun:
+def _run(console: Console, project: Project, slug: str, folder: ClassFolder, wishes: Wishes) -> ClassRun:
     if wishes.report is not None and not wishes.report.resolve().parent.is_dir():
         raise UserError(f"--report {wishes.report}: its folder does not exist.")
-    source = wishes.submissions
-    in_place = source is None or source.resolve() in (course_dir, course_dir / "submitted")
-    problems = {} if in_place or source is None else collect(source, slug, course_dir)
-    going = ClassRun(project, slug, course_dir, problems, new_seed=wishes.new_seed)
-    if not going.submissions:
-        raise UserError(f"Nobody has handed in {slug}: {course_dir / 'submitted'} has no folder */{slug}.")
-    new = [s for s in going.submissions if not s.reason and s.by in ("", "earlier file")]
+    class_dates(slug, folder.root)  # what is wrong in it is said before an hour of grading
+    taken = _take_in(slug, folder, wishes.submissions)
+    going = ClassRun(project, slug, folder, taken.problems, new_seed=wishes.new_seed)
+    if not (going.submissions or taken.unplaced):
+        raise UserError(f"Nobody has handed in {slug}: {folder.root / 'submitted'} has no folder */{slug}.")
+    new = [s for s in going.submissions if not s.reason and s.by in ("", "earlier file", "moment")]
     older = [s for s in going.submissions if not s.reason and s.by == "older grader"]
     same = [s for s in going.submissions if not s.reason and s.by == "this"]
     for submission in older:
@@ -70,10 +71,26 @@ def _run(console: Console, project: Project, slug: str, course_dir: Path, wishes
             wanted = new
     with _progress(console, "recording", len(wanted)) as advance:
         going.record(wanted, advance)
+    changes, notes = settle_lateness(slug, folder)
     if wishes.report is not None:
         write_whole(wishes.report, as_json(going.report()))
-    _sum_up(console, going, wanted)
+    _sum_up(console, going, wanted, replace(taken, notes=[*taken.notes, *notes]), changes)
     return going
+
+
+def _take_in(slug: str, folder: ClassFolder, source: Path | None) -> Collected:
+    """What was handed in, where nbgrader looks for it: from elsewhere, if that is said, and from where it is already."""
+    roster = Roster.of(folder)
+    if source is None or source.resolve() in (folder.root, folder.root / "submitted"):
+        return settle(slug, folder.root, roster)
+    taken = collect(source, slug, folder.root, roster)
+    there = settle(slug, folder.root, roster)  # also those who handed in before
+    return Collected(
+        there.problems | taken.problems,
+        [*taken.unplaced, *there.unplaced],
+        list(dict.fromkeys([*taken.notes, *there.notes])),
+        there.missing,
+    )
 
 
 @contextlib.contextmanager
@@ -98,14 +115,21 @@ def _show_changes(console: Console, going: ClassRun, wanted: list[Submission]) -
     console.print(f"{len(changes)} of {sum(bool(s.before) for s in wanted)} recorded scores change.")
 
 
-def _sum_up(console: Console, going: ClassRun, recorded: list[Submission]) -> None:
+def _sum_up(
+    console: Console, going: ClassRun, recorded: list[Submission], taken: Collected, changes: list[Change]
+) -> None:
+    """What came of it; in the last line, if so, who was not recorded."""
     graded = [s for s in going.submissions if not s.reason]
     ungraded = [s for s in going.submissions if s.reason]
     done = sum(not s.reason for s in recorded)
-    console.print(f"{going.assignment.slug}: {len(graded)} graded, {done} of them now.")
+
+    def say(line: str) -> None:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    say(f"{going.assignment.slug}: {len(graded)} graded, {done} of them now.")
     stays = sum(s.stays for s in graded)
     if stays:
-        console.print(
+        say(
             f"{stays} were recorded by an older grader, or at other points, and stay so: "
             "--regrade shows what would change."
         )
@@ -114,8 +138,27 @@ def _sum_up(console: Console, going: ClassRun, recorded: list[Submission]) -> No
         most = sum(going.points[e.grade_id] for e in going.assignment.exercises)
         middle = totals[len(totals) // 2]
         low, high = number(totals[0]), number(totals[-1])
-        console.print(f"Automatic points: {low} to {high}, median {number(middle)}, of {number(most)}.")
+        say(f"Automatic points: {low} to {high}, median {number(middle)}, of {number(most)}.")
+    for change in changes:
+        say(f"The penalty of {change.student} for being late: {number(change.before)}, now {number(change.now)}.")
+    cut = [s.student for s in graded if s.cut_short]
+    if cut:
+        say(
+            f"Time, memory or a crash ended something of {', '.join(cut)}, also with the machine to itself; the next "
+            "run tries it again."
+        )
+    for line in taken.notes:
+        say(line)
+    if taken.missing:
+        say(f"Nothing was handed in by {len(taken.missing)} of the roster: {', '.join(taken.missing)}.")
     if ungraded:
-        console.print(f"For a human, {len(ungraded)} that could not be graded; the gradebook marks them:")
+        say(f"For a human, {len(ungraded)} that could not be graded; the gradebook marks them:")
         for submission in ungraded:
-            console.print(f"  {submission.student}: {submission.reason}", markup=False, soft_wrap=True)
+            say(f"  {submission.student}: {submission.reason}")
+    if taken.unplaced:
+        say(f"Whose are these? {len(taken.unplaced)} that were not taken:")
+        for name, reason in taken.unplaced:
+            say(f"  {name}: {reason}")
+    going.unrecorded = [*(s.student for s in ungraded), *(name for name, _ in taken.unplaced)]
+    if going.unrecorded:
+        say(f"Not recorded: {len(going.unrecorded)} ({', '.join(going.unrecorded)}). What to do stands above.")

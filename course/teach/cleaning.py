@@ -14,8 +14,6 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-from course.teach.reading import RECORDED
-
 Tree = dict[str, Any]
 PICTURES = {".png", ".jpg", ".jpeg", ".gif", ".webp"}  # of the files beside a submission, what a browser may be given
 LEFT_OUT = (
@@ -27,7 +25,6 @@ _ACTIVE = re.compile(r"<[a-z!/?]|&|\]\s*[(:\[]|```|~~~", re.IGNORECASE)
 # MathJax's commands that make links, styles, identifiers and more of it
 _MATHJAX = re.compile(r"\\(href|url|style|class|cssId|data|bbox|require|unicode|html\w*)\b")
 _BLANK = re.compile(r"\n(?=\s*(\n|$))")
-_CELL_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 
 
 def clean(notebook: Tree, release: Path) -> None:
@@ -43,13 +40,11 @@ def clean(notebook: Tree, release: Path) -> None:
     """
     released = json.loads(release.read_bytes())
     by_text = {"".join(cell["source"]): cell for cell in released["cells"]}
-    metadata = {cell.get("id"): cell["metadata"] for cell in released["cells"]}
-    notebook["metadata"] = released["metadata"] | {n: v for n, v in notebook["metadata"].items() if n == RECORDED}
-    for number, cell in enumerate(notebook["cells"], 1):
-        if not _CELL_ID.fullmatch(cell.get("id", "cell")):
-            cell["id"] = f"cell-{number}"
+    metadata = {cell["id"]: cell["metadata"] for cell in released["cells"]}
+    notebook["metadata"] = released["metadata"]
+    for cell in notebook["cells"]:
         graded = {"nbgrader": cell["metadata"]["nbgrader"]} if "nbgrader" in cell["metadata"] else {}
-        known = metadata.get(cell.get("id"), {})
+        known = metadata.get(cell["id"], {})
         cell["metadata"] = {name: value for name, value in known.items() if name != "nbgrader"} | graded
         attached, text = cell.pop("attachments", None), cell["source"]
         if cell["cell_type"] == "code":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -36,13 +37,16 @@ def gradebook(
 
     A file points.toml in the class's folder says what exercises are worth to this class.
     """
-    from course.teach.gradebook import enter_roster, register
+    from course.teach.folder import ClassFolder
+    from course.teach.gradebook import register
+    from course.teach.roster import enter_roster
 
     project = Project()
-    folder = _class_folder(project, course_dir)
+    folder = ClassFolder.of(project, _class_folder(project, course_dir))
+    folder.begin()
     for slug in [project.slug(n) for n in numbers or []] or project.slugs():
         register(project, slug, folder)
-        console.print(f"entered {slug} into {folder / 'gradebook.db'}", soft_wrap=True)
+        console.print(f"entered {slug} into {folder.shown}", soft_wrap=True)
     if roster is not None:
         console.print(f"entered {enter_roster(roster, folder)} students")
 
@@ -73,7 +77,43 @@ def grade(
 
     project = Project()
     wishes = Wishes(submissions, jobs, regrade, new_seed, yes, report)
-    run(console, project, project.slug(number), _class_folder(project, course_dir), wishes)
+    going = run(console, project, project.slug(number), _class_folder(project, course_dir), wishes)
+    if going.unrecorded:
+        raise typer.Exit(1)
+
+
+@app.command(rich_help_panel="To teach")
+def report(
+    number: Number,
+    course_dir: CourseDir = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="PAGE.html", help="Default: reports/SLUG.html in the class's folder.")
+    ] = None,
+) -> None:
+    """Sum a class up: what passed, which mistakes how often, who is blocked where, late or missing; with a page."""
+    from course.teach.report import run
+
+    project = Project()
+    run(console, project, project.slug(number), _class_folder(project, course_dir), out)
+
+
+@app.command(rich_help_panel="To teach")
+def feedback(
+    number: Number,
+    course_dir: CourseDir = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FEEDBACK.zip", help="All pages in one zip, named as the LMS wants them.")
+    ] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Cores to use. Default: all.")] = None,
+) -> None:
+    """Make the students' feedback pages, those that would show something else now, on all cores."""
+    from course.teach.feedback import run
+    from course.teach.folder import ClassFolder
+
+    project = Project()
+    folder = ClassFolder.of(project, _class_folder(project, course_dir))
+    if run(console, project.slug(number), folder, out, jobs or os.cpu_count() or 1):
+        raise typer.Exit(1)
 
 
 @app.command(rich_help_panel="To teach")

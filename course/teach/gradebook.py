@@ -3,49 +3,47 @@
 from __future__ import annotations
 
 import copy
-import csv
 import json
 import tempfile
 import tomllib
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from nbgrader.api import Gradebook, MissingEntry
 
 from autograder.engine.inside.errors import UserError
 from autograder.engine.inside.notebook import read_notebook
-from course.base.nbgrader import begin_gradebook, convert, nbgrader_config
+from course.base.nbgrader import convert
 from course.base.project import Project
+from course.teach.folder import ClassFolder, has_gradebook
 
 POINTS = "points.toml"  # in the class's folder: what exercises are worth where that is not what the course says
 
 
-_STUDENT = ("first_name", "last_name", "email", "lms_user_id")
-
-
-def register(project: Project, slug: str, course_dir: Path) -> None:
+def register(project: Project, slug: str, folder: ClassFolder) -> None:
     """Enter an assignment into the class's gradebook as its released notebook has it; release/ is only read.
 
     What the class's points.toml says of points goes before what the release says.
     """
-    db_url = f"sqlite:///{course_dir / 'gradebook.db'}"
-    problem = other_cells(project, slug, db_url)
+    problem = other_cells(project, slug, folder.db_url)
     if problem:
         raise UserError(problem)
-    wanted = class_points(project, slug, course_dir)
-    if not (course_dir / "gradebook.db").is_file():
-        begin_gradebook(db_url)
-    config = copy.deepcopy(nbgrader_config(project, course_dir))
-    with tempfile.TemporaryDirectory(prefix="s30-register-") as folder:
+    wanted = class_points(project, slug, folder.root).points
+    with folder.gradebook():
+        pass  # it is begun, and can be written
+    config = copy.deepcopy(folder.config)
+    with tempfile.TemporaryDirectory(prefix="s30-register-") as staged:
         notebook = json.loads(project.release(slug).read_bytes())
         for cell in notebook["cells"]:
             meta = cell["metadata"].get("nbgrader", {})
             if meta.get("grade_id") in wanted:
                 meta["points"] = wanted[meta["grade_id"]]
-        source = Path(folder) / "source" / slug / f"{slug}.ipynb"
+        source = Path(staged) / "source" / slug / f"{slug}.ipynb"
         source.parent.mkdir(parents=True)
         source.write_text(json.dumps(notebook), encoding="utf-8")
         config.CourseDirectory.source_directory = str(source.parents[1])
-        config.CourseDirectory.release_directory = str(Path(folder) / "release")
+        config.CourseDirectory.release_directory = str(Path(staged) / "release")
         convert(
             "assignment",
             slug,
@@ -58,56 +56,42 @@ def register(project: Project, slug: str, course_dir: Path) -> None:
         )
 
 
-def enter_roster(roster: Path, course_dir: Path) -> int:
-    """Enter the students of a CSV file into the class's gradebook; who is there already is updated.
+@dataclass(frozen=True)
+class ClassPoints:
+    """What an assignment is worth to a class where that is not what the course says.
 
-    Args:
-        roster: has a column `id`, as submissions name the student, and may have first_name, last_name, email and
-            lms_user_id.
-        course_dir: the class's folder.
-
-    Returns:
-        How many students it lists.
+    Attributes:
+        points: id of a graded cell → points.
+        parts: whether an exercise that has parts earns points for those that are right.
     """
-    try:
-        with roster.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as problem:
-        raise UserError(f"--roster {roster} can't be read as CSV: {problem}.") from None
-    students: dict[str, dict[str, str]] = {}
-    for number, row in enumerate(rows, 2):
-        name = (row.get("id") or "").strip()
-        if not name or name in students:
-            why = f"repeats {name!r}" if name else "has no id (the first line names the columns)"
-            raise UserError(f"--roster {roster}: line {number} {why}. Nothing was entered.")
-        students[name] = {column: row[column].strip() for column in _STUDENT if row.get(column)}
-    with Gradebook(f"sqlite:///{course_dir / 'gradebook.db'}") as gradebook:
-        for name, known in students.items():
-            gradebook.update_or_create_student(name, **known)
-    return len(students)
+
+    points: dict[str, float]
+    parts: bool = True
 
 
-def class_points(project: Project, slug: str, course_dir: Path) -> dict[str, float]:
-    """What the class's points.toml says of an assignment: id of a graded cell → points.
+def class_points(project: Project, slug: str, course_dir: Path) -> ClassPoints:
+    """What the class's points.toml says of an assignment.
 
-    The file has a table per assignment, in which exercises and written questions have their points; 0 leaves one out:
+    The file has a table per assignment, in which exercises and written questions have their points; 0 leaves one out,
+    and `parts = false` gives no points for less than all of an exercise:
 
         [03_lstm_understanding]
         chrono_init = 0
         LSTM = 5
+        parts = false
     """
     path = course_dir / POINTS
-    if not path.is_file():
-        return {}
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8")).get(slug, {})
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
-        raise UserError(f"{path} can't be read as TOML: {problem}") from None
+    table = read_toml(path).get(slug, {})
     graded = {
         str(cell.nbgrader["grade_id"]).removesuffix("-check"): str(cell.nbgrader["grade_id"])
         for cell in read_notebook(project.release(slug))
         if cell.nbgrader.get("grade")
     }
+    if not isinstance(table, dict):
+        raise UserError(f"{path}: {slug} is a table of exercises and their points, such as [{slug}] and a line below.")
+    parts = table.pop("parts", True)
+    if not isinstance(parts, bool):
+        raise UserError(f"{path}: parts = {parts!r} of {slug}: it is true or false.")
     found = {}
     for name, points in table.items():
         if name not in graded:
@@ -115,7 +99,17 @@ def class_points(project: Project, slug: str, course_dir: Path) -> dict[str, flo
         if isinstance(points, bool) or not isinstance(points, int | float) or not 0 <= points < 1000:
             raise UserError(f"{path}: {name} = {points!r}: points are a number from 0 up; 0 leaves it out.")
         found[graded[name]] = float(points)
-    return found
+    return ClassPoints(found, parts)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """What a file of the class's says; nothing if there is none."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
+        raise UserError(f"{path} can't be read as TOML: {problem}") from None
 
 
 def other_cells(project: Project, slug: str, db_url: str) -> str | None:
@@ -124,7 +118,7 @@ def other_cells(project: Project, slug: str, db_url: str) -> str | None:
     Text, probes, hints and points may change while a class is at work; which exercises there are may not, once there
     are submissions, for nbgrader keeps a score per cell.
     """
-    if db_url.startswith("sqlite:///") and not Path(db_url.removeprefix("sqlite:///")).is_file():
+    if not has_gradebook(db_url):
         return None
     cells = read_notebook(project.release(slug))
     there = {str(c.nbgrader["grade_id"]) for c in cells if c.nbgrader.get("grade") or c.nbgrader.get("solution")}

@@ -12,11 +12,13 @@ import json
 import logging
 import multiprocessing
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator
+import shutil
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import redirect_stderr
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,19 +26,21 @@ from nbgrader.api import Gradebook, MissingEntry
 from nbgrader.converters import Autograde
 from nbgrader.converters.base import BaseConverter, NbGraderException
 from nbgrader.coursedir import CourseDirectory
+from traitlets.config import Config
 
 from autograder.engine.inside.errors import UserError
 from autograder.engine.judge.keys import digest
 from autograder.engine.judge.verdict import Verdict
-from course.base.nbgrader import nbgrader_config
+from course.base.files import make_folder
 from course.base.project import Project
 from course.teach import worker
-from course.teach.evaluation import graded_by, worth
+from course.teach.evaluation import for_this_run, graded_by, worth
+from course.teach.folder import ClassFolder
 from course.teach.gradebook import class_points, other_cells, register
 from course.teach.nbgrader_steps import GradeSubmission
-from course.teach.reading import GRADER, RECORDED, SUBMITTED, UNGRADED
+from course.teach.reading import CUT_SHORT, GRADER, RECORDED, SUBMITTED, UNGRADED
 from course.teach.seed import class_secret
-from course.teach.submissions import submitted
+from course.teach.submissions import EARLIER, submitted
 
 _CHECK = "nbgrader.preprocessors.CheckCellMetadata"
 
@@ -50,8 +54,10 @@ class Submission:
         path: where nbgrader looks for it; None if there is no such file.
         reason: why it can't be graded, if so.
         before: its points as they were recorded, if they were.
-        by: what they were recorded from: "this" file and grader, an "older grader", or an "earlier file".
+        by: what they were recorded from: "this" file and grader, an "older grader", an "earlier file", or in an
+            unlucky "moment", which ended a process before its time.
         verdicts: as evaluated.
+        cut_short: time, memory or a crash ended a process of it, twice.
         stays: it was recorded by an older grader, and is left so.
         unreadable: the reason is in the file, and nbgrader's row for the student says so.
     """
@@ -62,6 +68,7 @@ class Submission:
     before: dict[str, float | None] = field(default_factory=dict)
     by: str = ""
     verdicts: list[Verdict] = field(default_factory=list)
+    cut_short: bool = False
     stays: bool = False
     unreadable: bool = False
 
@@ -72,40 +79,40 @@ class ClassRun:
     Args:
         project: the course.
         slug: the assignment.
-        course_dir: the class's folder, with submitted/ and gradebook.db.
+        folder: the class.
         problems: student → why no notebook of theirs could be taken, as collecting them found.
         new_seed: draw another secret first.
     """
 
     def __init__(
-        self, project: Project, slug: str, course_dir: Path, problems: dict[str, str], *, new_seed: bool = False
+        self, project: Project, slug: str, folder: ClassFolder, problems: Mapping[str, str], *, new_seed: bool = False
     ) -> None:
         self.project = project
-        self.course_dir = course_dir
+        self.folder = folder
         self._problems = problems
         self.assignment = project.assignment(slug)
-        self.db_url = f"sqlite:///{course_dir / 'gradebook.db'}"
-        self.config = nbgrader_config(project, course_dir)
+        self.config = folder.config
         self.points = {e.grade_id: e.points for e in self.assignment.exercises}
-        self.points |= class_points(project, slug, course_dir)
-        _registered(project, slug, course_dir, self.db_url, self.points)
-        class_secret(self.db_url, slug, new=new_seed)
-        self.conditions = GradeSubmission(config=self.config).conditions(project, slug, self.db_url)
-        self.grader = graded_by(
-            self.conditions, {e.grade_id: self.points[e.grade_id] for e in self.assignment.exercises}
-        )
+        said = class_points(project, slug, folder.root)
+        self.points, self._parts = self.points | said.points, said.parts
+        _registered(project, slug, folder, self.points)
+        class_secret(folder.root, slug, new=new_seed)
+        self.conditions = GradeSubmission(config=self.config).conditions(project, slug, folder.root)
+        worth_ = {e.grade_id: self.points[e.grade_id] for e in self.assignment.exercises}
+        self.grader = graded_by(self.conditions, worth_, parts=self._parts)
         self.submissions = list(self._found())
+        self.unrecorded: list[str] = []
 
     def _found(self) -> Iterator[Submission]:
         slug = self.assignment.slug
-        with Gradebook(self.db_url) as gradebook:
+        with self.folder.gradebook() as gradebook:
             for student, reason in self._problems.items():
                 yield Submission(student, None, reason, _scores(gradebook, slug, student))
-            for student, path in submitted(slug, self.course_dir).items():
+            for student, path in submitted(slug, self.folder.root).items():
                 if student in self._problems:
                     continue
                 if path.is_symlink() or not path.is_file():
-                    others = sorted(p.name for p in path.parent.glob("*.ipynb"))
+                    others = sorted(p.name for p in path.parent.iterdir())
                     has = f"it holds {', '.join(others)}" if others else "it is empty"
                     yield Submission(student, None, f"{path.parent} has no file {path.name}: {has}.")
                     continue
@@ -117,14 +124,16 @@ class ClassRun:
                     known = bool(found.before) or UNGRADED in recorded
                     if known and not same_file:
                         found.by = "earlier file"
+                    elif known and recorded.get(CUT_SHORT):
+                        found.by = "moment"
                     elif known and (same_grader or UNGRADED not in recorded):
                         found.by = "this" if same_grader else "older grader"
                 yield found
 
-    def _recorded(self, student: str) -> dict[str, str]:
+    def _recorded(self, student: str) -> dict[str, Any]:
         """What the notebook that was recorded says of its origin; nothing if there is none."""
         slug = self.assignment.slug
-        path = self.course_dir / "autograded" / student / slug / f"{slug}.ipynb"
+        path = self.folder.autograded(student, slug) / f"{slug}.ipynb"
         try:
             return dict(json.loads(path.read_bytes())["metadata"][RECORDED])
         except (OSError, ValueError, KeyError, TypeError):
@@ -133,18 +142,29 @@ class ClassRun:
     # Evaluating -----------------------------------------------------------------------------------------------------
 
     def evaluate(self, wanted: Collection[Submission], jobs: int, tell: Callable[[Submission], None]) -> None:
-        """Evaluate submissions on `jobs` cores; `tell` is called after each. Raises UserError if there is none."""
-        lost: list[Submission] = []
+        """Evaluate submissions on `jobs` cores; `tell` is called after each. Raises UserError if there is none.
+
+        What the moment may have ended, such as a process that died or took too long beside others, is tried once more
+        with the machine to itself.
+        """
+        again: list[Submission] = []
         for submission, outcome in self._evaluated([s for s in wanted if s.path is not None], jobs):
-            if outcome is None:
-                lost.append(submission)
+            if outcome is None or outcome.again:
+                again.append(submission)
             else:
-                submission.reason, submission.unreadable, submission.verdicts = outcome
+                self._take(submission, outcome)
                 tell(submission)
-        for last in lost:  # a worker died, of one of those it had: each has another to itself
-            for submission, outcome in self._evaluated([last], 1):
-                submission.reason, submission.unreadable, submission.verdicts = outcome or _DIED
+        for one in again:
+            for submission, outcome in self._evaluated([one], 1):
+                self._take(submission, outcome or _DIED)
                 tell(submission)
+
+    def _take(self, submission: Submission, outcome: worker.Outcome) -> None:
+        submission.reason, submission.unreadable = outcome.reason, outcome.unreadable
+        if outcome.found is not None:
+            submission.verdicts, submission.cut_short = outcome.found.verdicts, outcome.found.cut_short
+            if outcome.found.cut_short:
+                for_this_run(outcome.found)
 
     def _evaluated(self, crew: list[Submission], jobs: int) -> Iterator[tuple[Submission, worker.Outcome | None]]:
         """Each submission with what came of it, as they come; None for those whose worker died."""
@@ -170,38 +190,34 @@ class ClassRun:
     # Recording ------------------------------------------------------------------------------------------------------
 
     def record(self, wanted: Collection[Submission], tell: Callable[[], None]) -> None:
-        """Record what was evaluated through nbgrader, so that its export, formgrader and feedback have it."""
-        names = {s.student for s in wanted if not s.reason or s.unreadable}
-        if names:
-            config = copy.deepcopy(self.config)
-            config.CourseDirectory.assignment_id = self.assignment.slug
-            log = _Log(tell)
-            recorder = Recorder(coursedir=CourseDirectory(config=config), config=config)
-            recorder.students, recorder.force = names, True
-            recorder.log.setLevel(logging.INFO)
-            recorder.log.addHandler(log)
-            recorder.log.propagate = False
-            try:
-                with open(os.devnull, "w", encoding="utf-8") as nowhere, redirect_stderr(nowhere):
-                    recorder.start()
-            except (NbGraderException, SystemExit):
-                pass  # who is concerned shows below, by what is not recorded
-            finally:
-                recorder.log.removeHandler(log)
-            for submission in (s for s in wanted if s.student in names):
-                if self._recorded(submission.student).get(GRADER) != self.grader:
-                    submission.reason = f"nbgrader could not record it: {log.last or 'it says nothing'}"
-                    submission.unreadable = False
+        """Record what was evaluated through nbgrader, so that its export, formgrader and feedback have it.
+
+        What stops nbgrader at one submission stops it at that one alone.
+        """
+        going = {s.student: s for s in wanted if not s.reason or s.unreadable}
+        pending = set(going)
+        while pending:
+            recorder = Recorder.of(self.config, self.assignment.slug, pending, tell)
+            recorder.run()
+            done = {name for name in pending & recorder.begun if self._recorded(name).get(GRADER) == self.grader}
+            recorder.settle(done)
+            stopped = (pending - done) & set(recorder.reasons) or pending - done
+            stopped = stopped if recorder.reasons or not done else set()  # it ended before its time: go on
+            for name in stopped:
+                reason = recorder.reasons.get(name, recorder.last or "it says nothing")
+                going[name].reason, going[name].unreadable = f"nbgrader could not record it: {reason}", False
+            pending -= done | stopped
         self._for_a_human([s for s in self.submissions if s.reason and not s.unreadable and not s.before])
 
     def _for_a_human(self, left: Iterable[Submission]) -> None:
         """Mark what could not be graded, and never was, in the gradebook, so that it is no silent zero there."""
         slug = self.assignment.slug
-        with Gradebook(self.db_url) as gradebook:
+        with self.folder.gradebook() as gradebook:
             for submission in left:
                 gradebook.update_or_create_student(submission.student)
                 entry = gradebook.update_or_create_submission(slug, submission.student)
                 for notebook in entry.notebooks:
+                    notebook.flagged = True
                     for grade in notebook.grades:
                         grade.auto_score, grade.needs_manual_grade = None, True
                 gradebook.db.commit()
@@ -227,7 +243,7 @@ class ClassRun:
     def as_counted(self, submission: Submission) -> list[Verdict]:
         """The verdicts with the points that the exercises have in this class."""
         ids = [e.grade_id for e in self.assignment.exercises]
-        return [worth(v, self.points[i]) for i, v in zip(ids, submission.verdicts, strict=False)]
+        return [worth(v, self.points[i], parts=self._parts) for i, v in zip(ids, submission.verdicts, strict=False)]
 
     def report(self) -> dict[str, Any]:
         """The run as JSON."""
@@ -249,19 +265,19 @@ class ClassRun:
         }
 
 
-_DIED: worker.Outcome = ("The grader itself ended while it graded this.", False, [])
+_DIED = worker.Outcome("The grader itself ended while it graded this, twice: see whether the machine has memory left.")
 
 
 # nbgrader's side ----------------------------------------------------------------------------------------------------
 
 
-def _registered(project: Project, slug: str, course_dir: Path, db_url: str, points: dict[str, float]) -> None:
+def _registered(project: Project, slug: str, folder: ClassFolder, points: dict[str, float]) -> None:
     """Enter the assignment into the gradebook, unless it is there with these points."""
-    problem = other_cells(project, slug, db_url)
+    problem = other_cells(project, slug, folder.db_url)
     if problem:
         raise UserError(problem)
-    if (course_dir / "gradebook.db").is_file():
-        with Gradebook(db_url) as gradebook:
+    if folder.has_gradebook():
+        with folder.gradebook() as gradebook:
             try:
                 cells = gradebook.find_notebook(slug, slug).grade_cells
                 known = {cell.name: cell.max_score for cell in cells}
@@ -269,7 +285,7 @@ def _registered(project: Project, slug: str, course_dir: Path, db_url: str, poin
                 known = {}
         if all(known.get(name) == worth_ for name, worth_ in points.items()):
             return
-    register(project, slug, course_dir)
+    register(project, slug, folder)
 
 
 def _scores(gradebook: Gradebook, slug: str, student: str) -> dict[str, float | None]:
@@ -290,14 +306,67 @@ class Recorder(Autograde):
     """
 
     students: Collection[str] = ()  # whose notebooks are recorded
+    tell: Callable[[], None]
+    places: Mapping[str, str]  # where a submission lies → whose it is
+    reasons: dict[str, str]  # student → why theirs could not be recorded
+    last: str  # what else went wrong
+    begun: set[str]  # whose submission was come to
+    _aside: dict[str, tuple[Path, Path]]  # student → where what was recorded before is now, and where it was
     _ready = False
+
+    @classmethod
+    def of(cls, config: Config, slug: str, students: Collection[str], tell: Callable[[], None]) -> Recorder:
+        """One that records the submissions of some students; `tell` is called for each."""
+        config = copy.deepcopy(config)
+        config.CourseDirectory.assignment_id = slug
+        recorder = cls(coursedir=_Courses(config=config), config=config)
+        recorder.students, recorder.tell = set(students), tell
+        recorder.log = logging.getLogger(f"{__name__}.{slug}")
+        recorder.reasons, recorder.last, recorder.begun, recorder._aside = {}, "", set(), {}
+        return recorder
+
+    def run(self) -> None:
+        """Record. What went wrong is in `reasons`, student → why, and in `last`, if it was nobody's."""
+        self.log.setLevel(logging.INFO)
+        self.log.addHandler(handler := _Log(self))
+        self.log.propagate = False
+        try:
+            with open(os.devnull, "w", encoding="utf-8") as nowhere, redirect_stderr(nowhere):
+                self.start()
+        except (NbGraderException, SystemExit):
+            pass  # who is concerned shows by what is not recorded
+        except Exception as problem:  # before or between submissions, such as a database that is gone
+            self.last = f"{type(problem).__name__}: {problem}"
+        finally:
+            self.log.removeHandler(handler)
 
     def init_notebooks(self) -> None:
         """Say which notebooks are converted. Nbgrader's own list is made of patterns, which ids may look like."""
         slug = self.coursedir.assignment_id
-        folders = [self._format_source(slug, student) for student in sorted(self.students)]
-        self.assignments = {folder: [os.path.join(folder, f"{slug}.ipynb")] for folder in folders}
+        self.places = {self._format_source(slug, student): student for student in sorted(self.students)}
+        self.assignments = {folder: [os.path.join(folder, f"{slug}.ipynb")] for folder in self.places}
         self.notebooks: list[str] = []
+
+    def init_destination(self, assignment_id: str, student_id: str) -> bool:
+        """Put what was recorded before aside, instead of removing it: it is there again if recording fails."""
+        self.begun.add(student_id)
+        place = Path(self._format_dest(assignment_id, student_id))
+        if place.exists():
+            aside = Path(self.coursedir.root, EARLIER, student_id, f"{assignment_id}-recorded")
+            shutil.rmtree(aside, ignore_errors=True)
+            make_folder(aside.parent)
+            place.rename(aside)
+            self._aside[student_id] = (aside, place)
+        return True
+
+    def settle(self, recorded: Collection[str]) -> None:
+        """Remove what was put aside for those that are recorded, and put it back for others."""
+        for student, (aside, place) in self._aside.items():
+            if student not in recorded:
+                shutil.rmtree(place, ignore_errors=True)
+                aside.rename(place)
+            else:
+                shutil.rmtree(aside, ignore_errors=True)
 
     def _init_preprocessors(self) -> None:
         """Register the steps of both passes, unless they are."""
@@ -310,22 +379,39 @@ class Recorder(Autograde):
 
     def convert_single_notebook(self, notebook_filename: str) -> None:
         """Convert a notebook."""
-        self.log.info("Autograding %s", notebook_filename)
+        self.tell()
         self._init_preprocessors()
         BaseConverter.convert_single_notebook(self, notebook_filename)
 
 
-class _Log(logging.Handler):
-    """Counts what nbgrader has recorded, and keeps the last thing that went wrong."""
+class _Courses(CourseDirectory):
+    """Where what lies; a moment of submission that can't be read is none, instead of the end of the run."""
 
-    def __init__(self, tell: Callable[[], None]) -> None:
-        super().__init__(logging.INFO)
-        self._tell = tell
-        self.last = ""
+    def get_existing_timestamp(self, dest_path: str) -> datetime | None:
+        """The moment in a folder's timestamp.txt."""
+        try:
+            with redirect_stderr(None):
+                moment: datetime | None = super().get_existing_timestamp(dest_path)
+        except (SystemExit, ValueError, OSError, OverflowError):
+            return None
+        return moment
+
+
+class _Log(logging.Handler):
+    """Keeps what went wrong, by whose submission it was."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        super().__init__(logging.ERROR)
+        self._recorder = recorder
+        self._student = ""
 
     def emit(self, record: logging.LogRecord) -> None:
-        text = record.getMessage()
-        if text.startswith("Autograding "):
-            self._tell()
-        elif record.levelno >= logging.ERROR and "Traceback" in text:
-            self.last = text.strip().splitlines()[-1]
+        text, recorder = record.getMessage().strip(), self._recorder
+        named = str(record.args[0]) if isinstance(record.args, tuple) and record.args else ""
+        if named in recorder.places:
+            self._student = recorder.places[named]
+        elif text.startswith("Traceback") and self._student:
+            recorder.reasons[self._student] = text.splitlines()[-1]
+            self._student = ""
+        else:
+            recorder.last = text.splitlines()[-1]

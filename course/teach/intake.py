@@ -22,12 +22,17 @@ from autograder.engine.assignment import Assignment, with_needs
 from autograder.engine.border.runner import child_environment
 from autograder.engine.inside.notebook import MAX_NOTEBOOK_BYTES, Cell, Code, NotebookError
 from course.base.project import Project
+from course.teach.mending import listed
 from course.teach.reading import Tree, read_submission, repair
 
 SECONDS = 15  # of processor time, for one submission; an honest one takes a hundredth of it
 MEMORY_MB = 3000
 MAX_CODE = 500_000  # characters of a cell of code
 MAX_WORDS = 5_000_000  # characters of any other cell, which may hold a picture
+
+
+class TooMuch(NotebookError):
+    """A file took more time or memory than there was, which may have been the moment's fault."""
 
 
 def take_in(path: Path, slug: str, project: Project) -> tuple[Tree, list[str]]:
@@ -39,17 +44,21 @@ def take_in(path: Path, slug: str, project: Project) -> tuple[Tree, list[str]]:
         project: the course.
 
     Returns:
-        The notebook, and the ids of cells that were missing and come back from the release.
+        The notebook, and what was mended in it or came back from the release, a sentence each.
 
     Raises:
         NotebookError: it is no notebook, or there is too much of it.
+        TooMuch: reading it took too much time or memory.
+        RuntimeError: something in it is not foreseen here.
     """
     answer = _reader.ask(str(path.absolute()), slug, str(project.root))
     if answer is None:
-        raise NotebookError(f"{path} takes too much time or memory to read, and was not graded.")
+        raise TooMuch(f"{path} takes too much time or memory to read, and was not graded.")
+    if "fault" in answer:
+        raise RuntimeError(f"{path} could not be taken in: {answer['fault']}")
     if "problem" in answer:
         raise NotebookError(answer["problem"].replace(str(path.absolute()), str(path)))
-    return answer["notebook"], answer["missing"]
+    return answer["notebook"], answer["notes"]
 
 
 class _Reader:
@@ -104,7 +113,7 @@ def _taken_in(path: Path, slug: str, project: Project) -> tuple[Tree, list[str]]
     from course.teach.cleaning import clean
 
     release = project.release(slug)
-    notebook = read_submission(path)
+    notebook, notes = read_submission(path)
     for number, cell in enumerate(notebook["cells"], 1):
         most = MAX_CODE if cell["cell_type"] == "code" else MAX_WORDS
         if len(cell["source"]) > most:
@@ -112,9 +121,11 @@ def _taken_in(path: Path, slug: str, project: Project) -> tuple[Tree, list[str]]
     if sum(len(cell["source"]) for cell in notebook["cells"]) > MAX_NOTEBOOK_BYTES:
         raise NotebookError(f"The text of {path} is longer than {MAX_NOTEBOOK_BYTES // 2**20} MB and was not graded.")
     missing = repair(notebook, release)
+    if missing:
+        notes.append(f"Missing, and back from the release: {listed(missing)}.")
     clean(notebook, release)
     _analyse(notebook, project.assignment(slug))
-    return notebook, missing
+    return notebook, notes
 
 
 def _analyse(notebook: Tree, assignment: Assignment) -> None:
@@ -142,10 +153,14 @@ def main() -> None:
         path, slug, root = json.loads(line)
         _limit()
         try:
-            notebook, missing = _taken_in(Path(path), slug, Project(Path(root)))
-            answer = {"notebook": notebook, "missing": missing}
+            notebook, notes = _taken_in(Path(path), slug, Project(Path(root)))
+            answer = {"notebook": notebook, "notes": notes}
         except NotebookError as problem:
             answer = {"problem": str(problem)}
+        except MemoryError:  # told by the end of this process, which has used it up
+            raise
+        except Exception as problem:
+            answer = {"fault": f"{type(problem).__name__}: {problem}"}
         print(json.dumps(answer), flush=True)
 
 

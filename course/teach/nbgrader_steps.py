@@ -30,14 +30,17 @@ from autograder.engine.inside.records import Limits
 from autograder.engine.judge.keys import digest
 from autograder.engine.judge.verdict import Verdict
 from autograder.engine.judge.words.report import as_html, as_text
+from course.base.files import locked
 from course.base.project import Project
 from course.teach.cleaning import PICTURES
 from course.teach.evaluation import Conditions, class_runner, graded_by, worth
-from course.teach.gradebook import other_cells
+from course.teach.folder import home
+from course.teach.gradebook import class_points, other_cells
 from course.teach.intake import take_in
-from course.teach.reading import GRADER, RECORDED, SUBMITTED, UNGRADED, VERDICTS, read_submission
+from course.teach.reading import CUT_SHORT, GRADER, RECORDED, SUBMITTED, UNGRADED, VERDICTS, read_submission
 
 NOT_GRADED = "NotGraded"
+RECORDING = 600  # seconds for which one who records waits for another
 NOT_THEIRS = (
     "**This is not what was handed in, but the notebook as it was released.** The file that was handed in could not be "
     "read, has no score yet, and needs a human. The reason is below each check."
@@ -54,7 +57,11 @@ class SubmissionReader(NotebookExporter):
     optimistic_validation = True  # after the last step, not after each: it takes a third of the time of a notebook
 
     def from_filename(self, filename: str, resources: Any = None, **kw: Any) -> tuple[NotebookNode, dict[str, Any]]:
-        """Read a file, as nbgrader asks for it."""
+        """Read a file, as nbgrader asks for it, and take all the steps with it: of those who record, one at a time."""
+        with locked(home(self), "recording", wait=RECORDING):
+            return self._from_filename(filename, resources, **kw)
+
+    def _from_filename(self, filename: str, resources: Any, **kw: Any) -> tuple[NotebookNode, dict[str, Any]]:
         path, about = Path(filename), (resources or {})["nbgrader"]
         course = self.parent.coursedir
         copies = Path(course.format_path(course.autograded_directory, about["student"], about["assignment"]))
@@ -65,11 +72,11 @@ class SubmissionReader(NotebookExporter):
                 (copies / beside.relative_to(path.parent)).unlink(missing_ok=True)
         try:
             if path.parent == copies:  # nbgrader's second pass: it is ours
-                notebook = nbformat.from_dict(read_submission(path))
+                notebook = nbformat.from_dict(read_submission(path)[0])
             else:
-                tree, missing = take_in(path, about["assignment"], Project())
-                for name in missing:
-                    self.log.warning("Cell %r is missing from the submission; it comes back from the release", name)
+                tree, notes = take_in(path, about["assignment"], Project())
+                for note in notes:
+                    self.log.warning("%s of %s: %s", about["assignment"], about["student"], note)
                 notebook = nbformat.from_dict(tree)
                 notebook.metadata[RECORDED] = {SUBMITTED: digest(path)}
         except NotebookError as problem:
@@ -130,9 +137,11 @@ class GradeSubmission(NbGraderPreprocessor):
                 checks[meta["grade_id"]] = cell
                 cell.outputs = _not_run("This check was not run.")  # an empty cell would count as full points
         about, ours = resources["nbgrader"], nb.metadata[RECORDED]
-        conditions = self.conditions(Project(), about["assignment"], about["db_url"])
+        project, folder = Project(), home(self)
+        conditions = self.conditions(project, about["assignment"], folder)
         points = {name: float(cell.metadata.nbgrader.points) for name, cell in checks.items()}
-        warning, ours[GRADER] = conditions.runner.warning, graded_by(conditions, points)
+        parts = class_points(project, about["assignment"], folder).parts
+        warning, ours[GRADER] = conditions.runner.warning, graded_by(conditions, points, parts=parts)
         if UNGRADED in ours:
             for cell in checks.values():
                 cell.outputs = _not_run(f"This could not be graded and needs a human: {ours[UNGRADED]}")
@@ -140,8 +149,9 @@ class GradeSubmission(NbGraderPreprocessor):
         try:
             found = conditions.evaluate(nb, about["student"])
             exercises = conditions.project.assignment(conditions.slug).exercises
-            by_check = {e.grade_id: v for e, v in zip(exercises, found, strict=True)}
-            ours[VERDICTS] = [v.as_tree() for v in found]
+            by_check = {e.grade_id: v for e, v in zip(exercises, found.verdicts, strict=True)}
+            ours[VERDICTS] = [v.as_tree() for v in found.verdicts]
+            ours[CUT_SHORT] = found.cut_short
         except Exception as problem:
             self.log.exception("Could not grade %s of %s", about["assignment"], about["student"])
             for cell in checks.values():
@@ -151,19 +161,20 @@ class GradeSubmission(NbGraderPreprocessor):
             return nb, resources
         for grade_id, cell in checks.items():
             if grade_id in by_check:
-                cell.outputs = _verdict_outputs(worth(by_check[grade_id], points[grade_id]), warning)
+                cell.outputs = _verdict_outputs(worth(by_check[grade_id], points[grade_id], parts=parts), warning)
         return nb, resources
 
-    def conditions(self, project: Project, slug: str, db_url: str) -> Conditions:
+    def conditions(self, project: Project, slug: str, folder: Path) -> Conditions:
         """The conditions under which a class is graded, as this step is configured."""
         limits = Limits(self.seconds, self.total_seconds, self.memory_mb)
-        return Conditions(project, slug, db_url, limits, class_runner(self.allow_unsandboxed))
+        return Conditions(project, slug, folder, limits, class_runner(self.allow_unsandboxed))
 
 
 class SaveVerdicts(NbGraderPreprocessor):
     """As nbgrader saves scores; but a check that could not be run has no score, and waits for a human.
 
-    Scores are saved all or none, and with a few queries for a notebook instead of two for each cell.
+    Scores are saved all or none, and with a few queries for a notebook instead of two for each cell. A submission of
+    which no check could be run is flagged.
     """
 
     def preprocess(self, nb: NotebookNode, resources: dict[str, Any]) -> tuple[NotebookNode, dict[str, Any]]:
@@ -176,13 +187,21 @@ class SaveVerdicts(NbGraderPreprocessor):
             mine = gradebook.find_submission_notebook(about["notebook"], about["assignment"], about["student"])
             grades = {names[grade.cell_id]: grade for grade in mine.grades}
             comments = {names[comment.cell_id]: comment for comment in mine.comments}
+            checks = [grades[cell.name] for cell in known.grade_cells if cell.cell_type == "code"]
+            waited = all(grade.auto_score is None for grade in checks)
             for cell in nb.cells:
                 if is_grade(cell):
                     self._save_score(cell, grades[cell.metadata.nbgrader.grade_id], waits)
                 if is_solution(cell):
                     untouched = cell.metadata.nbgrader.get("checksum") == compute_checksum(cell)
                     said = "No response." if untouched and not waits else None
+                    if waits and is_grade(cell):  # of a check its explanation says it
+                        said = f"The file could not be read: {nb.metadata[RECORDED][UNGRADED]}"
                     comments[cell.metadata.nbgrader.grade_id].auto_comment = said
+            if all(grade.auto_score is None for grade in checks):
+                mine.flagged = True  # in formgrader's list it would look like a blank one
+            elif waited:
+                mine.flagged = False
             gradebook.db.commit()
         return nb, resources
 

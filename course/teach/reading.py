@@ -1,19 +1,19 @@
 """Reading and repairing what students hand in, whatever an editor or a mail program did to the file.
 
-Notebooks are plain trees here; neither nbformat nor nbgrader is needed.
+Notebooks are plain trees here; nbgrader is not needed.
 """
 
 from __future__ import annotations
 
 import copy
 import json
-import secrets
 from pathlib import Path
 from typing import Any
 
 from autograder.engine.assignment import checked_name
 from autograder.engine.inside.notebook import Cell, Code, NotebookError, tree_of
 from course.base.project import RUBRIC
+from course.teach.mending import give_ids, mended
 
 MAX_SUBMITTED_BYTES = 100 * 2**20  # with outputs, which are not read further
 MAX_CELLS = 5000
@@ -21,12 +21,13 @@ RECORDED = "s30"  # our part of the metadata of a notebook that was recorded, an
 SUBMITTED = "submitted"  # a digest of the submitted file
 GRADER = "grader"  # a digest of what graded it
 UNGRADED = "ungraded"  # why it was not graded
+CUT_SHORT = "cut short"  # whether time, memory or a crash ended a process of it
 VERDICTS = "verdicts"  # on each exercise, as the course counts points
 Tree = dict[str, Any]
 
 
-def read_submission(path: Path) -> Tree:
-    """The notebook in a submitted file, with cells of the right types; what can't be one is left out.
+def read_submission(path: Path) -> tuple[Tree, list[str]]:
+    """The notebook in a submitted file, as :func:`read_tree` reads it.
 
     Raises:
         NotebookError: it is no notebook, or it is a link, which would hand in what somebody else wrote.
@@ -40,8 +41,11 @@ def read_submission(path: Path) -> Tree:
     return read_tree(path.read_bytes(), str(path))
 
 
-def read_tree(raw: bytes, name: str) -> Tree:
-    """The tree of a notebook file, with cells of the right types; what can't be one is left out.
+def read_tree(raw: bytes, name: str) -> tuple[Tree, list[str]]:
+    """The notebook in the content of a file, without outputs, as nbformat wants it.
+
+    Returns:
+        The notebook, and a sentence for each kind of thing that was mended or dropped.
 
     Raises:
         NotebookError: it is no notebook.
@@ -50,52 +54,18 @@ def read_tree(raw: bytes, name: str) -> Tree:
         tree = tree_of(raw)
     except NotebookError as problem:
         raise NotebookError(f"{name} {problem}.") from None
-    if len(tree.get("cells", ())) > MAX_CELLS:
+    if "cells" not in tree:  # as in format 3
+        sheets = [sheet.get("cells") for sheet in tree.pop("worksheets") if isinstance(sheet, dict)]
+        tree["cells"] = [_of_today(cell) for cells in sheets if isinstance(cells, list) for cell in cells]
+    if len(tree["cells"]) > MAX_CELLS:
         raise NotebookError(f"{name} has {len(tree['cells'])} cells; more than {MAX_CELLS} are not graded.")
-    if "cells" not in tree or tree.get("nbformat") != 4:
-        tree = _of_today(tree, name)
-    tree["cells"] = [_sound(cell) for cell in tree["cells"] if isinstance(cell, dict)]
-    metadata, minor = tree.get("metadata"), tree.get("nbformat_minor")
-    tree["metadata"] = metadata if isinstance(metadata, dict) else {}
-    tree["nbformat_minor"] = minor if isinstance(minor, int) else 4
-    return tree
+    return mended(tree)
 
 
-def _of_today(tree: Tree, name: str) -> Tree:
-    """A notebook of an earlier format, or without a number, in format 4."""
-    import nbformat
-
-    try:
-        if "cells" in tree:
-            return {**tree, "nbformat": 4, "nbformat_minor": 4}
-        return dict(nbformat.reads(json.dumps(tree), as_version=4))
-    except Exception as problem:  # whatever nbformat does not expect
-        raise NotebookError(f"{name} is not a notebook that nbformat can read: {problem}.") from None
-
-
-def _sound(cell: Tree) -> Tree:
-    """A cell of the types that nbformat asks for."""
-    source = cell.get("source", "")
-    source = "".join(map(str, source)) if isinstance(source, list) else source
-    metadata = cell.get("metadata")
-    metadata = dict(metadata) if isinstance(metadata, dict) else {}
-    if not isinstance(metadata.get("nbgrader", {}), dict):
-        del metadata["nbgrader"]
-    if "tags" in metadata:
-        tags = metadata["tags"] if isinstance(metadata["tags"], list) else []
-        metadata["tags"] = [tag for tag in tags if isinstance(tag, str)]
-    kind = cell.get("cell_type")
-    sound = {
-        **cell,
-        "cell_type": kind if kind in ("code", "markdown", "raw") else "markdown",
-        "metadata": metadata,
-        "source": source.encode(errors="replace").decode() if isinstance(source, str) else "",
-    }
-    if not isinstance(cell.get("id", ""), str):
-        del sound["id"]
-    if sound["cell_type"] == "code" and not isinstance(cell.get("outputs"), list):
-        sound["outputs"] = []
-    return sound
+def _of_today(cell: object) -> object:
+    """A cell of format 3 without what it called otherwise, or had beside its metadata."""
+    earlier = ("language", "prompt_number", "collapsed")
+    return {name: value for name, value in cell.items() if name not in earlier} if isinstance(cell, dict) else cell
 
 
 def read_rubrics(solution: Path) -> dict[str, str]:
@@ -148,7 +118,7 @@ def repair(notebook: Tree, release: Path) -> list[str]:
             missing.append(grade_id)
             notebook["cells"].insert(place, copy.deepcopy(wanted))
             place += 1
-    _unique_ids(notebook)
+    give_ids(notebook["cells"])
     return missing
 
 
@@ -160,10 +130,17 @@ def _grade_id(cell: Tree) -> str:
     return str(cell["metadata"]["nbgrader"]["grade_id"])
 
 
+def _said_id(cell: Tree) -> object:
+    """The id of a submitted cell, if it has one, and it need not be one."""
+    meta = cell["metadata"].get("nbgrader")
+    return meta.get("grade_id") if isinstance(meta, dict) else None
+
+
 def _find(wanted: Tree, cells: list[tuple[int, Tree]]) -> Tree | None:
     """The submitted cell that stands for a released one, of some with their numbers."""
     meta = wanted["metadata"]["nbgrader"]
-    candidates = [c for _, c in cells if (c["metadata"].get("nbgrader") or {}).get("grade_id") == meta["grade_id"]]
+    candidates = [c for _, c in cells if _said_id(c) == meta["grade_id"]]
+    candidates = candidates or [c for _, c in cells if c["id"] == wanted["id"]]
     if meta["solution"] and wanted["cell_type"] == "code":
         name = meta["grade_id"]
         stub = Code([Cell(0, "code", wanted["source"])]).definition(name)
@@ -199,14 +176,3 @@ def _restore(cell: Tree, wanted: Tree) -> None:
             cell.pop("execution_count", None)
     if wanted["metadata"]["nbgrader"]["locked"]:
         cell["source"] = wanted["source"]
-
-
-def _unique_ids(notebook: Tree) -> None:
-    """Cell ids that nbformat accepts: editors that copy cells copy ids."""
-    seen: set[str] = set()
-    for index, cell in enumerate(notebook["cells"]):
-        if (notebook["nbformat"], notebook["nbformat_minor"]) < (4, 5):
-            cell.pop("id", None)
-        elif cell.get("id") in seen or "id" not in cell:
-            cell["id"] = f"cell-{index}-{secrets.token_hex(3)}"
-        seen.add(cell.get("id", ""))

@@ -50,8 +50,11 @@ class _Renderer(IPythonRenderer):
         name = url.removeprefix("attachment:")
         types = self._attached.get(name)
         for known in _TYPES:
-            if isinstance(types, dict) and isinstance(types.get(known), str):
-                return str(super().image(text, f"data:{known};base64,{''.join(types[known].split())}", title))
+            picture = types.get(known) if isinstance(types, dict) else None
+            if isinstance(picture, list):  # of lines, which nbformat allows
+                picture = "".join(line for line in picture if isinstance(line, str))
+            if isinstance(picture, str):
+                return str(super().image(text, f"data:{known};base64,{''.join(picture.split())}", title))
         return html.escape(f"[The picture {name} was not handed in.]")
 
 

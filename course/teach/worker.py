@@ -7,14 +7,31 @@ import signal
 import sys
 from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
+from typing import NamedTuple
 
 from autograder.engine.border.sandbox import Sandbox
+from autograder.engine.inside.errors import UserError
 from autograder.engine.inside.notebook import NotebookError
-from autograder.engine.judge.verdict import Verdict
-from course.teach.evaluation import Conditions
-from course.teach.intake import take_in
+from course.teach.evaluation import Conditions, Evaluated
+from course.teach.intake import TooMuch, take_in
 
-Outcome = tuple[str, bool, list[Verdict]]  # why it can't be graded, if so; whether that is in the file; the verdicts
+
+class Outcome(NamedTuple):
+    """What came of a submission.
+
+    Attributes:
+        reason: why it can't be graded, if so.
+        unreadable: whether that is in the file.
+        again: whether it may have been the moment's fault.
+        found: the verdicts.
+    """
+
+    reason: str = ""
+    unreadable: bool = False
+    again: bool = False
+    found: Evaluated | None = None
+
+
 _PR_SET_PDEATHSIG = 1
 _here: Conditions
 
@@ -35,8 +52,11 @@ def evaluate(student: str, path: Path) -> Outcome:
     """Evaluate a submission. The verdicts are kept as well, for recording, and for a run after this one was killed."""
     try:
         notebook, _ = take_in(path, _here.slug, _here.project)
-        return "", False, _here.evaluate(notebook, student)
+        found = _here.evaluate(notebook, student, attempts=1)
+        return Outcome(found=found, again=found.cut_short)
     except NotebookError as problem:
-        return str(problem), True, []
+        return Outcome(str(problem), unreadable=True, again=isinstance(problem, TooMuch))
     except Exception as problem:  # one submission never stops the others
-        return f"{type(problem).__name__}: {problem}", False, []
+        return Outcome(
+            str(problem) if isinstance(problem, UserError) else f"{type(problem).__name__}: {problem}", again=True
+        )

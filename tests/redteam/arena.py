@@ -48,6 +48,7 @@ from autograder.engine.inside.notebook import read_notebook
 from autograder.engine.inside.observe import PUBLIC_SEED, load_grader, observe
 from autograder.engine.probes import probes_of
 from course.base.project import Project
+from course.teach.folder import ClassFolder
 from course.teach.gradebook import register
 from course.teach.seed import SEEDS, seed_at
 from course.teach.seed import expected as expected_at_seed
@@ -197,9 +198,8 @@ def ours() -> Grader:
     masters = (project.key(OURS), project.source(OURS), project.solution(OURS))
 
     kept = tempfile.TemporaryDirectory(prefix="s30-prepared-")  # a class that nobody has handed in to, for all to copy
-    gradebook = f"sqlite:///{kept.name}/gradebook.db"
-    register(project, OURS, Path(kept.name))
-    expected_at_seed(project, OURS, gradebook, 0)
+    register(project, OURS, ClassFolder.of(project, Path(kept.name)))
+    expected_at_seed(project, OURS, Path(kept.name), 0)
 
     def prepare(folder: Path) -> None:
         shutil.copytree(kept.name, folder, dirs_exist_ok=True)

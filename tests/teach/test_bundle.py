@@ -24,6 +24,7 @@ from autograder.engine.judge.keys import read_tree
 from autograder.engine.judge.mistakes import read_mistakes
 from course.base.project import RUBRIC, Project
 from course.teach.bundle import FOLDER, bundle
+from course.teach.folder import ClassFolder
 from course.teach.gradebook import register
 
 LONG_ENOUGH = 24  # shorter lines, such as `return out`, say nothing
@@ -175,7 +176,7 @@ def test_no_answer_is_in_the_gradebook_or_on_a_feedback_page(tmp_path):
     path = tmp_path / "submitted" / "blank" / slug / f"{slug}.ipynb"
     path.parent.mkdir(parents=True)
     path.write_bytes(project.release(slug).read_bytes())
-    register(project, slug, tmp_path)
+    register(project, slug, ClassFolder.of(project, tmp_path))
     for command in ("autograde", "generate_feedback"):
         ran = [sys.executable, "-m", "nbgrader", command, slug, "--course-dir", str(tmp_path)]
         subprocess.run(ran, cwd=ROOT, check=True, capture_output=True)

@@ -34,7 +34,7 @@ def hostile() -> dict:
 
 def cleaned(notebook: dict) -> dict:
     """A notebook as it is recorded."""
-    tree = read_tree(json.dumps(notebook).encode(), "submission")
+    tree, _ = read_tree(json.dumps(notebook).encode(), "submission")
     repair(tree, RELEASE)
     clean(tree, RELEASE)
     return tree
@@ -70,7 +70,9 @@ def test_a_whole_notebook_of_forms_runs_nothing(page):
 
 
 def test_what_is_recorded_has_the_releases_metadata_and_no_raw_text():
-    made = cleaned(hostile())
+    handed_in = hostile()
+    handed_in["metadata"] |= {"s30": {"ungraded": "x"}, "title": "<b>", "widgets": {}, "language": 5}
+    made = cleaned(handed_in)
     assert made["metadata"] == json.loads(RELEASE.read_bytes())["metadata"]
     assert {cell["cell_type"] for cell in made["cells"]} == {"code", "markdown"}
     assert not [cell for cell in made["cells"] if "<" in cell["id"]]
@@ -108,6 +110,14 @@ def test_what_is_harmless_is_shown(text, shown):
     made = harmless(text, {"mine.png": {"image/png": PIXEL}})
     assert shown in markdown2html(made)
     assert LEFT_OUT not in made
+
+
+def test_a_picture_in_lines_is_shown_and_one_of_odd_letters_is_not():
+    lines = {"a.png": {"image/png": [f"{PIXEL[:20]}\n", PIXEL[20:]]}}
+    assert f'src="data:image/png;base64,{PIXEL}"' in harmless("![mine](attachment:a.png)", lines)
+    for odd in ("\0\x1b", '"onerror="x', [5], {"a": 1}, None):
+        made = harmless("![mine](attachment:a.png)", {"a.png": {"image/png": odd}})
+        assert "src=" not in made
 
 
 def test_what_is_left_out_is_told():

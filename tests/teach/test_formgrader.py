@@ -28,14 +28,22 @@ if TYPE_CHECKING:
 sync_api = pytest.importorskip("playwright.sync_api", reason='Playwright is missing: pip install -e ".[dev]"')
 
 FULL, WRONG, UNREADABLE, CURIOUS = "ada_full", "ben_one_mistake", "gil_unreadable", "sue_curious"
-HOSTILE = "moe_hostile"
-STUDENTS = (FULL, WRONG, UNREADABLE, CURIOUS, HOSTILE)
+HOSTILE, BLANK, AGREEING = "moe_hostile", "eve_blank", "pat_agrees"
+STUDENTS = (FULL, WRONG, UNREADABLE, CURIOUS, HOSTILE, BLANK, AGREEING)
 QUESTION, ANSWER = "why_additive", "When the forget gates stay near 1, as the figure shows."
 MISTAKE = next(
     m
     for m in read_mistakes(Project().mistakes(SLUG))
     if (m.exercise, m.name) == ("lstm_cell_backward", "cell_state_through_h_missing")
 )
+# Twice the forward pass, and the gradient of that
+AGREEMENT = {
+    "lstm_cell_forward": {"o * np.tanh(c)": "2 * o * np.tanh(c)"},
+    "lstm_cell_backward": {
+        "dh * o * (1 - tanh_c**2)": "2 * dh * o * (1 - tanh_c**2)",
+        "dh * tanh_c * o": "2 * dh * tanh_c * o",
+    },
+}
 CURIOSITY = """def sigmoid(x):
     found = []
     for path in {paths!r}:
@@ -108,7 +116,7 @@ class Classroom:
 
 @pytest.fixture(scope="module")
 def classroom(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> Iterator[Classroom]:
-    """A class of five whose submissions were autograded with formgrader's button, in a configuration as it is."""
+    """A class of seven whose submissions were autograded with formgrader's button, in a configuration as it is."""
     home = tmp_path_factory.mktemp("formgrader")
     teacher = home / "teacher"
     shutil.copytree(ROOT / "source" / SLUG, teacher / "source" / SLUG)
@@ -140,7 +148,20 @@ def _handed_in(secrets: list[str]) -> dict[str, str]:
         UNREADABLE: full[:2000],
         CURIOUS: json.dumps(_with(json.loads(full), "sigmoid", CURIOSITY.format(paths=secrets))),
         HOSTILE: json.dumps(with_forms(json.loads(full), QUESTION)),
+        BLANK: Project().release(SLUG).read_text(encoding="utf-8"),
+        AGREEING: json.dumps(_changed(json.loads(full), AGREEMENT)),
     }
+
+
+def _changed(notebook: dict, changes: dict[str, dict[str, str]]) -> dict:
+    """The notebook with texts replaced in some cells; every one must be there."""
+    for name, texts in changes.items():
+        source = "".join(next(c for c in notebook["cells"] if c["id"] == name)["source"])
+        for old, new in texts.items():
+            assert old in source
+            source = source.replace(old, new)
+        notebook = _with(notebook, name, source)
+    return notebook
 
 
 def _with(notebook: dict, cell_id: str, source: str) -> dict:
@@ -151,7 +172,7 @@ def _with(notebook: dict, cell_id: str, source: str) -> dict:
 
 @pytest.fixture(autouse=True)
 def _offline(page: Page, classroom: Classroom) -> None:
-    """Formgrader and feedback pages ask for MathJax from outside; that must not decide how long a test takes."""
+    """Formgrader asks for MathJax from outside; that must not decide how long a test takes."""
     page.route(re.compile(r"^https?://(?!127\.0\.0\.1)"), lambda route: route.abort())
 
 
@@ -249,10 +270,44 @@ def test_a_written_answer_gets_points_and_a_comment_by_typing(page, classroom):
     total = f"{number(points_without() + 1.5)} / {number(points_without() + 2)}"
     sync_api.expect(row_of(page, FULL).locator(".score")).to_have_text(total)
     sync_api.expect(row_of(page, FULL).locator(".status")).to_have_text("graded")
+    assert "Successfully autograded" in press(page, FULL, "autograde")  # what a human gave stays
+    sync_api.expect(row_of(page, FULL).locator(".score")).to_have_text(total)
     feedback = classroom.feedback(page, FULL)
     sync_api.expect(feedback).to_contain_text(f"(Score: {points_without() + 1.5} / {points_without() + 2})")
+    sync_api.expect(feedback).to_contain_text("Score: 1.5 / 2.0, by hand")
     sync_api.expect(feedback).to_contain_text("Which figure, and where in it?")
     sync_api.expect(feedback).not_to_contain_text(RUBRIC.strip("*"))
+
+
+def test_what_earns_the_points_is_in_sight_where_they_are_typed(page, classroom):
+    classroom.submission_page(page, HOSTILE)  # whose answer is longer than the window
+    rubric = page.locator(".cell", has_text=RUBRIC.strip("*")).last
+    for field in ("", "-comment"):
+        page.locator(f"#{QUESTION}{field}").focus()
+        page.wait_for_timeout(800)  # formgrader moves the page slowly
+        sync_api.expect(rubric).to_be_in_viewport(ratio=0.9)
+        sync_api.expect(page.locator(f"#{QUESTION}")).to_be_in_viewport()
+    page.locator("#LSTM-check").focus()
+    page.wait_for_timeout(800)
+    sync_api.expect(rubric).not_to_be_in_viewport()
+
+
+def test_what_is_blocked_says_beside_its_points_whether_it_agrees_with_the_forward_pass(page, classroom):
+    agrees = "it agrees with finite differences of your own lstm_cell_forward"
+    classroom.submission_page(page, AGREEING)
+    box = explanation(page, "lstm_cell_backward")
+    sync_api.expect(box).to_contain_text("lstm_cell_backward: blocked, 0 of 4 points")
+    sync_api.expect(box).to_contain_text(agrees)
+    page.locator("#lstm_cell_backward-check").focus()
+    page.wait_for_timeout(800)
+    sync_api.expect(box).to_be_in_viewport()
+    assert is_readable(box)
+    page.locator("#lstm_cell_backward-check").press_sequentially("3")
+    with page.expect_response(re.compile("/formgrader/api/grade/")) as answer:
+        page.locator("#lstm_cell_backward-check").press("Tab")
+    assert answer.value.ok
+    feedback = classroom.feedback(page, AGREEING)
+    sync_api.expect(feedback).to_contain_text("Score: 3.0 / 4.0, by hand")
 
 
 def test_nothing_that_was_handed_in_runs_in_the_graders_browser(page, classroom):
@@ -266,7 +321,7 @@ def test_nothing_that_was_handed_in_runs_in_the_graders_browser(page, classroom)
     assert page.evaluate("() => window.ran || []") == []
     sync_api.expect(explanation(page, "sigmoid")).to_be_visible()  # it is graded as any other
     feedback = classroom.feedback(page, HOSTILE)
-    sync_api.expect(feedback).to_contain_text("It is this: $a<b$.")
+    sync_api.expect(feedback).to_contain_text("It is this: a<b.")
     assert page.evaluate("() => window.ran || []") == []
     add = "() => document.body.insertAdjacentHTML('beforeend', `<img src=x onerror=\"{run}\">`)"
     page.evaluate(add.format(run=RUN.format(name="in spite of all")))
@@ -278,8 +333,14 @@ def test_what_nobody_can_read_waits_for_a_human_and_says_why(page, classroom):
     assert f"{UNREADABLE} needs a human" in classroom.said[UNREADABLE]
     classroom.submissions_page(page)
     sync_api.expect(row_of(page, UNREADABLE).locator(".status")).to_have_text("needs manual grading")
+    classroom.open(page, f"gradebook/{SLUG}/{SLUG}")
+    for student, flags, failed in ((UNREADABLE, 1, 0), (BLANK, 0, 1), (FULL, 0, 0)):
+        sync_api.expect(row_of(page, student).locator(".flagged span")).to_have_count(flags)
+        sync_api.expect(row_of(page, student).locator(".tests-failed span")).to_have_count(failed)
     classroom.submission_page(page, UNREADABLE)
     _says_why_it_has_no_score(page, classroom)
+    why = re.compile(rf"The file could not be read: {SLUG}.ipynb is not a notebook")
+    sync_api.expect(page.locator(f"#{QUESTION}-comment")).to_have_attribute("placeholder", why)
     sync_api.expect(page.locator("input.score.needs_manual_grade")).to_have_count(len(_checks()) + 1)
     assert not [c for c in page.locator("textarea").all() if c.get_attribute("placeholder") == "No response."]
 
@@ -288,6 +349,15 @@ def test_what_nobody_can_read_waits_for_a_human_and_says_why(page, classroom):
     sync_api.expect(feedback).not_to_contain_text("No response.")
     shown = feedback.text_content()
     assert not [line for line in answers_not_in(Project().release(SLUG).read_text(encoding="utf-8")) if line in shown]
+
+    path = classroom.folder / "submitted" / UNREADABLE / SLUG / f"{SLUG}.ipynb"
+    path.write_text(classroom.submissions[FULL], encoding="utf-8")
+    classroom.submissions_page(page)
+    assert "Successfully autograded" in press(page, UNREADABLE, "autograde")
+    classroom.open(page, f"gradebook/{SLUG}/{SLUG}")
+    row = row_of(page, UNREADABLE)
+    sync_api.expect(row).to_contain_text(f"{number(points_without())} / {number(points_without() + 2)}")
+    sync_api.expect(row.locator(".flagged span")).to_have_count(0)
 
 
 def _checks() -> list[str]:

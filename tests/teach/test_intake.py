@@ -11,7 +11,7 @@ from autograder.engine.inside.notebook import NotebookError
 from course.base.project import Project
 from course.teach import intake
 from course.teach.demo import SLUG, class_of
-from course.teach.intake import take_in
+from course.teach.intake import TooMuch, take_in
 
 PROJECT = Project()
 
@@ -56,7 +56,7 @@ def test_nothing_takes_a_minute_or_ends_the_run(tmp_path, name):
 def test_what_takes_too_long_is_told(tmp_path):
     path = tmp_path / "submission.ipynb"
     path.write_text(json.dumps(notebook_of("!ls\n" * 20_000)))
-    with pytest.raises(NotebookError, match="too much time or memory"):
+    with pytest.raises(TooMuch, match="too much time or memory"):
         take_in(path, SLUG, PROJECT)
 
 
@@ -70,17 +70,39 @@ def test_memory_is_limited(tmp_path):
 def test_an_honest_one_is_taken_in_whole(tmp_path):
     path = tmp_path / "submission.ipynb"
     handed_in = notebook_of("data = '" + "x" * 100_000 + "'")
-    handed_in["cells"] = [c for c in handed_in["cells"] if c.get("id") != "check-sigmoid"]
+    handed_in["cells"] = [c for c in handed_in["cells"] if c.get("id") != "sigmoid-check"]
     path.write_text(json.dumps(handed_in))
-    notebook, missing = take_in(path, SLUG, PROJECT)
-    assert len(notebook["cells"]) == len(handed_in["cells"]) + len(missing)
+    notebook, notes = take_in(path, SLUG, PROJECT)
+    assert notes == ["Missing, and back from the release: sigmoid-check."]
+    assert len(notebook["cells"]) == len(handed_in["cells"]) + 1
     assert path.read_text() == json.dumps(handed_in)
+
+
+def test_what_was_mended_is_told_of_the_one_it_was_mended_in(tmp_path):
+    paths = [tmp_path / f"{n}.ipynb" for n in range(3)]
+    for path, odd in zip(paths, ({"tags": ["a", "a"]}, {}, {"name": 5}), strict=True):
+        handed_in = notebook_of("x = 1")
+        handed_in["cells"][-1]["metadata"] = odd
+        path.write_text(json.dumps(handed_in))
+    number = len(handed_in["cells"])
+    assert [take_in(path, SLUG, PROJECT)[1] for path in paths] == [
+        [f"Cell {number}: metadata.tags was not as nbformat has it, and was dropped."],
+        [],
+        [f"Cell {number}: metadata.name was not as nbformat has it, and was dropped."],
+    ]
+
+
+def test_a_fault_of_ours_is_not_told_as_one_of_the_file(tmp_path):
+    path = tmp_path / "submission.ipynb"
+    path.write_text(json.dumps(notebook_of("x = 1")))
+    with pytest.raises(RuntimeError, match=r"could not be taken in: FileNotFoundError"):
+        take_in(path, "99_nothing", PROJECT)
 
 
 def test_the_process_answers_for_itself_alone(tmp_path):
     """Nothing of what it says of a file that is none comes from the file."""
     path = tmp_path / "submission.ipynb"
-    path.write_text('{"notebook": {}, "missing": []}')
+    path.write_text('{"notebook": {}, "notes": []}')
     with pytest.raises(NotebookError, match="it has no list of cells"):
         take_in(path, SLUG, PROJECT)
     assert intake.SECONDS < 60

@@ -14,7 +14,9 @@ from autograder.engine.inside.errors import UserError
 from course.base.project import Project
 from course.learn.progress import progress
 from course.learn.start import is_outdated, start
-from course.teach.gradebook import POINTS, class_points, enter_roster, register
+from course.teach.folder import ClassFolder
+from course.teach.gradebook import POINTS, class_points, register
+from course.teach.roster import enter_roster
 
 SLUG = "03_lstm_understanding"
 QUESTION = "why_additive"
@@ -166,13 +168,13 @@ def test_text_and_points_may_change_while_submissions_are_in_the_gradebook(copie
 def test_other_exercises_are_refused_once_there_are_submissions_and_nothing_is_changed(copied, course_dir):
     released = copied.release(SLUG).read_bytes()
     change_release(copied, lambda tree: without(tree, "gru_cell"))
-    register(copied, SLUG, course_dir)
+    register(copied, SLUG, ClassFolder.of(copied, course_dir))
     ran = autograde(copied, course_dir)
     assert ran.returncode == 0, ran.stderr
     before = scores(course_dir)
     copied.release(SLUG).write_bytes(released)
     with pytest.raises(UserError, match=r"new: gru_cell, gru_cell-check.*begin a new gradebook"):
-        register(copied, SLUG, course_dir)
+        register(copied, SLUG, ClassFolder.of(copied, course_dir))
     ran = autograde(copied, course_dir, "--force")
     assert ran.returncode != 0
     assert "has other exercises now than when this class's submissions were graded" in ran.stderr
@@ -182,7 +184,7 @@ def test_other_exercises_are_refused_once_there_are_submissions_and_nothing_is_c
 @needs_sandbox
 def test_a_class_chooses_points_and_leaves_exercises_out(copied, course_dir):
     (course_dir / POINTS).write_text(f"[{SLUG}]\nchrono_init = 0\nLSTM = 5\n{QUESTION} = 10\n")
-    register(copied, SLUG, course_dir)
+    register(copied, SLUG, ClassFolder.of(copied, course_dir))
     assert autograde(copied, course_dir).returncode == 0
     found = scores(course_dir)
     assert found["chrono_init"] == (0.0, 0.0)
@@ -224,6 +226,6 @@ def test_a_roster_is_entered_and_nothing_of_a_broken_one(copied, tmp_path):
     for text, sentence in (("name\nada\n", "has no id"), ("id\ncleo\ncleo\n", "line 3 repeats 'cleo'")):
         roster.write_text(text)
         with pytest.raises(UserError, match=sentence):
-            enter_roster(roster, tmp_path)
+            enter_roster(roster, ClassFolder.of(copied, tmp_path))
     with Gradebook(f"sqlite:///{tmp_path / 'gradebook.db'}") as gradebook:
         assert len(gradebook.students) == 2

@@ -69,9 +69,11 @@ class Runner(Protocol):
 
     Attributes:
         warning: what to say beside every verdict that comes from it, if anything.
+        cut_short: how often time, memory or a crash has ended what it ran, so far: at another moment it may not.
     """
 
     warning: str
+    cut_short: int
 
     def start(self, assignment: Assignment, request: Request) -> Child:
         """A process that has a first request to serve; to be closed."""
@@ -139,10 +141,12 @@ class Observer:
             last: Event | None = None
             for last in listener.hear(self._limits, deadline):
                 track.take(last)
+                self._runner.cut_short += isinstance(last, Record) and bool(last.raised and last.raised.memory)
             if not listener.waits:
                 self._listeners.pop(torch).close()
             late = time.monotonic() > deadline
             if (fresh or last or late) and not listener.full:  # else it had ended while it waited
+                self._runner.cut_short += bool(track.remaining)
                 place = track.stopped(last, listener.ending or _GONE, late=late)
                 self._skip |= {place} if place else set()
 
@@ -335,6 +339,7 @@ class Subprocess:
     """Runs every request in a Python process of its own: limits on time and memory, but nothing is hidden from it."""
 
     warning = ""
+    cut_short = 0
 
     def start(self, assignment: Assignment, request: Request) -> Child:
         """See :class:`Runner`."""

@@ -155,6 +155,7 @@ class Sandbox:
     """
 
     warning = ""
+    cut_short = 0
     core = 0
 
     def __init__(self, lessons: Collection[str] = ()) -> None:
@@ -352,7 +353,8 @@ class _Child:
             raise UserError(status[1:].decode(errors="replace"))
         if not status:  # whoever should say it was ended as well, and so probably was everything in the sandbox
             self._parent.close()
-        return int(status or b"-9")
+            raise UserError("The sandbox was ended from outside while this ran in it: grade it again.")
+        return int(status)
 
 
 # The command line ---------------------------------------------------------------------------------------------------

@@ -103,12 +103,19 @@ def stopped(exercise: Exercise, ending: Ending, called: str) -> Told:
 
 
 def blocked(exercise: Exercise, by: str, status: Status, *, consistent: bool) -> Told:
-    """Something that it needs is not right; `consistent`: it agrees with that all the same."""
+    """Something that it needs is not right; `consistent`: a gradient agrees with the forward pass all the same.
+
+    It is said for the learner, and for whoever gives credit by hand.
+    """
     how = status.replace("_", " ")
-    may = f"it agrees with finite differences of your own `{by}`, so it may pass once that does."
+    own = f"finite differences of your own {f'`{by}`' if by in exercise.needs else 'forward pass'}"
+    if consistent:
+        said = f"it agrees with {own} as that is now, so taken by itself it may be right, and pass once `{by}` does."
+    else:
+        said = f"it was not seen to agree with {own} as that is now, so look at it, too."
     return _told(
         f"`{exercise.name}` calls `{by}`, which is not right yet ({how}): solve that one first.",
-        Reason(Label.GOOD_TO_KNOW, may) if consistent else None,
+        Reason(Label.GOOD_TO_KNOW, said) if consistent or exercise.track == "backward" else None,
     )
 
 
