@@ -153,12 +153,12 @@ def _sum_up(
         say(f"Nothing was handed in by {len(taken.missing)} of the roster: {', '.join(taken.missing)}.")
     if ungraded:
         say(f"For a human, {len(ungraded)} that could not be graded; the gradebook marks them:")
-        for submission in ungraded:
+        for submission in sorted(ungraded, key=lambda s: s.student):
             say(f"  {submission.student}: {submission.reason}")
     if taken.unplaced:
         say(f"Whose are these? {len(taken.unplaced)} that were not taken:")
         for name, reason in taken.unplaced:
             say(f"  {name}: {reason}")
-    going.unrecorded = [*(s.student for s in ungraded), *(name for name, _ in taken.unplaced)]
+    going.unrecorded = [*sorted(s.student for s in ungraded), *(name for name, _ in taken.unplaced)]
     if going.unrecorded:
         say(f"Not recorded: {len(going.unrecorded)} ({', '.join(going.unrecorded)}). What to do stands above.")
