@@ -284,7 +284,7 @@ def turned(rng, P):
 def edges_that_hardly_bend(impl, rng, far):
     """Whole numbers again, and products below 2**53: z is 1 or -1 exactly where angles and quotients are equal."""
     clouds = []
-    for k in range(12):
+    for k in range(36):
         n, bend = rng.integers(85_000_000, 93_000_000), 1 if k % 3 else -1
         P = np.array([[0, 0], [n, n + bend], [n + 1, n + 1 + bend], [n, 5], [n - 9, 8 + rng.integers(9)]], dtype=float)
         clouds.append(rng.permutation(turned(rng, P)) + far)
@@ -379,7 +379,9 @@ def tours_of_another_size(impl, rng, size):
     clouds, tours = rng.random((2, 6, 2)), [rng.permutation(6).tolist() for _ in range(2)]
     for shift in (0.0, 40.0, -40.0):
         for k in range(2):
-            yield f"tour {k}, cities around {shift:g}", impl.canonical_tour(size * (clouds[k] + shift), tours[k])
+            for turn, tour in (("", tours[k]), (", backwards", tours[k][::-1])):  # one of them is clockwise
+                named = f"tour {k}{turn}, cities around {shift:g}"
+                yield named, impl.canonical_tour(size * (clouds[k] + shift), tour)
 
 
 @probe("canonical_tour", cases=[5])
