@@ -19,6 +19,7 @@ NETS = {  # name → shape
     "one matrix": {"W": (4, 4)},
     "convolutions": {"stem": (2, 1, 3, 3), "gamma": (6,), "b": (), "fc": (6, 3), "last": (2, 2, 3)},
     "a row, a column": {"row": (1, 7), "column": (6, 1), "b": (1,)},
+    "equal shapes": {"w": (3, 4), "b": (3, 4), "W": (4,), "a": (3, 4), "v": (4, 3)},
 }
 
 
@@ -32,6 +33,7 @@ NETS = {  # name → shape
         ("one matrix", 0.6, 1.0),
         ("convolutions", 0.8, 1.0),
         ("a row, a column", 0.29, 1.0),
+        ("equal shapes", 0.52, 1.0),
         ("mlp", 0.0, 1.0),
         ("mlp", 1.0, 1.0),
         ("convolutions", 1.0, 1.0),
@@ -63,12 +65,17 @@ def the_earlier_goes(got, expected, sizes):
     return "exactly round(ρ n) of the smallest must go; here many magnitudes are equal."
 
 
-@probe("magnitude_masks", cases=[("mlp", 0.6), ("bias first", 0.3), ("one matrix", 0.7), ("convolutions", 0.55)])
+TIES = [("mlp", 0.6), ("bias first", 0.3), ("one matrix", 0.7), ("convolutions", 0.55), ("equal shapes", 0.4)]
+
+
+@probe("magnitude_masks", cases=TIES)
 def masks_with_ties(impl, rng, net, sparsity):
     params = {
         name: np.asarray(rng.integers(1, 4, size=shape) * rng.choice([-1.0, 1.0], size=shape))
         for name, shape in NETS[net].items()
     }
+    if net == "equal shapes":
+        params["a"] = params["w"].copy()  # of which other places may go
     sizes = {name: np.abs(w) for name, w in params.items()}
     yield "masks", observe(impl.magnitude_masks(params, sparsity), judge=the_earlier_goes, given={"sizes": sizes})
 
@@ -117,8 +124,8 @@ def size_by_hand(impl, rng):
         ([(2, 9), (9, 2)], 0.5, 2.75),
         ([(4, 4), (4, 4)], 0.5, 0.0),
         ([(30, 40), (40, 20)], 0.1, 16.0),
-        ([(100, 90), (90, 10)], 0.5, 5.0),
-        ([(400, 500)], 0.4, 16.0),
+        ([(70_000, 1), (1, 70_000)], 0.95, 5.0),  # more in a row than a small integer counts
+        ([(400, 500)], 0.9, 16.0),
         ([(600, 900), (900, 300)], 0.02, 16.0),
     ],
 )
@@ -190,6 +197,17 @@ def bits_near_the_prior(impl, rng, off):
     yield "bits", observe(impl.gauss_bits(mu, s, m, sigma), rtol=1e-7, atol=1e-13)
 
 
+@probe("gauss_bits")
+def bits_where_two_are_equal(impl, rng):
+    mu, m = rng.standard_normal((2, 9)) + np.array([[2.0], [-1.0]])
+    s, sigma = deviations(rng, 2, 9)
+    mu[:2], s[2:4], mu[4], m[5] = m[:2], sigma[2:4], 0.0, 0.0
+    mu[6], s[7], sigma[8] = -m[6], 1.0, 1.0
+    yield "bits", impl.gauss_bits(mu, s, m, sigma)
+    yield "bits where all means are equal", impl.gauss_bits(m, s, m, sigma)
+    yield "bits where all deviations are equal", impl.gauss_bits(mu, s, m, s)
+
+
 @probe("gauss_bits", cases=[(3.0,), (-3.0,)])
 def bits_of_plain_numbers(impl, rng, mu):
     s, m, sigma = (float(number) for number in deviations(rng, 3))
@@ -246,12 +264,40 @@ def draw_of_width(rng, width):
     return sd * rng.standard_normal((2, 2)), width + rng.uniform(-1, 1, size=(2, 2)), prior
 
 
+def draw_met(rng, shared):
+    """Weights that share a mean, a deviation or both with a component; or zeros, in the prior too."""
+    mu, log_s, prior = rng.standard_normal(6) + 0.5, rng.uniform(-2, 0, size=6), draw_prior(rng, 3)
+    if shared == "zeros":
+        prior["mean"] = np.array([0.0, 0.0, 1.0])
+        mu[:2], log_s[2:4] = 0.0, 0.0
+    else:
+        mu[:3] = prior["mean"]
+        log_s[2:5] = prior["log_sd"]
+    return mu, log_s, prior
+
+
+@probe("mixture_bits", cases=[("means and deviations",), ("zeros",)])
+def mixtures_that_weights_meet(impl, rng, shared):
+    yield "bits", impl.mixture_bits(*draw_met(rng, shared))[0]
+
+
+def draw_unlike(rng, ratio):
+    """Weights whose noise is `ratio` times as wide as a component, about."""
+    prior = {"logits": np.array([0.4, -0.3]), "mean": np.array([0.3, -0.2]), "log_sd": np.array([-6.0, -5.0])}
+    return rng.standard_normal((2, 2)), np.log(ratio) - 5.5 + rng.uniform(-0.3, 0.3, size=(2, 2)), prior
+
+
+@probe("mixture_bits", cases=[(1e5,), (1e9,)])
+def mixtures_narrower_than_the_noise(impl, rng, ratio):
+    yield "bits", observe(impl.mixture_bits(*draw_unlike(rng, ratio))[0], rtol=1e-9)
+
+
 @probe("mixture_bits", cases=[(20.0,), (60.0,), (800.0,)])
 def mixtures_with_a_rare_component(impl, rng, rarity):
     yield "bits", observe(impl.mixture_bits(*draw_rare(rng, rarity))[0], rtol=1e-9)
 
 
-@probe("mixture_bits", cases=[(-9.0,), (-13.0,), (-30.0,), (6.0,)])
+@probe("mixture_bits", cases=[(-9.0,), (-13.0,), (-29.0,), (29.0,)])
 def mixtures_of_other_widths(impl, rng, width):
     yield "bits", impl.mixture_bits(*draw_of_width(rng, width))[0]
 
@@ -393,7 +439,7 @@ def pulls_on_far_weights(impl, rng, size, noise):
     yield "dprior", observe(dprior, rtol=1e-7, atol=1e-9)
 
 
-@probe("mixture_bits_backward", cases=[("rare", 20.0), ("rare", 800.0), ("width", -12.0), ("width", 5.0)])
+@probe("mixture_bits_backward", cases=[("rare", 20), ("rare", 800), ("width", -12), ("width", -29), ("width", 29)])
 def pulls_of_other_mixtures(impl, rng, what, number):
     drawn, dbits = (draw_rare if what == "rare" else draw_of_width)(rng, number), rng.standard_normal((2, 2)) + 0.5
     dbits = dbits.reshape(drawn[0].shape)
@@ -401,6 +447,26 @@ def pulls_of_other_mixtures(impl, rng, what, number):
     yield "dmu", dmu
     yield "dlog_s", dlog_s
     yield "dprior", observe(dprior, rtol=1e-8, atol=1e-9)
+
+
+@probe("mixture_bits_backward", cases=[("means and deviations",), ("zeros",)])
+def pulls_where_they_meet(impl, rng, shared):
+    drawn, dbits = draw_met(rng, shared), rng.standard_normal(6) + 0.5
+    if shared == "zeros":
+        dbits[5] = 0.0
+    dmu, dlog_s, dprior = impl.mixture_bits_backward(dbits, impl.mixture_bits(*drawn)[1])
+    yield "dmu", dmu
+    yield "dlog_s", dlog_s
+    yield "dprior", observe(dprior, atol=1e-10)
+
+
+@probe("mixture_bits_backward", cases=[(1e4,), (1e-5,)])
+def pulls_of_unlike_widths(impl, rng, ratio):
+    drawn, dbits = draw_unlike(rng, ratio), rng.standard_normal((2, 2)) + 0.5
+    dmu, dlog_s, dprior = impl.mixture_bits_backward(dbits, impl.mixture_bits(*drawn)[1])
+    yield "dmu", observe(dmu, rtol=1e-6)
+    yield "dlog_s", observe(dlog_s, rtol=1e-6)
+    yield "dlog_sd", observe(dprior["log_sd"], rtol=1e-6)
 
 
 @probe("mixture_bits_backward", cases=[("columns first",), ("the prior's names in another order",)])
@@ -466,11 +532,21 @@ def layer_gradients(impl, rng, N, D, H, size):
     yield from named(GRADIENTS, impl.noisy_linear_backward(*upstream, cache))
 
 
-@probe("noisy_linear_backward", cases=[("mean",), ("variance",), ("certain inputs",)])
+ZEROS = [("no inputs",), ("zeros here and there",)]
+
+
+@probe("noisy_linear_backward", cases=[("mean",), ("variance",), ("certain inputs",), *ZEROS])
 def gradients_of_one_way(impl, rng, way):
     x, v, mu, log_s = draw_layer(rng, 3, 4, 2)
     dmean, dvar = rng.standard_normal((2, 3, 2))
-    cache = impl.noisy_linear_forward(x, 0 * v if way == "certain inputs" else v, mu, log_s)[2]
+    v = 0 * v if way == "certain inputs" else v
+    if way == "no inputs":
+        x = 0 * x
+    elif way == "zeros here and there":
+        x[0], x[1, 1], x[1:, 2], x[2, 3] = 0.0, 0.0, 0.0, 0.0  # a case, an input, some single ones
+        v[0, 0], v[1, 1:3], v[:, 3] = 0.0, 0.0, 0.0
+        mu[0, 0], mu[2], mu[3, 1], dmean[1, 1], dvar[2, 0] = 0.0, 0.0, 0.0, 0.0, 0.0
+    cache = impl.noisy_linear_forward(x, v, mu, log_s)[2]
     got = impl.noisy_linear_backward(
         0 * dmean if way == "variance" else dmean, 0 * dvar if way == "mean" else dvar, cache
     )
@@ -554,10 +630,10 @@ def length_by_hand(impl, rng):
         (5, 3, 2, 2, 0.7, 1.0),
         (1, 4, 3, 1, 0.5, 1.0),
         (7, 2, 1, 3, 0.0, 1.0),
-        (4, 6, 4, 2, 4.0, 1.0),
-        (3, 1, 2, 2, 1.0, 1.0),
+        (4, 6, 4, 2, 130.0, 1.0),
+        (3, 1, 2, 2, 7.5, 1.0),
         (6, 3, 3, 2, 1.0, 1e3),
-        (60, 20, 4, 2, 0.3, 2.0),
+        (60, 20, 4, 2, 0.0125, 2.0),
         (3, 3, 2, 4, 2, 1.0),
     ],
 )
@@ -696,6 +772,60 @@ def layers(impl, rng, N, D, H, dtype, noise):
     yield "dlog_s", some(layer.log_s.grad, slice(-4, None), slice(5))
     layer.eval()
     yield "y in evaluation", (layer(x)[:4, :5], layer(x, eps)[:4, :5])
+
+
+@probe("NoisyLinear", cases=[(2, 3, 2), (1, 2, 4)])
+def layers_in_evaluation(impl, rng, N, D, H):
+    import torch
+
+    x, eps = (torch.tensor(rng.standard_normal(shape)) for shape in ((N, D), (N, H)))
+    d, seed = torch.tensor(rng.standard_normal((3, N, H))), int(rng.integers(2**32))
+    prior = {name: torch.tensor(values).requires_grad_() for name, values in draw_prior(rng, 2).items()}
+    layer = module_of(impl, D, H, seed).eval()
+    x.requires_grad_()
+    y, (mean, var) = layer(x, eps), layer.moments(x)
+    yield from named("mean var", (mean, var))
+    bits = layer.bits(prior["logits"], prior["mean"], prior["log_sd"])
+    total = (y * d[0] + mean * d[1] + var * d[2]).sum() + bits
+    if total.requires_grad:
+        total.backward()
+    yield "dx", x.grad
+    yield "dmu", layer.mu.grad
+    yield "dlog_s", layer.log_s.grad
+    for name, leaf in prior.items():
+        yield f"d{name}", observe(leaf.grad, atol=1e-9)
+
+
+@probe("NoisyLinear", cases=[(3, 2, 2)])
+def noise_far_out(impl, rng, N, D, H):
+    import torch
+
+    layer, x = module_of(impl, D, H, int(rng.integers(2**32))).train(), torch.tensor(rng.standard_normal((N, D)))
+    eps = torch.tensor(rng.choice([-1.0, 1.0], size=(N, H)) * rng.uniform(3.1, 12.0, size=(N, H)))
+    yield "y in training", layer(x, eps)
+
+
+def as_far_as_normal(got, expected):
+    """The lowest and the highest of 160,000 draws."""
+    low, high = (float(number) for number in got)
+    if -6.5 < low < -3.6 and 3.6 < high < 6.5:
+        return None
+    return (
+        f"of 160,000 outputs of mean 0 and variance 1 the lowest is {low:.2f} and the highest {high:.2f}; "
+        "of so many normal ones some are beyond 3.6 on either side, and none is beyond 6.5."
+    )
+
+
+@probe("NoisyLinear", cases=[(400, 2, 400)])
+def noise_of_many(impl, rng, N, D, H):
+    import torch
+
+    layer, noise = impl.NoisyLinear(D, H, 0.0).train(), int(rng.integers(2**31))
+    torch.manual_seed(noise)
+    with torch.no_grad():
+        layer.mu.zero_(), layer.log_s.zero_()
+        y = layer(torch.zeros(N, D))
+    yield "lowest and highest of 160,000", observe([float(y.min()), float(y.max())], judge=as_far_as_normal)
 
 
 @probe("NoisyLinear", cases=[(3, 2, 4), (4, 1, 3), (1, 3, 1)])

@@ -63,7 +63,7 @@ def the_third_is_closed(impl, rng):
 )
 def scores(impl, rng, B, T, M, H, G, A):
     p, E, d = draw_pointer(rng, H, G, A), rng.standard_normal((B, M, H)), 1.5 * rng.standard_normal((B, T, G))
-    yield "u, all open", few(impl.pointer_logits(p, E, d, np.ones((B, T, M), dtype=bool))[0], 16)
+    yield "u, all open", impl.pointer_logits(p, E, d, np.ones((B, T, M), dtype=bool))[0]
 
 
 @probe("pointer_logits", cases=[(3, 4, 5, 2, 3, 4), (3, 4, 4, 4, 4, 4), (1, 3, 6, 2, 2, 3)])
@@ -229,7 +229,7 @@ def a_grid(impl, rng, side):
         yield f"corners {k}", impl.hull_target(grid)
 
 
-@probe("hull_target", cases=[1e-3, 1e-9, 1e6])
+@probe("hull_target", cases=[1e-3, 1e-30, 1e6])
 def clouds_of_other_sizes(impl, rng, size):
     here, far, other = rng.random((12, 2)), rng.random((9, 2)) + 50.0, -rng.random((9, 2)) - 5.0
     yield "corners", impl.hull_target(size * here)
@@ -251,25 +251,61 @@ def nearly_on_an_edge(impl, rng):
     yield "corners", impl.hull_target(rng.permutation(P))
 
 
-@probe("hull_target", cases=["far from the origin", "around the origin"])
+@probe("hull_target", cases=["beside the origin", "around the origin", "small and far from the origin"])
 def slanted_edges(impl, rng, where):
-    """Whole numbers, so that every z is exact: what divides, centres or takes angles rounds where nothing should."""
+    """Whole numbers, so that every z is exact: what divides, centres or takes angles rounds where nothing should.
+
+    In every other cloud the first point is outermost and has many digits: who moves it to the origin rounds, too.
+    """
     clouds = []
-    for _ in range(8):
+    for k in range(8):
         along = rng.integers(11, 99, size=(2, 2)) * [[1.0, 1.0], [-1.0, 1.0]]
         more = 1 + rng.permuted(np.tile(np.arange(16), (4, 1)), axis=1)[:, :5].T
         edges = [point for a, b, c, d in more for point in ((a, 0), (17, b), (c, 17), (0, d))]
         P = rng.permutation([(0, 0), (17, 0), (17, 17), (0, 17), *edges]) @ along
-        clouds.append(P - np.floor(P.mean(axis=0)) if where == "around the origin" else P)
+        if where == "around the origin":
+            P = P - np.floor(P.mean(axis=0))
+        outermost = P.min(axis=0) - rng.uniform(1, 30, size=2)
+        if where == "small and far from the origin":  # a sum of powers of two down to 2**-22, as it is in float64
+            P = P * 2.0**-22 + rng.integers(7e7, 13e7, size=2) * [1.0, -1.0]
+        elif k % 2:
+            P = np.vstack([outermost, P])
+        clouds.append(P)
     for k, P in enumerate(clouds):
         yield f"corners {k}", impl.hull_target(P)
 
 
-@probe("hull_target", cases=[1e-5, 1e-7])
+def turned(rng, P):
+    """P with its axes swapped or mirrored, by chance."""
+    return P[:, rng.permutation(2)] * rng.choice([-1.0, 1.0], size=2)
+
+
+@probe("hull_target", cases=[0, 1e8])
+def edges_that_hardly_bend(impl, rng, far):
+    """Whole numbers again, and products below 2**53: z is 1 or -1 exactly where angles and quotients are equal."""
+    clouds = []
+    for k in range(36):
+        n, bend = rng.integers(85_000_000, 93_000_000), 1 if k % 3 else -1
+        P = np.array([[0, 0], [n, n + bend], [n + 1, n + 1 + bend], [n, 5], [n - 9, 8 + rng.integers(9)]], dtype=float)
+        clouds.append(rng.permutation(turned(rng, P)) + far)
+    for k, P in enumerate(clouds):
+        yield f"corners {k}", impl.hull_target(P)
+
+
+@probe("hull_target", cases=[1e8, -1e8])
+def a_small_map_far_away(impl, rng, far):
+    """Differences of such coordinates are exact, products are not: of 1e16 the units are lost."""
+    for k, P in enumerate(np.array([far, 1e8]) + rng.random((3, 9, 2))):
+        yield f"corners {k}", impl.hull_target(P)
+
+
+@probe("hull_target", cases=[1e-5, 1e-7, 1e-14])
 def a_thin_hull(impl, rng, height):
-    """However flat: z is small beside the coordinates, and not 0."""
+    """However flat: z is small beside the coordinates, and not 0, where angles are all the same."""
     P = np.array([[0.0, 0.0], [1e6, 0], [5e5, height], [2e5, 0]])
-    yield "corners", impl.hull_target(rng.permutation(P))
+    more = np.vstack([P, [[1e5, 0.5 * height], [2e5, 0.8 * height], [3e5, 0.1 * height]]])
+    for k, points in enumerate([rng.permutation(P), rng.permutation(more), -rng.permutation(more)]):
+        yield f"corners {k}", impl.hull_target(points)
 
 
 @probe("hull_target")
@@ -323,12 +359,29 @@ def cities_far_away(impl, rng, far):
         yield f"tour {k}", impl.canonical_tour(clouds[k], tour)
 
 
-@probe("canonical_tour", cases=[1e-8, 1e5])
+@probe("canonical_tour", cases=["far away", "next to no area"])
+def areas_small_beside_their_sums(impl, rng, what):
+    """Whole numbers, and sums below 2**53: the area is exact in whatever order one adds."""
+    maps = []
+    for _ in range(8):
+        n, tour = int(rng.integers(20_000_000, 30_000_000)), rng.permutation(6)
+        thin = turned(rng, np.array([[0, 0], [n, n + 1], [n + 1, n + 2]], dtype=float))
+        if what == "far away":
+            maps.append((n + rng.integers(0, 20, size=(6, 2)).astype(float), tour.tolist()))
+        else:
+            maps.append((thin, tour[tour < 3].tolist()))
+    for k, (P, tour) in enumerate(maps):
+        yield f"tour {k}", impl.canonical_tour(P, tour)
+
+
+@probe("canonical_tour", cases=[1e-30, 1e5])
 def tours_of_another_size(impl, rng, size):
     clouds, tours = rng.random((2, 6, 2)), [rng.permutation(6).tolist() for _ in range(2)]
     for shift in (0.0, 40.0, -40.0):
         for k in range(2):
-            yield f"tour {k}, cities around {shift:g}", impl.canonical_tour(size * (clouds[k] + shift), tours[k])
+            for turn, tour in (("", tours[k]), (", backwards", tours[k][::-1])):  # one of them is clockwise
+                named = f"tour {k}{turn}, cities around {shift:g}"
+                yield named, impl.canonical_tour(size * (clouds[k] + shift), tour)
 
 
 @probe("canonical_tour", cases=[5])
@@ -416,16 +469,27 @@ def nearly_as_short(impl, rng):
 
 
 @probe("tsp_exact")
+def nearly_as_short_twice(impl, rng):
+    """Round a ring with two pairs, whose orders hardly differ; each direction must find both by itself."""
+    angle, radius = np.array([0, 60, 120, 120, 180, 240, 240, 300]) * np.pi / 180, np.full(8, 10.0)
+    radius[[2, 5]], radius[[3, 6]] = 10.5, 9.5
+    for k, by in enumerate(((1e-6, -1e-6), (-1e-6, 1e-6))):
+        P = radius[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+        P[[3, 6]] += np.array(by)[:, None] * np.stack([-np.sin(angle), np.cos(angle)], axis=1)[[3, 6]]
+        yield f"tour {k}", exact(impl.tsp_exact(P), P)
+
+
+@probe("tsp_exact")
 def city_0_in_the_middle(impl, rng):
     """All on one line, where a second visit to city 0 costs nothing; each city is visited once all the same."""
     P = np.array([[0.0, 0], [3, 0], [-2, 0], [1, 0], [-5, 0]])
     yield "tour", exact(impl.tsp_exact(P), P)
 
 
-@probe("tsp_exact", cases=[1e-18, 1e12])
+@probe("tsp_exact", cases=[1e-30, 1e-9, 1e-6, 1e30])
 def distances_of_another_size(impl, rng, size):
-    P = size * (rng.random((7, 2)) - 0.3)
-    yield "tour", exact(impl.tsp_exact(P), P)
+    for k, P in enumerate(size * (rng.random((4, 7, 2)) - 0.3)):
+        yield f"tour {k}", exact(impl.tsp_exact(P), P)
 
 
 @probe("tsp_exact", cases=[7])
@@ -943,6 +1007,13 @@ def many_items_and_small_sums(impl, rng, N, width):
         return logp - 80.0, state
 
     yield from found(impl.beam_search(step, state, N, width), 4)
+
+
+@probe("beam_search", cases=[(4, 30)])
+def hardly_possible_is_possible(impl, rng, N, width):
+    """However far below the best a path lies: it is finite, and there is room for it."""
+    step, state = recurrent(rng, N, sharp=1e12)
+    yield from found(impl.beam_search(step, state, N, width))
 
 
 @probe("beam_search", cases=[(5, 4)])

@@ -50,6 +50,8 @@ EXCUSED = {
     "21": f"{_BEFORE} exercises visible minutes",
     "23": f"{_BEFORE} exercises visible minutes",
 }
+_MATHS = re.compile(r"```.*?```|`[^`\n]*`|\$\$.*?\$\$|\$([^$]*)\$", re.DOTALL)  # the group: within a line of text
+_LISTED = re.compile(r"\n {0,3}([-+*]|\d+[.)]) ")
 _A_CARD = f"**3 points · 20 minutes · difficulty 2 of 5 · NumPy forward** (or {' or '.join(list(TRACK)[1:])})"
 
 
@@ -103,6 +105,8 @@ def _cells(cells: list[dict[str, Any]], ids: list[str]) -> Iterator[str]:
             yield f"{name}: another cell has the same id."
         if cell["cell_type"] == "code" and source.count("\n") >= MAX_CELL_LINES:
             yield f"{name}: {source.count(chr(10)) + 1} lines; {MAX_CELL_LINES} at most: build it in steps."
+        if cell["cell_type"] == "markdown" and any(_LISTED.search(m[1] or "") for m in _MATHS.finditer(source)):
+            yield f"{name}: a line of a formula begins as a list does in Markdown: break it elsewhere."
     try:
         MetadataValidator().validate_nb(from_dict({"cells": cells}))
     except Exception as problem:  # whatever nbgrader would stumble over

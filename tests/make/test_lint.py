@@ -82,6 +82,10 @@ BROKEN = {
         lambda nb: cell(nb, "sigmoid-text").update(source="**1 point · 10 minutes"),
         "**1 point · 10 minutes is no card",
     ),
+    "a formula that is a list": (
+        rewrite("sigmoid-text", "By hand:", "So $a\n- b$. By hand:"),
+        "a line of a formula begins as a list does",
+    ),
     "an open hint": (rewrite("sigmoid-hint1", "<details>", "<p>"), "a hint is folded"),
     "a card in the metadata that is not the text's": (with_metadata("sigmoid", track="sideways"), "lint --fix 03"),
     "numpy.random forbidden": (with_metadata("sigmoid", forbids=["numpy.random"]), "rules out numpy.random"),
