@@ -79,7 +79,7 @@ def _run(console: Console, project: Project, slug: str, folder: ClassFolder, wis
 
 
 def _take_in(slug: str, folder: ClassFolder, source: Path | None) -> Collected:
-    """What was handed in, where nbgrader looks for it: from elsewhere, if that is said, and from where it is already."""
+    """What was handed in, where nbgrader looks for it: from where that is said, and what is there already."""
     roster = Roster.of(folder)
     if source is None or source.resolve() in (folder.root, folder.root / "submitted"):
         return settle(slug, folder.root, roster)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import io
-import json
 import multiprocessing
 import re
 import signal
@@ -35,7 +34,7 @@ from course.teach.folder import ClassFolder
 from course.teach.names import CANVAS, MOODLE, SAKAI
 from course.teach.pages import FeedbackPage, made_from
 from course.teach.sources import shown
-from course.teach.submissions import submitted
+from course.teach.submissions import received, submitted
 
 SECONDS = 60  # for one page
 WORTH_A_PROCESS = 8  # pages; to start another process takes as long as to make some
@@ -141,17 +140,6 @@ def _make(student: str) -> Page:
 # In the LMS's names -------------------------------------------------------------------------------------------------
 
 
-def received(folder: ClassFolder, slug: str) -> dict[str, dict[str, Any]]:
-    """Student → how their submission came in, of those that were taken in from a folder or a zip."""
-    path = folder.root / "received" / f"{slug}.json"
-    try:
-        return {str(student): dict(known) for student, known in json.loads(path.read_bytes()).items()}
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, TypeError, AttributeError) as problem:
-        raise UserError(f"{path} can't be read: {problem}. `s30 grade --submissions` writes it anew.") from None
-
-
 def zip_names(slug: str, students: Iterable[str], receipts: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     """Student → what their page is called in the zip, so that the LMS gives it to them.
 
@@ -224,7 +212,7 @@ def run(console: Console, slug: str, folder: ClassFolder, out: Path | None, jobs
         pages = list(track(made, f"pages of {slug}", len(recorded), console=console, transient=True))
         there = {page.student: page.path for page in pages if not page.problem}
         if out is not None:
-            names = zip_names(slug, there, received(folder, slug))
+            names = zip_names(slug, there, received(slug, folder.root))
             try:
                 write_zip(out, {names[student]: path for student, path in there.items()})
             except OSError as problem:

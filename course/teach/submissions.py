@@ -191,10 +191,10 @@ def received(slug: str, course_dir: Path) -> dict[str, dict[str, Any]]:
     """
     path = course_dir / RECEIVED / f"{slug}.json"
     try:
-        tree = json.loads(path.read_bytes())
+        tree = dict(json.loads(path.read_bytes()))
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as problem:
+    except (OSError, ValueError, TypeError) as problem:
         raise UserError(f"{path} can't be read: {problem}. Move it away, and take the submissions in again.") from None
     return {student: entry for student, entry in tree.items() if isinstance(entry, dict)}
 

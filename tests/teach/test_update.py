@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,11 @@ from conftest import needs_sandbox, s30
 from nbgrader.api import Gradebook
 
 from autograder.engine.inside.errors import UserError
+from autograder.engine.judge.verdict import Status, Verdict
 from course.base.project import Project
 from course.learn.progress import progress
 from course.learn.start import is_outdated, start
+from course.teach.evaluation import worth
 from course.teach.folder import ClassFolder
 from course.teach.gradebook import POINTS, class_points, register
 from course.teach.roster import enter_roster
@@ -201,6 +204,8 @@ def test_a_class_chooses_points_and_leaves_exercises_out(copied, course_dir):
         (f"[{SLUG}]\nlstm = 1", "has no 'lstm'. It has: sigmoid"),
         (f"[{SLUG}]\nLSTM = -1", "points are a number from 0 up"),
         (f"[{SLUG}]\nLSTM = 'many'", "points are a number from 0 up"),
+        (f"[{SLUG}]\nparts = 'no'", "it is true or false"),
+        (f"{SLUG} = 5", "is a table of exercises and their points"),
         ("LSTM = ", "can't be read as TOML"),
     ],
 )
@@ -212,6 +217,17 @@ def test_points_that_make_no_sense_are_refused(copied, tmp_path, text, sentence)
     ran = s30("gradebook", "03", "--course-dir", str(tmp_path), root=copied.root)
     assert ran.returncode == 1
     assert not (tmp_path / "gradebook.db").exists()
+
+
+def test_a_class_counts_parts_of_an_exercise_or_not(copied, tmp_path):
+    half = Verdict("03/LSTM", "torch", Status.PARTLY, 1.5, 3.0, "half of it")
+    full = replace(half, status=Status.PASSED, points=3.0)
+    assert [worth(v, 4.0).points for v in (half, full)] == [2.0, 4.0]
+    assert [worth(v, 4.0, parts=False).points for v in (half, full)] == [0.0, 4.0]
+    assert class_points(copied, SLUG, tmp_path).parts
+    (tmp_path / POINTS).write_text(f"[{SLUG}]\nparts = false\nLSTM = 5\n")
+    said = class_points(copied, SLUG, tmp_path)
+    assert (said.parts, said.points) == (False, {"LSTM-check": 5.0})
 
 
 def test_a_roster_is_entered_and_nothing_of_a_broken_one(copied, tmp_path):
