@@ -806,13 +806,12 @@ def noise_far_out(impl, rng, N, D, H):
 
 
 def as_far_as_normal(got, expected):
-    """The lowest and the highest of 160,000 draws."""
-    low, high = (float(number) for number in got)
-    if -6.5 < low < -3.6 and 3.6 < high < 6.5:
+    """Whether some of 160,000 draws are far out, on either side, and none is further."""
+    if all(got):
         return None
     return (
-        f"of 160,000 outputs of mean 0 and variance 1 the lowest is {low:.2f} and the highest {high:.2f}; "
-        "of so many normal ones some are beyond 3.6 on either side, and none is beyond 6.5."
+        "the layer drew 160,000 outputs of mean 0 and variance 1. Of so many normal ones some are beyond 3.6 on either "
+        "side, and none is beyond 6.5; of these it is otherwise."
     )
 
 
@@ -825,7 +824,8 @@ def noise_of_many(impl, rng, N, D, H):
     with torch.no_grad():
         layer.mu.zero_(), layer.log_s.zero_()
         y = layer(torch.zeros(N, D))
-    yield "lowest and highest of 160,000", observe([float(y.min()), float(y.max())], judge=as_far_as_normal)
+    far = [bool(y.min() < -3.6), bool(y.max() > 3.6), bool(y.abs().max() < 6.5)]  # numbers differ between processors
+    yield "how far out 160,000 are", observe(far, judge=as_far_as_normal)
 
 
 @probe("NoisyLinear", cases=[(3, 2, 4), (4, 1, 3), (1, 3, 1)])
