@@ -118,7 +118,8 @@ def test_a_class_is_graded_with_reasons_and_recorded(first_run, graded):
     ungraded = {s["student"]: s["reason"] for s in report["submissions"] if s["status"] == "ungraded"}
     assert set(ungraded) == {"gil_broken", "hal_renamed", "ida_nothing"}
     assert "not valid JSON" in ungraded["gil_broken"]
-    assert "homework.ipynb" in ungraded["hal_renamed"]
+    assert "it has no list of cells" in ungraded["hal_renamed"]
+    assert "hal_renamed: homework.ipynb counts" in report["said"]
     assert all(f"{student}: " in report["said"] for student in ungraded)
     ben = next(s for s in report["submissions"] if s["student"] == "ben_two_mistakes")
     assert {"id", "track", "status", "points", "max_points", "message"} <= set(ben["exercises"][0])
