@@ -431,9 +431,10 @@ import sys, time
 from pathlib import Path
 from course.teach.folder import ClassFolder
 from course.teach.grading import ClassRun
+from course.teach.submissions import Collected
 from course.base.project import Project
 if __name__ == "__main__":
-    run = ClassRun(Project(), {SLUG!r}, ClassFolder.of(Project(), Path(sys.argv[1])), {{}})
+    run = ClassRun(Project(), {SLUG!r}, ClassFolder.of(Project(), Path(sys.argv[1])), Collected())
     started = time.monotonic()
     run.evaluate(run.submissions, int(sys.argv[2]), lambda _: None)
     print("INNER", time.monotonic() - started)

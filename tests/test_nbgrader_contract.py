@@ -41,7 +41,7 @@ STOCK = {  # converter and list → the steps of nbgrader's that ours leaves out
         {"Execute", "IgnorePattern", "ClearMetadataPreprocessor", "SaveAutoGrades"},
         set(),
     ),
-    ("GenerateFeedback", "preprocessors"): (set(), set()),
+    ("GenerateFeedback", "preprocessors"): ({"GetGrades"}, set()),  # whose work ShowGrades does
 }
 
 

@@ -27,6 +27,11 @@ def new_console() -> Console:
 console = new_console()
 
 
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def exercise_of(project: Project, slug: str, name: str) -> Exercise:
     """An exercise by its name. Raises UserError, with those that there are."""
     try:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import typer
@@ -15,6 +14,7 @@ from rich.table import Table
 
 from autograder.engine.inside.errors import UserError
 from autograder.engine.judge.words.report import number
+from course.base.commands import cores
 from course.base.files import as_json, write_whole
 from course.base.project import Project
 from course.teach.folder import ClassFolder
@@ -36,12 +36,11 @@ class Wishes:
     report: Path | None = None
 
 
-def run(console: Console, project: Project, slug: str, course_dir: Path, wishes: Wishes) -> ClassRun:
+def run(console: Console, project: Project, slug: str, folder: ClassFolder, wishes: Wishes) -> ClassRun:
     """Take submissions in, evaluate them, record them, and sum up. One run at a time works on a class.
 
     Who was not recorded, and why, is in `unrecorded` of what is returned, and in the last line that is printed.
     """
-    folder = ClassFolder.of(project, course_dir)
     folder.begin()
     with folder.lock("grading"):
         return _run(console, project, slug, folder, wishes)
@@ -52,7 +51,7 @@ def _run(console: Console, project: Project, slug: str, folder: ClassFolder, wis
         raise UserError(f"--report {wishes.report}: its folder does not exist.")
     class_dates(slug, folder.root)  # what is wrong in it is said before an hour of grading
     taken = _take_in(slug, folder, wishes.submissions)
-    going = ClassRun(project, slug, folder, taken.problems, new_seed=wishes.new_seed)
+    going = ClassRun(project, slug, folder, taken, new_seed=wishes.new_seed)
     if not (going.submissions or taken.unplaced):
         raise UserError(f"Nobody has handed in {slug}: {folder.root / 'submitted'} has no folder */{slug}.")
     new = [s for s in going.submissions if not s.reason and s.by in ("", "earlier file", "moment")]
@@ -62,7 +61,7 @@ def _run(console: Console, project: Project, slug: str, folder: ClassFolder, wis
         submission.stays = not (wishes.regrade or wishes.new_seed)
     wanted = [*new, *(s for s in older if not s.stays)]
     with _progress(console, f"grading {slug}", len(wanted) + len(same)) as advance:
-        going.evaluate([*wanted, *same], wishes.jobs or len(os.sched_getaffinity(0)), lambda _: advance())
+        going.evaluate([*wanted, *same], wishes.jobs or cores(), lambda _: advance())
     if len(wanted) > len(new):
         _show_changes(console, going, wanted)
         if not wishes.yes and not typer.confirm("Record this?"):
@@ -74,7 +73,7 @@ def _run(console: Console, project: Project, slug: str, folder: ClassFolder, wis
     changes, notes = settle_lateness(slug, folder)
     if wishes.report is not None:
         write_whole(wishes.report, as_json(going.report()))
-    _sum_up(console, going, wanted, replace(taken, notes=[*taken.notes, *notes]), changes)
+    _sum_up(console, going, wanted, changes, notes)
     return going
 
 
@@ -116,11 +115,11 @@ def _show_changes(console: Console, going: ClassRun, wanted: list[Submission]) -
 
 
 def _sum_up(
-    console: Console, going: ClassRun, recorded: list[Submission], taken: Collected, changes: list[Change]
+    console: Console, going: ClassRun, recorded: list[Submission], changes: list[Change], notes: list[str]
 ) -> None:
     """What came of it; in the last line, if so, who was not recorded."""
     graded = [s for s in going.submissions if not s.reason]
-    ungraded = [s for s in going.submissions if s.reason]
+    taken, ungraded = going.taken, going.ungraded
     done = sum(not s.reason for s in recorded)
 
     def say(line: str) -> None:
@@ -147,18 +146,17 @@ def _sum_up(
             f"Time, memory or a crash ended something of {', '.join(cut)}, also with the machine to itself; the next "
             "run tries it again."
         )
-    for line in taken.notes:
+    for line in [*taken.notes, *notes]:
         say(line)
     if taken.missing:
         say(f"Nothing was handed in by {len(taken.missing)} of the roster: {', '.join(taken.missing)}.")
     if ungraded:
         say(f"For a human, {len(ungraded)} that could not be graded; the gradebook marks them:")
-        for submission in sorted(ungraded, key=lambda s: s.student):
+        for submission in ungraded:
             say(f"  {submission.student}: {submission.reason}")
     if taken.unplaced:
         say(f"Whose are these? {len(taken.unplaced)} that were not taken:")
         for name, reason in taken.unplaced:
             say(f"  {name}: {reason}")
-    going.unrecorded = [*sorted(s.student for s in ungraded), *(name for name, _ in taken.unplaced)]
     if going.unrecorded:
         say(f"Not recorded: {len(going.unrecorded)} ({', '.join(going.unrecorded)}). What to do stands above.")

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from autograder.engine.inside.errors import UserError
-from course.base.commands import Number, Numbers, console
+from course.base.commands import Number, Numbers, console, cores
 from course.base.project import Project
+
+if TYPE_CHECKING:
+    from course.teach.folder import ClassFolder
 
 app = typer.Typer()
 CourseDir = Annotated[
@@ -18,11 +20,14 @@ CourseDir = Annotated[
 ]
 
 
-def _class_folder(project: Project, course_dir: Path | None) -> Path:
+def _class(project: Project, course_dir: Path | None) -> ClassFolder:
+    # Not at the top: nbgrader takes a second to import, for which `s30 --help` need not wait
+    from course.teach.folder import ClassFolder
+
     folder = (course_dir or project.root).resolve()
     if not folder.is_dir():
         raise UserError(f"--course-dir {folder}: there is no such folder.")
-    return folder
+    return ClassFolder.of(project, folder)
 
 
 @app.command(rich_help_panel="To teach")
@@ -37,12 +42,11 @@ def gradebook(
 
     A file points.toml in the class's folder says what exercises are worth to this class.
     """
-    from course.teach.folder import ClassFolder
     from course.teach.gradebook import register
     from course.teach.roster import enter_roster
 
     project = Project()
-    folder = ClassFolder.of(project, _class_folder(project, course_dir))
+    folder = _class(project, course_dir)
     folder.begin()
     for slug in [project.slug(n) for n in numbers or []] or project.slugs():
         register(project, slug, folder)
@@ -77,7 +81,7 @@ def grade(
 
     project = Project()
     wishes = Wishes(submissions, jobs, regrade, new_seed, yes, report)
-    going = run(console, project, project.slug(number), _class_folder(project, course_dir), wishes)
+    going = run(console, project, project.slug(number), _class(project, course_dir), wishes)
     if going.unrecorded:
         raise typer.Exit(1)
 
@@ -94,7 +98,7 @@ def report(
     from course.teach.report import run
 
     project = Project()
-    run(console, project, project.slug(number), _class_folder(project, course_dir), out)
+    run(console, project, project.slug(number), _class(project, course_dir), out)
 
 
 @app.command(rich_help_panel="To teach")
@@ -108,11 +112,9 @@ def feedback(
 ) -> None:
     """Make the students' feedback pages, those that would show something else now, on all cores."""
     from course.teach.feedback import run
-    from course.teach.folder import ClassFolder
 
     project = Project()
-    folder = ClassFolder.of(project, _class_folder(project, course_dir))
-    if run(console, project.slug(number), folder, out, jobs or os.cpu_count() or 1):
+    if run(console, project.slug(number), _class(project, course_dir), out, jobs or cores()):
         raise typer.Exit(1)
 
 

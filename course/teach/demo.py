@@ -24,6 +24,7 @@ from autograder.engine.judge.words.report import LOOKS, number, title
 from course.base.project import Project
 from course.teach.classroom import Wishes
 from course.teach.classroom import run as grade
+from course.teach.folder import ClassFolder
 
 SLUG = "03_lstm_understanding"
 Notebook = dict[str, Any]
@@ -107,7 +108,7 @@ def run(project: Project, console: Console) -> Path:
     trust = f"c = get_config()\nc.GradeSubmission.allow_unsandboxed = {not protection().sandboxed}\n"
     (folder / "nbgrader_config.py").write_text(trust)
     console.print(f"$ s30 grade 03 --course-dir {folder}", style="dim", soft_wrap=True)
-    going = grade(console, project, SLUG, folder, Wishes())
+    going = grade(console, project, SLUG, ClassFolder.of(project, folder), Wishes())
 
     def say(line: str) -> None:
         console.print(line, style="dim", soft_wrap=True, highlight=False)

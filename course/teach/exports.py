@@ -30,7 +30,7 @@ from course.base.files import write_whole
 from course.base.project import Project
 from course.teach.scores import Part, Scores, read_scores
 from course.teach.sources import shown
-from course.teach.statistics import read_recorded
+from course.teach.statistics import recorded_in
 
 Cell = str | float | None
 GRADED, WAITS, MISSING = "graded", "waits for a human", "missing"
@@ -291,7 +291,7 @@ class GradescopeExport(GradesExport):
         if course is not None:
             folder = course.format_path(course.autograded_directory, scores.id, one.slug)
             path = Path(course.root, folder, f"{one.slug}.ipynb")
-            verdicts = {verdict.name: verdict for verdict in read_recorded(path).verdicts}
+            verdicts = {verdict.name: verdict for verdict in recorded_in(path).verdicts}
         tests = []
         for part in one.parts:
             points = scores.parts[part.name]

@@ -6,6 +6,7 @@ import contextlib
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -97,14 +98,9 @@ class ClassFolder:
 
     # Several who work on it ------------------------------------------------------------------------------------------
 
-    @contextlib.contextmanager
-    def lock(self, name: str, *, wait: float = 0.0) -> Iterator[None]:
-        """Hold one of the class's locks: "grading" for a run, "recording" for who writes what was reached.
-
-        Raises UserError if somebody else holds it for longer than `wait` seconds.
-        """
-        with locked(self.root, name, wait=wait):
-            yield
+    def lock(self, name: str) -> AbstractContextManager[None]:
+        """Hold one of the class's locks; see :func:`course.base.files.locked`."""
+        return locked(self.root, name)
 
     def begin(self) -> None:
         """Let the class's group write in its folder, if it is shared, as nbgrader does with the folders it makes."""

@@ -82,16 +82,18 @@ def class_points(project: Project, slug: str, course_dir: Path) -> ClassPoints:
     """
     path = course_dir / POINTS
     table = read_toml(path).get(slug, {})
-    graded = {
-        str(cell.nbgrader["grade_id"]).removesuffix("-check"): str(cell.nbgrader["grade_id"])
-        for cell in read_notebook(project.release(slug))
-        if cell.nbgrader.get("grade")
-    }
     if not isinstance(table, dict):
         raise UserError(f"{path}: {slug} is a table of exercises and their points, such as [{slug}] and a line below.")
     parts = table.pop("parts", True)
     if not isinstance(parts, bool):
         raise UserError(f"{path}: parts = {parts!r} of {slug}: it is true or false.")
+    if not table:  # nor is it asked for: this is said of every submission
+        return ClassPoints({}, parts)
+    graded = {
+        str(cell.nbgrader["grade_id"]).removesuffix("-check"): str(cell.nbgrader["grade_id"])
+        for cell in read_notebook(project.release(slug))
+        if cell.nbgrader.get("grade")
+    }
     found = {}
     for name, points in table.items():
         if name not in graded:

@@ -8,7 +8,6 @@ that was recorded says of what file and by which grader, so a run does only what
 from __future__ import annotations
 
 import copy
-import json
 import logging
 import multiprocessing
 import os
@@ -16,7 +15,7 @@ import shutil
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import redirect_stderr
+from contextlib import redirect_stderr, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -37,10 +36,11 @@ from course.teach import worker
 from course.teach.evaluation import for_this_run, graded_by, worth
 from course.teach.folder import ClassFolder
 from course.teach.gradebook import class_points, other_cells, register
+from course.teach.names import moment_beside
 from course.teach.nbgrader_steps import GradeSubmission
-from course.teach.reading import CUT_SHORT, GRADER, RECORDED, SUBMITTED, UNGRADED
+from course.teach.reading import CUT_SHORT, GRADER, SUBMITTED, UNGRADED, read_recorded
 from course.teach.seed import class_secret
-from course.teach.submissions import EARLIER, submitted
+from course.teach.submissions import EARLIER, Collected, submitted
 
 _CHECK = "nbgrader.preprocessors.CheckCellMetadata"
 
@@ -80,16 +80,16 @@ class ClassRun:
         project: the course.
         slug: the assignment.
         folder: the class.
-        problems: student → why no notebook of theirs could be taken, as collecting them found.
+        taken: what came of taking submissions in.
         new_seed: draw another secret first.
     """
 
     def __init__(
-        self, project: Project, slug: str, folder: ClassFolder, problems: Mapping[str, str], *, new_seed: bool = False
+        self, project: Project, slug: str, folder: ClassFolder, taken: Collected, *, new_seed: bool = False
     ) -> None:
         self.project = project
         self.folder = folder
-        self._problems = problems
+        self.taken = taken
         self.assignment = project.assignment(slug)
         self.config = folder.config
         self.points = {e.grade_id: e.points for e in self.assignment.exercises}
@@ -101,15 +101,14 @@ class ClassRun:
         worth_ = {e.grade_id: self.points[e.grade_id] for e in self.assignment.exercises}
         self.grader = graded_by(self.conditions, worth_, parts=self._parts)
         self.submissions = list(self._found())
-        self.unrecorded: list[str] = []
 
     def _found(self) -> Iterator[Submission]:
         slug = self.assignment.slug
         with self.folder.gradebook() as gradebook:
-            for student, reason in self._problems.items():
+            for student, reason in self.taken.problems.items():
                 yield Submission(student, None, reason, _scores(gradebook, slug, student))
             for student, path in submitted(slug, self.folder.root).items():
-                if student in self._problems:
+                if student in self.taken.problems:
                     continue
                 if path.is_symlink() or not path.is_file():
                     others = sorted(p.name for p in path.parent.iterdir())
@@ -133,11 +132,7 @@ class ClassRun:
     def _recorded(self, student: str) -> dict[str, Any]:
         """What the notebook that was recorded says of its origin; nothing if there is none."""
         slug = self.assignment.slug
-        path = self.folder.autograded(student, slug) / f"{slug}.ipynb"
-        try:
-            return dict(json.loads(path.read_bytes())["metadata"][RECORDED])
-        except (OSError, ValueError, KeyError, TypeError):
-            return {}
+        return read_recorded(self.folder.autograded(student, slug) / f"{slug}.ipynb")
 
     # Evaluating -----------------------------------------------------------------------------------------------------
 
@@ -201,12 +196,12 @@ class ClassRun:
             recorder.run()
             done = {name for name in pending & recorder.begun if self._recorded(name).get(GRADER) == self.grader}
             recorder.settle(done)
-            stopped = (pending - done) & set(recorder.reasons) or pending - done
-            stopped = stopped if recorder.reasons or not done else set()  # it ended before its time: go on
+            left = pending - done
+            stopped = left & set(recorder.reasons) or (set() if done else left)  # if nobody, it ended too early: go on
             for name in stopped:
                 reason = recorder.reasons.get(name, recorder.last or "it says nothing")
                 going[name].reason, going[name].unreadable = f"nbgrader could not record it: {reason}", False
-            pending -= done | stopped
+            pending = left - stopped
         self._for_a_human([s for s in self.submissions if s.reason and not s.unreadable and not s.before])
 
     def _for_a_human(self, left: Iterable[Submission]) -> None:
@@ -223,6 +218,16 @@ class ClassRun:
                 gradebook.db.commit()
 
     # Telling --------------------------------------------------------------------------------------------------------
+
+    @property
+    def ungraded(self) -> list[Submission]:
+        """Those that could not be graded, or not be recorded, by student."""
+        return sorted((s for s in self.submissions if s.reason), key=lambda s: s.student)
+
+    @property
+    def unrecorded(self) -> list[str]:
+        """Who, and which files, nothing was recorded of but that a human is needed."""
+        return [*(s.student for s in self.ungraded), *(name for name, _ in self.taken.unplaced)]
 
     def changes(self, wanted: Iterable[Submission]) -> dict[str, tuple[float, float]]:
         """Student → automatic points as recorded and as evaluated now, where they differ."""
@@ -389,12 +394,9 @@ class _Courses(CourseDirectory):
 
     def get_existing_timestamp(self, dest_path: str) -> datetime | None:
         """The moment in a folder's timestamp.txt."""
-        try:
-            with redirect_stderr(None):
-                moment: datetime | None = super().get_existing_timestamp(dest_path)
-        except (SystemExit, ValueError, OSError, OverflowError):
-            return None
-        return moment
+        with suppress(OSError, ValueError):
+            return moment_beside(Path(dest_path))
+        return None
 
 
 class _Log(logging.Handler):

@@ -14,12 +14,12 @@ from typing import Any
 
 from nbgrader.api import Assignment, SubmittedAssignment
 from nbgrader.preprocessors import AssignLatePenalties
-from nbgrader.utils import parse_utc
 from traitlets.config import Config
 
 from autograder.engine.inside.errors import UserError
 from course.teach.folder import ClassFolder
 from course.teach.gradebook import read_toml
+from course.teach.names import TIMESTAMP, moment_beside
 
 DATES = "dates.toml"  # in the class's folder
 _EXTENDED = "extended"
@@ -109,16 +109,14 @@ def settle_lateness(slug: str, folder: ClassFolder) -> tuple[list[Change], list[
 
 def submission_moment(folder: ClassFolder, student: str, slug: str) -> tuple[datetime | None, str]:
     """When a student handed in, in UTC, as far as it is known; and what is wrong with the file that says so."""
-    path = folder.submitted(student, slug) / "timestamp.txt"
+    place = folder.submitted(student, slug)
     try:
-        text = path.read_bytes()[:200].decode().strip()
-        return (parse_utc(text).replace(tzinfo=None) if text else None), ""
+        return moment_beside(place), ""
     except FileNotFoundError:
         return None, ""
-    except (OSError, ValueError, OverflowError):
-        return None, (
-            f"{path} of {student} says no moment, and it counts as in time: write it as 2026-03-03 10:00:00 UTC."
-        )
+    except (OSError, ValueError):
+        said = f"{place / TIMESTAMP} of {student} says no moment, and it counts as in time"
+        return None, f"{said}: write it as 2026-03-03 10:00:00 UTC."
 
 
 def _submissions(assignment: Assignment) -> Iterator[tuple[str, SubmittedAssignment]]:

@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -258,6 +259,14 @@ def moment_in(text: str, system: str) -> datetime | None:
     except OverflowError as problem:
         raise ValueError(str(problem)) from None
     return moment.replace(tzinfo=None)
+
+
+def moment_beside(folder: Path) -> datetime | None:
+    """When what lies in one of nbgrader's folders was handed in, in UTC; None if its timestamp.txt is empty.
+
+    Raises OSError if there is none, or it can't be read, and ValueError if it holds anything else.
+    """
+    return moment_in((folder / TIMESTAMP).read_bytes()[:200].decode(), NBGRADER)
 
 
 def submitters(text: bytes) -> dict[str, list[Name]]:

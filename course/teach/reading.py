@@ -68,6 +68,14 @@ def _of_today(cell: object) -> object:
     return {name: value for name, value in cell.items() if name not in earlier} if isinstance(cell, dict) else cell
 
 
+def read_recorded(path: Path) -> Tree:
+    """Our part of the metadata of a notebook that was recorded; nothing of one that is not there or has none."""
+    try:
+        return dict(json.loads(path.read_bytes())["metadata"][RECORDED])
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
 def read_rubrics(solution: Path) -> dict[str, str]:
     """What earns the points of each written question: its id → Markdown, from the worked solution, if that is here."""
     found = {}

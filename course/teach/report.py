@@ -23,11 +23,10 @@ MOST_FAILURES = 3  # other failures that are shown of an exercise
 MOST_NAMES = 12  # of students in one line
 
 
-def run(console: Console, project: Project, slug: str, course_dir: Path, out: Path | None) -> Standing:
+def run(console: Console, project: Project, slug: str, course: ClassFolder, out: Path | None) -> Standing:
     """Sum a class up in the terminal, and write the page, by default reports/SLUG.html in the class's folder."""
     from course.teach.report_page import page
 
-    course = ClassFolder.of(project, course_dir)
     found = standing(project, slug, course)
     show(console, found)
     target = out or course.root / "reports" / f"{slug}.html"

@@ -6,7 +6,6 @@ that what a human gave counts. Shares of an exercise's points are between 0 and 
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,7 +23,7 @@ from autograder.engine.judge.verdict import Status, Verdict
 from autograder.engine.judge.words.explain import printable
 from course.base.project import Project
 from course.teach.folder import ClassFolder
-from course.teach.reading import RECORDED, UNGRADED, VERDICTS
+from course.teach.reading import UNGRADED, VERDICTS, read_recorded
 from course.teach.scores import Part, Scores, read_scores
 from course.teach.submissions import received, submitted
 
@@ -41,13 +40,12 @@ class Recorded:
     reason: str = ""
 
 
-def read_recorded(path: Path) -> Recorded:
+def recorded_in(path: Path) -> Recorded:
     """What a notebook in autograded/ says; nothing of one that is not there, or of another version of the course."""
+    ours = read_recorded(path)
     try:
-        ours = json.loads(path.read_bytes())["metadata"][RECORDED]
-        verdicts = tuple(map(Verdict.from_tree, ours.get(VERDICTS, ())))
-        return Recorded(verdicts, str(ours.get(UNGRADED, "")))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return Recorded(tuple(map(Verdict.from_tree, ours.get(VERDICTS, ()))), str(ours.get(UNGRADED, "")))
+    except (ValueError, KeyError, TypeError):
         return Recorded()
 
 
@@ -233,7 +231,7 @@ def standing(project: Project, slug: str, course: ClassFolder) -> Standing:
 
 
 def _student(course: ClassFolder, slug: str, scores: Scores, collected: bool, told: Mapping[str, Any]) -> Student:
-    recorded = read_recorded(course.autograded(scores.id, slug) / f"{slug}.ipynb") if scores.handed_in else Recorded()
+    recorded = recorded_in(course.autograded(scores.id, slug) / f"{slug}.ipynb") if scores.handed_in else Recorded()
     reason = recorded.reason
     if not reason and not recorded.verdicts and (scores.handed_in or collected):
         reason = "it was recorded without verdicts" if scores.handed_in else "it is not graded yet"

@@ -35,6 +35,7 @@ from course.teach.names import (
     as_id,
     attempt,
     is_notebook,
+    moment_beside,
     moment_in,
     other_assignment,
     receipt_in,
@@ -528,7 +529,7 @@ class _Desk:
         path = self._course_dir / "submitted" / student / self._slug / f"{self._slug}.ipynb"
         stamp = path.with_name(TIMESTAMP)
         before = path.read_bytes() if path.is_file() else None
-        was = _stamped(stamp)
+        was = _moment_beside(path.parent)
         if before is not None and before != found.content:
             if why := self._stays(student, found, was, path, before):
                 _keep(found.content, student, self._slug, self._course_dir, moment)
@@ -542,7 +543,7 @@ class _Desk:
             if moment is None:
                 stamp.unlink(missing_ok=True)  # it is of the one before
         if moment is not None and (before != found.content or was is None):
-            write_whole(stamp, f"{moment.isoformat(sep=' ')} UTC\n")
+            _stamp(stamp, moment)
         self._received[student] = {
             "name": found.piece.source,
             "system": found.piece.name.system,
@@ -584,12 +585,17 @@ def _nothing(person: _Person) -> bool:
     return hollow and person.name.system == SAKAI and person.name.moment is None
 
 
-def _stamped(path: Path) -> datetime | None:
+def _moment_beside(folder: Path) -> datetime | None:
     """The moment beside a notebook that is there; None also for what is no date."""
     try:
-        return moment_in(path.read_bytes()[:200].decode(), NBGRADER)
+        return moment_beside(folder)
     except (FileNotFoundError, ValueError):
         return None
+
+
+def _stamp(path: Path, moment: datetime) -> None:
+    """Write when something was handed in, as nbgrader does."""
+    write_whole(path, f"{moment.isoformat(sep=' ')} UTC\n")
 
 
 def _keep(content: bytes, student: str, slug: str, course_dir: Path, moment: datetime | None = None) -> None:
@@ -597,7 +603,7 @@ def _keep(content: bytes, student: str, slug: str, course_dir: Path, moment: dat
     kept = course_dir / EARLIER / student / f"{slug}-{hashlib.sha256(content).hexdigest()[:12]}.ipynb"
     write_whole(kept, content)
     if moment is not None:
-        write_whole(kept.with_suffix(".timestamp.txt"), f"{moment.isoformat(sep=' ')} UTC\n")
+        _stamp(kept.with_suffix(".timestamp.txt"), moment)
 
 
 def _unwritten(student: str, called: str, course_dir: Path, problem: OSError) -> str:

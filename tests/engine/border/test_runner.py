@@ -24,6 +24,7 @@ class Scripted:
     """A runner whose processes say what a script says, and then nothing."""
 
     warning = ""
+    cut_short = 0
 
     def __init__(self, script: Script) -> None:
         self.script = script
