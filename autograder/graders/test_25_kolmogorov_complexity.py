@@ -1,0 +1,554 @@
+"""Probes of 25: a tiny machine and its table, prediction by it, Berry's search, and codes of learners."""
+
+import itertools
+import math
+
+import numpy as np
+
+from autograder.engine.probes import agree, fill, named, probe, shapes, slope
+
+MACHINE = {"00": "0", "01": "1", "10": "double", "110": "flip", "111": "halt"}
+DOING = ["0", "1", "double", "flip", "mirror"]
+
+
+def refusal(function, *args):
+    """What a function does with arguments that it should refuse, in words."""
+    try:
+        return f"returns {function(*args)!r}"
+    except ValueError:
+        return "raises ValueError"
+
+
+def draw_words(rng, count):
+    """Prefix-free words that leave nothing out, in any order: the leaves of a drawn tree."""
+    words = ["0", "1"]
+    while len(words) < count:
+        words += [(split := words.pop(int(rng.integers(len(words))))) + "0", split + "1"]
+    return [words[i] for i in rng.permutation(count)]
+
+
+def draw_machine(rng, opcodes, halts=1, left_out=0):
+    """A machine with drawn opcodes, of which the first are a halt and the two writes; some words may be no opcode."""
+    words = draw_words(rng, opcodes + left_out)[:opcodes]
+    does = ["halt"] * halts + ["0", "1"] + rng.choice(DOING, size=opcodes).tolist()
+    pairs = list(zip(words, does, strict=False))
+    return dict(pairs[i] for i in rng.permutation(len(pairs)))
+
+
+def draw_program(rng, machine, steps):
+    """A program of so many instructions and a halt."""
+    moves = [opcode for opcode, does in machine.items() if does != "halt"]
+    stops = [opcode for opcode, does in machine.items() if does == "halt"]
+    return "".join(rng.choice(moves, size=steps).tolist()) + str(rng.choice(stops))
+
+
+# The machine and its table ------------------------------------------------------------------------------------------
+
+
+@probe("run_program")
+def by_hand(impl, rng):
+    for program in ("0010110111", "10111", "111", "01111", "0010", "1110", "0011", "", "1", "111111", "00111111"):
+        yield f"of {program!r}", impl.run_program(program, MACHINE)
+
+
+# opcodes of many lengths; one or two that halt; words that are no opcode
+@probe("run_program", cases=[(3, 1, 0, 4), (5, 1, 0, 6), (7, 2, 0, 7), (12, 1, 0, 8), (6, 1, 3, 7)])
+def drawn_machines(impl, rng, opcodes, halts, left_out, steps):
+    machine = draw_machine(rng, opcodes, halts, left_out)
+    programs = [draw_program(rng, machine, int(rng.integers(1, steps + 1))) for _ in range(12)]
+    for number, program in enumerate(programs):
+        yield f"output {number}", impl.run_program(program, machine)
+
+
+@probe("run_program", cases=[5, 8])
+def almost_programs(impl, rng, opcodes):
+    machine = draw_machine(rng, opcodes)
+    program, other = (draw_program(rng, machine, 5) for _ in range(2))
+    yield "as it is", impl.run_program(program, machine)
+    yield "with a bit more", impl.run_program(program + "0", machine)
+    yield "without its last bit", impl.run_program(program[:-1], machine)
+    yield "with another program after it", impl.run_program(program + other, machine)
+    yield "the other", impl.run_program(other, machine)
+
+
+@probe("run_program", cases=[6])
+def one_program_on_many_machines(impl, rng, opcodes):
+    words = draw_words(rng, opcodes)
+    deeds = [rng.permutation(["halt", "0", "1", "double", "flip", "mirror"]).tolist() for _ in range(6)]
+    programs = ["".join(rng.choice(words, size=4).tolist()) for _ in range(40)]
+    for number, does in enumerate(deeds):
+        machine = dict(zip(words, does, strict=True))
+        yield f"outputs of machine {number}", [impl.run_program(program, machine) for program in programs]
+
+
+@probe("run_program", cases=[40, 3000])
+def long_programs(impl, rng, bits):
+    written = "".join(rng.choice(["0", "1"], size=bits).tolist())
+    program = "".join("0" + bit for bit in written) + "111"
+    yield "output", impl.run_program(program, MACHINE)
+
+
+@probe("run_program", cases=["double", "flip", "mirror"])
+def each_action(impl, rng, does):
+    start = "".join(rng.choice(["0", "1"], size=7).tolist())
+    machine = {"00": "0", "01": "1", "10": "halt", "11": does}
+    program = "".join("0" + bit for bit in start) + "11" * 2 + "10"
+    yield "output", impl.run_program(program, machine)
+
+
+@probe("run_program")
+def never_halts(impl, rng):
+    machine = {"0": "0", "1": "1"}
+    yield "on a machine without halt", impl.run_program("0101", machine)
+
+
+@probe("enumerate_machine", cases=[0, 2, 3, 5, 6])
+def small_tables(impl, rng, most):
+    yield from named("K m", impl.enumerate_machine(MACHINE, most))
+
+
+# among them opcodes of one bit, two that halt, and words that are no opcode
+@probe("enumerate_machine", cases=[(3, 9, 1, 0), (4, 9, 1, 0), (5, 9, 1, 0), (6, 10, 2, 0), (5, 10, 1, 2)])
+def drawn_tables(impl, rng, opcodes, most, halts, left_out):
+    machine = draw_machine(rng, opcodes, halts, left_out)
+    yield from named("K m", impl.enumerate_machine(machine, most))
+
+
+@probe("enumerate_machine", cases=[7])
+def other_arguments(impl, rng, most):
+    first, second = (draw_machine(rng, 5) for _ in range(2))
+    for name, machine, bits in (("first", first, most), ("more bits", first, most + 2), ("second", second, most)):
+        for table, held in named("K m", impl.enumerate_machine(machine, bits)):
+            yield f"{table}, {name}", held
+
+
+@probe("enumerate_machine", cases=[14])
+def larger_table(impl, rng, most):
+    deeds = rng.permutation(["double", "flip", "mirror"]).tolist()
+    machine = dict(zip(["00", "01", "10", "110", "111"], ["0", "1", "halt", *deeds], strict=False))
+    asked = ["".join(rng.choice(["0", "1"], size=n).tolist()) for n in rng.integers(1, 5, size=12)]
+    K, m = (dict(table) for _, table in named("K m", impl.enumerate_machine(machine, most)))
+    yield "number of strings", len(K)
+    yield "sum of m", math.fsum(m.values())
+    yield "K of some", [K.get(x) for x in asked]
+    yield "m of some", [m.get(x) for x in asked]
+
+
+def draw_table(rng, strings):
+    """Some strings with lengths and weights that have nothing to do with each other."""
+    found = {"".join(rng.choice(["0", "1"], size=n).tolist()) for n in rng.integers(0, 5, size=strings)}
+    ordered = sorted(found)
+    lengths, weights = rng.integers(3, 15, size=len(ordered)), rng.uniform(0, 0.2, size=len(ordered))
+    return dict(zip(ordered, lengths.tolist(), strict=True)), dict(zip(ordered, weights.tolist(), strict=True))
+
+
+@probe("join_machines")
+def two_by_hand(impl, rng):
+    tables = [({"0": 5}, {"0": 0.0625}), ({"0": 3, "1": 4}, {"0": 0.125, "1": 0.25})]
+    yield from named("K m", impl.join_machines(tables, ["0", "10"]))
+
+
+@probe("join_machines", cases=[2, 3, 4, 7])
+def several(impl, rng, machines):
+    names = draw_words(rng, machines)
+    tables = [draw_table(rng, 12) for _ in range(machines)]
+    yield from named("K m", impl.join_machines(tables, names))
+
+
+@probe("join_machines", cases=["", "0", "1101"])
+def one_alone(impl, rng, name):
+    yield from named("K m", impl.join_machines([draw_table(rng, 10)], [name]))
+
+
+# names that leave much out, a long one first or last
+@probe("join_machines", cases=[("111", "0"), ("0", "1010101"), ("00", "01"), ("0110", "10", "1111111")])
+def wasteful_names(impl, rng, *names):
+    yield from named("K m", impl.join_machines([draw_table(rng, 10) for _ in names], list(names)))
+
+
+BROKEN = [
+    ["0", "0"], ["0", "01"], ["01", "0"], ["", "1"], ["1", ""], ["10", "0", "101"], ["0110", "10", "01"], ["00", "000"],
+    ["1101", "0", "11", "10"],
+]  # fmt: skip
+
+
+@probe("join_machines")
+def names_that_begin_others(impl, rng):
+    for names in BROKEN:
+        tables = [({"0": 5}, {"0": 0.03125})] * len(names)
+        yield f"with the names {names}", refusal(impl.join_machines, tables, names)
+
+
+# Prediction ---------------------------------------------------------------------------------------------------------
+
+OF_FOUR = {"": 1 / 8, "0": 1 / 4, "01": 1 / 8, "11": 1 / 16}
+
+
+@probe("solomonoff_predict")
+def four_strings(impl, rng):
+    for prefix, rest in (("", 0.25), ("0", 0.25), ("01", 0.25), ("", 0.0), ("0", 0.0), ("1", 0.0), ("01", 0.0)):
+        yield f"after {prefix!r}, rest {rest}", impl.solomonoff_predict(prefix, dict(OF_FOUR), rest)
+
+
+def draw_weights(rng, strings, longest, scale):
+    """Strings of many lengths with weights from a wide range."""
+    found = ["".join(rng.choice(["0", "1"], size=n).tolist()) for n in rng.integers(0, longest + 1, size=strings)]
+    return {x: scale * float(rng.uniform(0.01, 1)) for x in found}
+
+
+@probe("solomonoff_predict", cases=[(20, 5, 0.3), (60, 8, 0.0), (200, 10, 0.9), (5, 3, 0.1)])
+def drawn_weights(impl, rng, strings, longest, rest):
+    m = draw_weights(rng, strings, longest, 0.02)
+    prefixes = ["", *("".join(rng.choice(["0", "1"], size=n).tolist()) for n in (1, 1, 2, 2, 3, 4, 5, 6))]
+    for number, prefix in enumerate(prefixes):
+        yield f"of prefix {number}", impl.solomonoff_predict(prefix, m, rest)
+
+
+# what the table lacks decides: the prefix stands in no string, or at no beginning
+@probe("solomonoff_predict", cases=[6])
+def within_but_not_at_the_beginning(impl, rng, bits):
+    prefix = "1" + "".join(rng.choice(["0", "1"], size=bits).tolist())
+    m = {"0" + prefix + "1": 0.2, prefix: 0.3, prefix[:-1]: 0.1, prefix + "0": float(rng.uniform(1e-3, 1e-2))}
+    yield "probability", impl.solomonoff_predict(prefix, m, 0.2)
+    yield "probability, rest 0", impl.solomonoff_predict(prefix + "1", m, 0.0)
+
+
+# weights so small that whatever is added to them shows
+@probe("solomonoff_predict", cases=[(30, 0.0), (40, 0.5), (60, 0.25)])
+def tiny_weights(impl, rng, bits, rest):
+    prefix = "".join(rng.choice(["0", "1"], size=bits).tolist())
+    m = {prefix + end: float(rng.uniform(0.5, 3)) * 2.0**-bits for end in ("0", "1", "01", "110", "")} | {
+        "0": 0.2,
+        "1": 0.1,
+    }
+    yield "probability", impl.solomonoff_predict(prefix, m, rest)
+
+
+@probe("solomonoff_predict", cases=[4])
+def one_argument_changes(impl, rng, bits):
+    m, other = draw_weights(rng, 40, 6, 0.02), draw_weights(rng, 40, 6, 0.02)
+    prefix = "".join(rng.choice(["0", "1"], size=bits // 2).tolist())
+    for name, table, rest in (("m", m, 0.1), ("another m", other, 0.1), ("another rest", m, 0.6)):
+        yield f"with {name}", impl.solomonoff_predict(prefix, table, rest)
+
+
+def draw_learner(rng, n, D, scale=1.0):
+    """Bits, features, weights, and rates of which no two are equal."""
+    x, features = rng.integers(2, size=n), scale * rng.standard_normal((n, D))
+    return x, features, rng.standard_normal(D), rng.uniform(0.05, 0.9, D)
+
+
+@probe("online_code_forward")
+def two_ones(impl, rng):
+    bits, _ = impl.online_code_forward(np.array([1, 1]), np.ones((2, 1)), np.zeros(1), np.ones(1))
+    yield "bits", bits
+
+
+SIZES = [(1, 1), (1, 4), (2, 3), (5, 5), (12, 2), (40, 7)]
+
+
+@probe("online_code_forward", cases=[(0, 3), *SIZES])
+def learners(impl, rng, n, D):
+    bits, _ = impl.online_code_forward(*draw_learner(rng, n, D))
+    yield "bits", bits
+
+
+@probe("online_code_forward", cases=[(8, 3, 0), (8, 3, 1)])
+def all_alike(impl, rng, n, D, symbol):
+    _, *rest = draw_learner(rng, n, D)
+    bits, _ = impl.online_code_forward(np.full(n, symbol), *rest)
+    yield "bits", bits
+
+
+# logits up to 1000 and beyond, bit by bit so that a large one hides nothing; alone, with the wrong and the right symbol
+@probe("online_code_forward", cases=[(6, 2, 300.0), (10, 3, 20.0)])
+def far_out(impl, rng, n, D, scale):
+    bits, _ = impl.online_code_forward(*draw_learner(rng, n, D, scale))
+    for t in range(n):
+        yield f"bits[{t}]", bits[t]
+
+
+@probe("online_code_forward", cases=[40.0, 700.0, 2000.0])
+def a_certain_bit(impl, rng, z):
+    features = np.array([[z + float(rng.uniform())], [-z]])
+    for name, x in (("right", [1, 0]), ("wrong", [0, 1])):
+        bits, _ = impl.online_code_forward(np.array(x), features, np.ones(1), np.zeros(1))
+        yield f"bits of the {name} symbols", bits
+
+
+@probe("online_code_forward", cases=[(15, 4)])
+def rates_of_zero(impl, rng, n, D):
+    x, features, w0, rates = draw_learner(rng, n, D)
+    rates[1:3] = 0
+    bits, _ = impl.online_code_forward(x, features, w0, rates)
+    yield "bits", bits
+
+
+# Codes --------------------------------------------------------------------------------------------------------------
+
+SCALE = 2**16
+
+
+@probe("arithmetic_encode")
+def pieces_by_hand(impl, rng):
+    for q, x in (
+        (3 * SCALE // 4, [1, 1]),
+        (3 * SCALE // 4, [0]),
+        (SCALE // 2, [1, 0]),
+        (SCALE // 2, [0]),
+        (SCALE // 2, []),
+    ):
+        yield f"q = {q}, {x}", impl.arithmetic_encode(x, lambda past, q=q: q)
+
+
+@probe("arithmetic_encode", cases=[1, 2, 3, 5, 8])
+def one_count(impl, rng, n):
+    counts = rng.integers(1, SCALE, size=10).tolist()
+    strings = rng.integers(2, size=(10, n)).tolist()
+    yield "codes", [impl.arithmetic_encode(x, lambda past, q=q: q) for q, x in zip(counts, strings, strict=True)]
+
+
+@probe("arithmetic_encode", cases=[12, 60, 400])
+def counts_that_follow_the_past(impl, rng, n):
+    table, x = rng.integers(1, SCALE, size=64).tolist(), rng.integers(2, size=n).tolist()
+
+    def predict(past):
+        return table[(len(past) + sum(bit << place for place, bit in enumerate(reversed(past[-3:])))) % 64]
+
+    yield "code", impl.arithmetic_encode(x, predict)
+
+
+# the rarest and the surest: a piece of 16 bits for each, or of hardly any
+@probe("arithmetic_encode", cases=[(5, 1), (5, SCALE - 1), (150, 1), (150, SCALE - 1), (150, 2)])
+def the_ends(impl, rng, n, q):
+    x = (rng.random(n) < q / SCALE + 0.05 * rng.random()).astype(int).tolist()
+    yield "code", impl.arithmetic_encode(x, lambda past: q)
+
+
+@probe("arithmetic_encode", cases=[(0, 1), (1, SCALE - 1), (0, SCALE // 2), (1, SCALE // 2)])
+def all_the_same(impl, rng, symbol, q):
+    lengths = rng.integers(1, 40, size=4).tolist()
+    yield "codes", [impl.arithmetic_encode([symbol] * n, lambda past: q) for n in lengths]
+
+
+# what learns as it goes: each call is the next position, and there is one for each
+@probe("arithmetic_encode", cases=[30])
+def called_once_in_order(impl, rng, n):
+    counts, x = rng.integers(1, SCALE, size=4 * n).tolist(), rng.integers(2, size=n).tolist()
+    calls, seen = iter(counts), []
+
+    def predict(past):
+        seen.append(list(past))
+        return next(calls)
+
+    yield "code", impl.arithmetic_encode(x, predict)
+    yield "what predict was given", ["".join(map(str, past)) for past in seen]
+
+
+def binary_length(L):
+    """Bits of a program of 4 bits and the digits of L."""
+    return 4 + L.bit_length()
+
+
+@probe("refute")
+def nine_zeros(impl, rng):
+    yield from named("L x", impl.refute(len, binary_length, ("0" * n for n in itertools.count(1))))
+    yield "b(L) = L - 1 from the start", impl.refute(len, lambda L: L - 1, ("1" * n for n in itertools.count(1)))
+
+
+def strings_without_end(rng, longest):
+    """Drawn strings, again and again, for ever."""
+    drawn = ["".join(rng.choice(["0", "1"], size=n).tolist()) for n in rng.integers(1, longest, size=200)]
+    drawn.append("01" * longest)
+    return itertools.chain.from_iterable(itertools.repeat(drawn))
+
+
+# claims of several kinds, also such that fall again, and fractions; endless, and only to be gone through once
+@probe("refute", cases=[(3, 20), (10, 30), (40, 90)])
+def drawn_candidates(impl, rng, constant, longest):
+    candidates = strings_without_end(rng, longest)
+    found = impl.refute(len, lambda L: constant + 2 * math.floor(math.log2(L)), candidates)
+    yield from named("L x", found)
+
+
+@probe("refute", cases=[5, 9])
+def claims_of_fractions(impl, rng, constant):
+    weight = float(rng.uniform(1.1, 1.9))
+    candidates = strings_without_end(rng, 60)
+    found = impl.refute(lambda x: weight * x.count("1") + 0.3, lambda L: constant + math.log2(L), candidates)
+    yield from named("L x", found)
+
+
+# the length of the program is equal to L for a while, then smaller, larger again, and smaller for good
+@probe("refute", cases=[7, 12])
+def uneven_lengths(impl, rng, first):
+    dip = first + int(rng.integers(2, 6))
+    candidates = strings_without_end(rng, 60)
+
+    def program_bits(L):
+        return L if L < dip else L - 1 if L == dip else L + 3 if L < dip + 10 else dip
+
+    yield from named("L x", impl.refute(len, program_bits, candidates))
+
+
+# the first claim that reaches L is equal to it; a larger one comes later, and smaller ones before
+@probe("refute", cases=[0, 1, 3])
+def just_reached(impl, rng, before):
+    L = int(rng.integers(12, 20))
+    ends = rng.permutation(["1" * k for k in range(1, 6)]).tolist()
+    candidates = ["0" * (L - k) for k in range(before, 0, -1)] + ["0" * L, ends[0] + "0" * L, ends[1] + "0" * 2 * L]
+    yield from named("L x", impl.refute(len, lambda bits: L - 1, iter(candidates)))
+
+
+@probe("refute", cases=[0, 5])
+def no_candidate(impl, rng, count):
+    candidates = ["".join(rng.choice(["0", "1"], size=n).tolist()) for n in rng.integers(1, 9, size=count)]
+    yield from named("L x", impl.refute(len, lambda L: 20, candidates))
+
+
+# Learning to learn --------------------------------------------------------------------------------------------------
+
+
+def gradients_of(impl, learner, dbits):
+    _, cache = impl.online_code_forward(*learner)
+    yield from named("dw0 drates", impl.online_code_backward(dbits, cache))
+
+
+@probe("online_code_backward")
+def second_of_two(impl, rng):
+    learner = np.array([1, 1]), np.ones((2, 1)), np.zeros(1), np.ones(1)
+    yield from gradients_of(impl, learner, np.array([0.0, 1.0]))
+
+
+@probe("online_code_backward", cases=[(0, 3), *SIZES, (200, 3)])
+def through_all_updates(impl, rng, n, D):
+    learner, dbits = draw_learner(rng, n, D), rng.standard_normal(n)
+    yield from gradients_of(impl, learner, dbits)
+
+
+# one cost alone: what came after it has no part in it
+@probe("online_code_backward", cases=[0, 3, 7])
+def of_one_bit(impl, rng, t):
+    learner = draw_learner(rng, 8, 3)
+    yield from gradients_of(impl, learner, float(rng.uniform(0.5, 3)) * np.eye(8)[t])
+
+
+# here finite differences run out of time
+@probe("online_code_backward", cases=[(300, 6000)])
+def many_weights(impl, rng, n, D):
+    x, features, w0, rates = draw_learner(rng, n, D)
+    learner, dbits = (x, features / math.sqrt(D), w0, rates), rng.standard_normal(n)
+    for name, values in gradients_of(impl, learner, dbits):
+        yield name, values[:150]
+
+
+@probe("online_code_backward", cases=[(6, 2, 100.0), (8, 3, 8.0)])
+def far_out_gradients(impl, rng, n, D, scale):
+    x, features, w0, rates = draw_learner(rng, n, D, scale)
+    yield from gradients_of(impl, (x, features, w0, rates / scale**2), rng.standard_normal(n))
+
+
+@probe("online_code_backward", cases=[(9, 4)])
+def with_rates_of_zero(impl, rng, n, D):
+    x, features, w0, rates = draw_learner(rng, n, D)
+    rates[:2] = 0
+    yield from gradients_of(impl, (x, features, w0, rates), rng.standard_normal(n))
+
+
+@probe("online_code_backward", cases=[(6, 3)])
+def with_own_forward(impl, rng, n, D):
+    x, features, w0, rates = draw_learner(rng, n, D)
+    dbits, along = rng.standard_normal(n), rng.standard_normal(D)
+    _, cache = impl.online_code_forward(x, features, w0, rates)
+    dw0, drates = (value for _, value in named("dw0 drates", impl.online_code_backward(dbits, cache)))
+    yield "dw0", dw0
+    yield "drates", drates
+    numeric = slope(lambda w: np.sum(dbits * impl.online_code_forward(x, features, w, rates)[0]), w0, along)
+    yield "slope along w0", agree(np.sum(dw0 * along), numeric)
+    numeric = slope(lambda r: np.sum(dbits * impl.online_code_forward(x, features, w0, r)[0]), rates, along)
+    yield "slope along rates", agree(np.sum(drates * along), numeric)
+
+
+# PyTorch ------------------------------------------------------------------------------------------------------------
+
+
+def compressor(impl, seed, context, hidden, rate, scale=0.5):
+    """A compressor in double precision with the weights of a seed."""
+    return fill(impl.NeuralCompressor(context, hidden, rate).double(), seed, scale=scale)
+
+
+def counts(predict, x):
+    """What a predictor says of each bit of a string."""
+    return [predict(x[:t]) for t in range(len(x))]
+
+
+@probe("NeuralCompressor")
+def three_quarters(impl, rng):
+    import torch
+
+    model = impl.NeuralCompressor(2, 3, math.log(3)).double()
+    with torch.no_grad():
+        for w in model.parameters():
+            w.zero_()
+    yield "parameters", shapes(model)
+    yield "counts", counts(model.predictor(), [1, 1])
+    yield "of nothing", model.encode([])
+    yield "nothing again", model.decode("", 0)
+
+
+@probe("NeuralCompressor", cases=[(1, 2, 0.05, 6), (8, 5, 0.02, 40), (20, 3, 0.1, 25), (3, 16, 0.001, 60)])
+def predictions(impl, rng, context, hidden, rate, n):
+    seed, x = int(rng.integers(2**31)), rng.integers(2, size=n).tolist()
+    model = compressor(impl, seed, context, hidden, rate)
+    yield "counts", counts(model.predictor(), x)
+
+
+@probe("NeuralCompressor", cases=[(4, 6, 0.03, 50), (12, 4, 0.1, 30)])
+def there_and_back(impl, rng, context, hidden, rate, n):
+    seed, x = int(rng.integers(2**31)), rng.integers(2, size=n).tolist()
+    sender, receiver = (compressor(impl, seed, context, hidden, rate) for _ in range(2))
+    code = sender.encode(x)
+    yield "code", code
+    yield "sent again", sender.encode(x)
+    yield "by the sender", sender.decode(code, n)
+    yield "by a receiver of the same weights", receiver.decode(code, n)
+    yield "by a receiver, first bits", receiver.decode(code, n // 2)
+
+
+# another network than at first, and another string
+@probe("NeuralCompressor", cases=[(5, 4, 0.05, 25)])
+def other_weights_and_strings(impl, rng, context, hidden, rate, n):
+    first, second = rng.integers(2**31, size=2).tolist()
+    strings = rng.integers(2, size=(2, n)).tolist()
+    model = compressor(impl, first, context, hidden, rate)
+    yield "codes", [model.encode(x) for x in strings]
+    fill(model, second)
+    yield "with other weights", [model.encode(x) for x in strings]
+    yield "back", [model.decode(model.encode(x), n) for x in strings]
+
+
+@probe("NeuralCompressor", cases=[(4, 3, 0.05, 20)])
+def two_at_a_time(impl, rng, context, hidden, rate, n):
+    seed, (x, y) = int(rng.integers(2**31)), rng.integers(2, size=(2, n)).tolist()
+    model = compressor(impl, seed, context, hidden, rate)
+    one, other = model.predictor(), model.predictor()
+    pairs = [(one(x[:t]), other(y[:t])) for t in range(n)]
+    yield "counts of the first", [pair[0] for pair in pairs]
+    yield "counts of the second", [pair[1] for pair in pairs]
+
+
+# so sure that a count has to be kept from 0 and from all
+@probe("NeuralCompressor", cases=[30.0])
+def too_sure(impl, rng, scale):
+    seed, x = int(rng.integers(2**31)), rng.integers(2, size=12).tolist()
+    model = compressor(impl, seed, 4, 5, 0.01, scale)
+    yield "counts", counts(model.predictor(), x)
+    yield "back", model.decode(model.encode(x), 12)
+
+
+# the compressor as it is used: single precision, and predictions far from a half
+@probe("NeuralCompressor", cases=[(6, 8, 0.01, 40)])
+def single_precision(impl, rng, context, hidden, rate, n):
+    seed, x = int(rng.integers(2**31)), np.tile(rng.integers(2, size=5), n // 5).tolist()
+    model = fill(impl.NeuralCompressor(context, hidden, rate), seed)
+    yield "back", model.decode(model.encode(x), n)
