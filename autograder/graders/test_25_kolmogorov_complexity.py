@@ -385,8 +385,9 @@ def uneven_lengths(impl, rng, first):
     dip = first + int(rng.integers(2, 6))
     candidates = strings_without_end(rng, 60)
 
-    def program_bits(L):
-        return L if L < dip else L - 1 if L == dip else L + 3 if L < dip + 10 else dip
+    def program_bits(least):
+        more = 0 if least < dip else -1 if least == dip else 3
+        return dip if least > dip + 10 else least + more
 
     yield from named("L x", impl.refute(len, program_bits, candidates))
 
