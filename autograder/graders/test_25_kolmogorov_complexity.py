@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 
-from autograder.engine.probes import agree, fill, named, probe, shapes, slope
+from autograder.engine.probes import agree, fill, named, observe, probe, shapes, slope
 
 MACHINE = {"00": "0", "01": "1", "10": "double", "110": "flip", "111": "halt"}
 DOING = ["0", "1", "double", "flip", "mirror"]
@@ -265,7 +265,7 @@ def all_alike(impl, rng, n, D, symbol):
 def far_out(impl, rng, n, D, scale):
     bits, _ = impl.online_code_forward(*draw_learner(rng, n, D, scale))
     for t in range(n):
-        yield f"bits[{t}]", bits[t]
+        yield f"bits[{t}]", observe(bits[t], rtol=1e-9, atol=1e-9)
 
 
 @probe("online_code_forward", cases=[40.0, 700.0, 2000.0])
@@ -273,7 +273,7 @@ def a_certain_bit(impl, rng, z):
     features = np.array([[z + float(rng.uniform())], [-z]])
     for name, x in (("right", [1, 0]), ("wrong", [0, 1])):
         bits, _ = impl.online_code_forward(np.array(x), features, np.ones(1), np.zeros(1))
-        yield f"bits of the {name} symbols", bits
+        yield f"bits of the {name} symbols", observe(bits, rtol=1e-9, atol=1e-9)
 
 
 @probe("online_code_forward", cases=[(15, 4)])
@@ -392,6 +392,14 @@ def uneven_lengths(impl, rng, first):
     yield from named("L x", impl.refute(len, program_bits, candidates))
 
 
+# the program is as long as L for a while, and then suddenly much shorter
+@probe("refute", cases=[20, 35])
+def sudden_fall(impl, rng, L):
+    short = int(rng.integers(3, 9))
+    candidates = strings_without_end(rng, 60)
+    yield from named("L x", impl.refute(len, lambda least: short if least >= L else least, candidates))
+
+
 # the first claim that reaches L is equal to it; a larger one comes later, and smaller ones before
 @probe("refute", cases=[0, 1, 3])
 def just_reached(impl, rng, before):
@@ -439,8 +447,9 @@ def of_one_bit(impl, rng, t):
 def many_weights(impl, rng, n, D):
     x, features, w0, rates = draw_learner(rng, n, D)
     learner, dbits = (x, features / math.sqrt(D), w0, rates), rng.standard_normal(n)
+    some = rng.choice(D, size=150)
     for name, values in gradients_of(impl, learner, dbits):
-        yield name, values[:150]
+        yield name, values[some]
 
 
 @probe("online_code_backward", cases=[(6, 2, 100.0), (8, 3, 8.0)])
@@ -544,7 +553,6 @@ def too_sure(impl, rng, scale):
     seed, x = int(rng.integers(2**31)), rng.integers(2, size=12).tolist()
     model = compressor(impl, seed, 4, 5, 0.01, scale)
     yield "counts", counts(model.predictor(), x)
-    yield "back", model.decode(model.encode(x), 12)
 
 
 # the compressor as it is used: single precision, and predictions far from a half
