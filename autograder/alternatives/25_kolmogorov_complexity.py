@@ -8,6 +8,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -50,7 +51,7 @@ def enumerate_machine(machine, max_bits):
 def join_machines(tables, names):
     """Sorted names, in which a beginning stands right before what it begins; and one string after the other."""
     ordered = sorted(names)
-    for one, other in zip(ordered, ordered[1:], strict=False):
+    for one, other in pairwise(ordered):
         if other[: len(one)] == one:
             raise ValueError("no receiver could tell these names apart")
     strings = set().union(*(K for K, _ in tables))
@@ -157,7 +158,7 @@ class NeuralCompressor(nn.Module):
 
     def encode(self, x: list[int]) -> str:
         predictor = self.predictor()
-        return arithmetic_encode(x, lambda past: predictor(past))  # noqa: F821
+        return arithmetic_encode(x, lambda past: predictor(past))
 
     def decode(self, code: str, n: int) -> list[int]:
         return arithmetic_decode(code, n, self.predictor())  # noqa: F821
