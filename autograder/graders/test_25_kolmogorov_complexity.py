@@ -371,9 +371,9 @@ def drawn_candidates(impl, rng, constant, longest):
     yield from named("L x", found)
 
 
-@probe("refute", cases=[5, 9])
-def claims_of_fractions(impl, rng, constant):
-    weight = float(rng.uniform(1.1, 1.9))
+@probe("refute", cases=[(5, 1.1), (9, 1.3), (5, 0.25), (9, 0.3)])
+def claims_of_fractions(impl, rng, constant, least):
+    weight = float(rng.uniform(least, 1.5 * least))
     candidates = strings_without_end(rng, 60)
     found = impl.refute(lambda x: weight * x.count("1") + 0.3, lambda L: constant + math.log2(L), candidates)
     yield from named("L x", found)
