@@ -217,4 +217,20 @@ class Further:
 
 
 # Mutants of the reference that compute the same, with the reason.
-EQUIVALENT = {}
+EQUIVALENT = {
+    "run_program": {
+        "return output if place >= len(program) else None": "no bit comes after the last one",
+    },
+    "enumerate_machine": {
+        "elif bits < max_bits:": "what has reached the limit without a halt has no room for one",
+    },
+    "join_machines": {
+        "for (its_K, its_m), name in zip(tables, names, strict=False):": "there is a name for each table",
+    },
+    "solomonoff_predict": {
+        "return one / (zero + one) if zero - one else 0.5": "equal sums make a half anyway",
+    },
+    "NeuralCompressor": {
+        "optimiser = torch.optim.Adam(net.parameters(), lr=self.rate, fused=False)": "the same steps, more slowly",
+    },
+}

@@ -107,6 +107,12 @@ def small_tables(impl, rng, most):
     yield from named("K m", impl.enumerate_machine(MACHINE, most))
 
 
+@probe("enumerate_machine", cases=[8])
+def with_a_mirror(impl, rng, most):
+    machine = dict(zip(["00", "01", "10", "110", "111"], ["0", "1", "mirror", "halt", "flip"], strict=True))
+    yield from named("K m", impl.enumerate_machine(machine, most))
+
+
 # among them opcodes of one bit, two that halt, and words that are no opcode
 @probe("enumerate_machine", cases=[(3, 9, 1, 0), (4, 9, 1, 0), (5, 9, 1, 0), (6, 10, 2, 0), (5, 10, 1, 2)])
 def drawn_tables(impl, rng, opcodes, most, halts, left_out):
@@ -124,8 +130,8 @@ def other_arguments(impl, rng, most):
 
 @probe("enumerate_machine", cases=[14])
 def larger_table(impl, rng, most):
-    deeds = rng.permutation(["double", "flip", "mirror"]).tolist()
-    machine = dict(zip(["00", "01", "10", "110", "111"], ["0", "1", "halt", *deeds], strict=False))
+    deeds = rng.permutation(["0", "1", "double", "flip", "mirror", "halt"]).tolist()
+    machine = dict(zip(["00", "01", "100", "101", "110", "111"], deeds, strict=True))
     asked = ["".join(rng.choice(["0", "1"], size=n).tolist()) for n in rng.integers(1, 5, size=12)]
     K, m = (dict(table) for _, table in named("K m", impl.enumerate_machine(machine, most)))
     yield "number of strings", len(K)
@@ -161,19 +167,19 @@ def one_alone(impl, rng, name):
 
 
 # names that leave much out, a long one first or last
-@probe("join_machines", cases=[("111", "0"), ("0", "1010101"), ("00", "01"), ("0110", "10", "1111111")])
-def wasteful_names(impl, rng, *names):
+@probe("join_machines", cases=[(["111", "0"],), (["0", "1010101"],), (["00", "01"],), (["0110", "10", "1111111"],)])
+def wasteful_names(impl, rng, names):
     yield from named("K m", impl.join_machines([draw_table(rng, 10) for _ in names], list(names)))
 
 
 BROKEN = [
-    ("0", "0"), ("0", "01"), ("01", "0"), ("", "1"), ("1", ""), ("10", "0", "101"), ("0110", "10", "01"), ("00", "000"),
-    ("1101", "0", "11", "10"),
+    ["0", "0"], ["0", "01"], ["01", "0"], ["", "1"], ["1", ""], ["10", "0", "101"], ["0110", "10", "01"], ["00", "000"],
+    ["1101", "0", "11", "10"],
 ]  # fmt: skip
 
 
-@probe("join_machines", cases=BROKEN)
-def names_that_begin_others(impl, rng, *names):
+@probe("join_machines", cases=[(names,) for names in BROKEN])
+def names_that_begin_others(impl, rng, names):
     tables = [({"0": 5}, {"0": 0.03125})] * len(names)
     yield "what it does", refusal(impl.join_machines, tables, list(names))
 
