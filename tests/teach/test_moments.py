@@ -176,7 +176,7 @@ def _kill(pid: int) -> bool:
 @pytest.mark.slow
 def test_what_was_cut_short_is_recorded_with_the_word_and_tried_again_by_the_next_run(tmp_path):
     solved = json.dumps(class_of(Project())["ada_complete"])
-    endless = solved.replace('"def sigmoid(', '"import time\\n", "time.sleep(5)\\n", "def sigmoid(')
+    endless = solved.replace('"def sigmoid(', '"import time\\n", "time.sleep(9)\\n", "def sigmoid(')
     assert endless != solved
     hand_in(tmp_path, "ann", endless)
     hand_in(tmp_path, "ben", solved)
