@@ -30,8 +30,6 @@ SECONDS = 15  # of processor time, for one submission; an honest one takes a hun
 MEMORY_MB = 3000
 MAX_CODE = 500_000  # characters of a cell of code
 MAX_WORDS = 5_000_000  # characters of any other cell, which may hold a picture
-
-
 _TOO_MUCH = "{} takes too much time or memory to read, and was not graded."
 
 

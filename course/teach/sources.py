@@ -6,7 +6,7 @@ import io
 import os
 import time
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -79,7 +79,7 @@ def in_folder(folder: Path) -> Iterator[File]:
         empty = len(noise) == len(folders) + len(names)
         folders[:] = sorted(set(folders) - set(links) - set(noise))
         if empty and here != folder and (file := _file(here.relative_to(folder))):
-            yield File(file.name, (*file.parts, ""), problem=_hollow(noise))
+            yield File(file.name, (*file.parts, ""), problem=_hollow(next(iter(noise), "")))
         for name in sorted([*names, *links]):
             path = here / name
             if (file := _file(path.relative_to(folder))) is None:
@@ -111,8 +111,15 @@ def _file(path: Path) -> File | None:
 
 def _parts(name: str) -> tuple[str, ...]:
     """The parts of a path that name something; none, if systems leave it beside files, or it names nothing."""
-    parts = tuple(nfc(part) for part in PurePosixPath(name.replace("\\", "/")).parts if part not in ("/", "..", "."))
-    return () if any(map(_noise, parts)) else parts
+    parts, noise = _split(name)
+    return () if noise else parts
+
+
+def _split(name: str) -> tuple[tuple[str, ...], str]:
+    """The parts of a path that name something, up to one that systems leave beside files; and that one, or ""."""
+    parts = [nfc(part) for part in PurePosixPath(name.replace("\\", "/")).parts if part not in ("/", "..", ".")]
+    outer = tuple(takewhile(lambda part: not _noise(part), parts))
+    return outer, "".join(parts[len(outer) : len(outer) + 1])
 
 
 def _noise(part: str) -> bool:
@@ -120,9 +127,9 @@ def _noise(part: str) -> bool:
     return part.casefold() in _PASSED_OVER or part.startswith(("._", "~$"))
 
 
-def _hollow(noise: Sequence[str]) -> str:
-    """The problem of a folder in which there is nothing but noise."""
-    return f"is a folder in which there is only {shown(noise[0])}" if noise else EMPTY_FOLDER
+def _hollow(noise: str) -> str:
+    """The problem of a folder in which there is nothing, or only what systems leave."""
+    return f"is a folder in which there is only {shown(noise)}" if noise else EMPTY_FOLDER
 
 
 def _in_zip(source: Path, opened: ExitStack) -> Iterator[File]:
@@ -151,18 +158,16 @@ def _entries(archive: zipfile.ZipFile) -> Iterator[File]:
     holding: set[tuple[str, ...]] = set()
     for entry in archive.infolist():
         name = _name(entry)
-        if parts := _parts(name):
-            holding |= {parts[:end] for end in range(1, len(parts))}
-            if entry.is_dir():
-                folders.setdefault(parts, File(name, (*parts, ""), problem=EMPTY_FOLDER))
-            else:
-                yield File(name, parts, _changed(entry), partial(archive.open, entry))
+        parts, noise = _split(name)
+        holding |= {parts[:end] for end in range(1, len(parts))}
+        if not parts:
             continue
-        whole = PurePosixPath(name.replace("\\", "/")).parts
-        outer = list(takewhile(lambda part: not _noise(part), whole))
-        if parts := _parts("/".join(outer)):
-            holding |= {parts[:end] for end in range(1, len(parts))}
-            folders[parts] = File("/".join(outer), (*parts, ""), problem=_hollow(whole[len(outer) :]))
+        if noise:
+            folders[parts] = File("/".join(parts), (*parts, ""), problem=_hollow(noise))
+        elif entry.is_dir():
+            folders.setdefault(parts, File(name, (*parts, ""), problem=EMPTY_FOLDER))
+        else:
+            yield File(name, parts, _changed(entry), partial(archive.open, entry))
     yield from (file for parts, file in folders.items() if parts not in holding)
 
 

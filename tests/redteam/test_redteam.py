@@ -44,7 +44,7 @@ def test_a_submission_gets_what_it_is_owed(name, graded):
 @pytest.fixture(scope="module")
 def at_once() -> Aftermath:
     """The class of all who might end a batch. Where one does, each is graded without the others, to name it."""
-    return grade_corpus(ours(), ALONE.values(), seconds=900)
+    return grade_corpus(ours(), ALONE.values(), seconds=120)
 
 
 @pytest.mark.slow

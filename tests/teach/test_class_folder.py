@@ -112,21 +112,26 @@ def test_two_accounts_of_one_group_grade_one_class(python):
         configured(root, "c.CourseDirectory.groupshared = True")
         os.chown(root, 12001, GROUP_ID)
         root.chmod(0o2775)
-        first = _graded_by(python, 12001, "ann", "ada_complete", root)
-        again = _graded_by(python, 12002, "ben", "dan_half_done", root, "--new-seed", "--yes")
-    assert first != again
+        secrets = _graded_by_two(root, python)
+    assert secrets[0] == secrets[1] != secrets[2]
 
 
-def _graded_by(python: str, account: int, student: str, name: str, root: Path, *words: str) -> int:
-    """Hand in a notebook and grade the class, as an account; the secret afterwards."""
-    place = root / "submitted" / student / SLUG / f"{SLUG}.ipynb"
+def _graded_by_two(root: Path, python: str) -> list[int]:
+    """The class's secret after each run: of the first account, of the second, and of the second with a new one."""
+    notebooks = class_of(Project())
     hand_in = "import sys, pathlib; from course.base.files import write_whole; "
     hand_in += "write_whole(pathlib.Path(sys.argv[1]), sys.stdin.read())"
-    grade = [python, "-m", "course.cli", "grade", "03", "--course-dir", str(root), *words]
-    for command in ([python, "-c", hand_in, str(place)], grade):
-        ran = _run_as(account, command, json.dumps(class_of(Project())[name]))
-        assert ran.returncode == 0, ran.stdout + ran.stderr
-    return class_secret(root, SLUG)
+    secrets = []
+    for account, student, name in ((12001, "ann", "ada_complete"), (12002, "ben", "dan_half_done")):
+        place = root / "submitted" / student / SLUG / f"{SLUG}.ipynb"
+        assert _run_as(account, [python, "-c", hand_in, str(place)], json.dumps(notebooks[name])).returncode == 0
+        for words in ([], ["--new-seed", "--yes"]) if secrets else ([],):
+            command = [python, "-m", "course.cli", "grade", "03", "--course-dir", str(root), *words]
+            ran = _run_as(account, command)
+            assert ran.returncode == 0, ran.stdout + ran.stderr
+            assert words or "1 of them now" in ran.stdout
+            secrets.append(class_secret(root, SLUG))
+    return secrets
 
 
 def _run_as(account: int, words: list[str], text: str = "") -> subprocess.CompletedProcess[str]:
