@@ -397,11 +397,12 @@ def uneven_lengths(impl, rng, first):
     yield from named("L x", impl.refute(len, program_bits, candidates))
 
 
-# the program is as long as L for a while, and then suddenly much shorter
+# the program is as long as L for a while, and then suddenly much shorter; the first claims lie between the two
 @probe("refute", cases=[20, 35])
 def sudden_fall(impl, rng, L):
     short = int(rng.integers(3, 9))
-    candidates = strings_without_end(rng, 60)
+    between = ["".join(rng.choice(["0", "1"], size=n).tolist()) for n in rng.integers(short + 1, L, size=3)]
+    candidates = itertools.chain(between, strings_without_end(rng, 60))
     yield from named("L x", impl.refute(len, lambda least: short if least >= L else least, candidates))
 
 
@@ -443,7 +444,7 @@ def through_all_updates(impl, rng, n, D):
 # one cost alone: what came after it has no part in it
 @probe("online_code_backward", cases=[0, 3, 7])
 def of_one_bit(impl, rng, t):
-    learner = draw_learner(rng, 8, 3)
+    learner = draw_learner(rng, 8, 3, 0.5)
     yield from gradients_of(impl, learner, float(rng.uniform(0.5, 3)) * np.eye(8)[t])
 
 
@@ -457,9 +458,11 @@ def many_weights(impl, rng, n, D):
         yield name, values[some]
 
 
+# surprised by the first and the last bit: if all came as expected, there would be no gradient but rounding
 @probe("online_code_backward", cases=[(6, 2, 100.0), (8, 3, 8.0)])
 def far_out_gradients(impl, rng, n, D, scale):
     x, features, w0, rates = draw_learner(rng, n, D, scale)
+    x[[0, -1]] = (features[[0, -1]] @ w0) < 0
     yield from gradients_of(impl, (x, features, w0, rates / scale**2), rng.standard_normal(n))
 
 
@@ -518,7 +521,7 @@ def predictions(impl, rng, context, hidden, rate, n):
     yield "counts", counts(model.predictor(), x)
 
 
-@probe("NeuralCompressor", cases=[(4, 6, 0.03, 50), (12, 4, 0.1, 30)])
+@probe("NeuralCompressor", cases=[(4, 6, 0.03, 50), (12, 4, 0.05, 30)])
 def there_and_back(impl, rng, context, hidden, rate, n):
     seed, x = int(rng.integers(2**31)), rng.integers(2, size=n).tolist()
     sender, receiver = (compressor(impl, seed, context, hidden, rate) for _ in range(2))
