@@ -140,6 +140,17 @@ def larger_table(impl, rng, most):
     yield "m of some", [m.get(x) for x in asked]
 
 
+# outputs of hundreds of bits, for an opcode of one bit doubles
+@probe("enumerate_machine", cases=[14])
+def long_outputs(impl, rng, most):
+    machine = {"0": "double", "10": "halt", "110": "0", "111": "1"}
+    start = "".join(rng.choice(["0", "1"], size=2).tolist())
+    K, m = (dict(table) for _, table in named("K m", impl.enumerate_machine(machine, most)))
+    for name, table in (("K", K), ("m", m)):
+        yield f"{name} of doubled strings", [table.get(start * 2**k) for k in range(8)]
+        yield f"{name} of repeated bits", [table.get(start[0] * 2**k) for k in range(11)]
+
+
 def draw_table(rng, strings):
     """Some strings with lengths and weights that have nothing to do with each other."""
     found = {"".join(rng.choice(["0", "1"], size=n).tolist()) for n in rng.integers(0, 5, size=strings)}
@@ -369,7 +380,7 @@ def strings_without_end(rng, longest):
 
 
 # claims of several kinds, also such that fall again, and fractions; endless, and only to be gone through once
-@probe("refute", cases=[(3, 20), (10, 30), (40, 90)])
+@probe("refute", cases=[(3, 20), (10, 30), (40, 90), (4000, 90)])
 def drawn_candidates(impl, rng, constant, longest):
     candidates = strings_without_end(rng, longest)
     found = impl.refute(len, lambda L: constant + 2 * math.floor(math.log2(L)), candidates)
@@ -560,6 +571,21 @@ def two_at_a_time(impl, rng, context, hidden, rate, n):
 def too_sure(impl, rng, scale):
     seed, x = int(rng.integers(2**31)), rng.integers(2, size=12).tolist()
     model = compressor(impl, seed, 4, 5, 0.01, scale)
+    yield "counts", counts(model.predictor(), x)
+
+
+# the first bit was as good as certain, so that Adam divides by little more than its own small number
+@probe("NeuralCompressor", cases=[(3, 4, 0.5, 12)])
+def nearly_sure(impl, rng, context, hidden, rate, n):
+    import torch
+
+    seed, x = int(rng.integers(2**31)), [1, *rng.integers(2, size=n - 1).tolist()]
+    z = float(rng.uniform(16.5, 18.5))
+    model = compressor(impl, seed, context, hidden, rate, 0.2)
+    with torch.no_grad():
+        first, _, last = model.net
+        first.weight[0, context], first.bias[0] = 1.0, 0.0
+        last.weight[0] = torch.tensor([z] + [0.1] * (hidden - 1), dtype=last.weight.dtype)
     yield "counts", counts(model.predictor(), x)
 
 
