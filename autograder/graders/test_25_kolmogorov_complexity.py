@@ -527,6 +527,15 @@ def almost_reached(impl, rng, L):
     yield from named("L x", impl.refute(lambda x: claims[x], lambda least: L - 1, iter(words)))
 
 
+# what comes after x is left to whoever holds the candidates
+@probe("refute", cases=[(6, 2), (9, 40)])
+def nothing_after_x(impl, rng, L, before):
+    ends = ["".join(rng.choice(["0", "1"], size=L).tolist()) for _ in range(4)]
+    candidates = itertools.chain(itertools.repeat("0", before), ends)
+    yield from named("L x", impl.refute(len, lambda least: L - 1, candidates))
+    yield "what comes next", next(candidates, None)
+
+
 # more than a million that come before
 @probe("refute", cases=[12])
 def long_wait(impl, rng, L):
