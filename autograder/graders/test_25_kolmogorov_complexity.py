@@ -303,7 +303,7 @@ def learners(impl, rng, n, D):
 # what was expected, almost: a small error and a large rate make a step that the next bits feel
 @probe("online_code_forward", cases=[5.0, 14.5])
 def surprised_a_little(impl, rng, z):
-    features = np.ones((4, 1)) * rng.uniform(0.9, 1.1, (4, 1))
+    features = np.ones((4, 1)) * rng.uniform(1.0, 1.1, (4, 1))
     bits, _ = impl.online_code_forward(np.array([0, 1, 1, 0]), features, np.full(1, -z), np.full(1, math.exp(z)))
     yield "bits", bits
 
