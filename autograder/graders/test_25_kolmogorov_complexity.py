@@ -133,14 +133,22 @@ def drawn_tables(impl, rng, opcodes, most, halts, left_out):
     yield from named("K m", impl.enumerate_machine(machine, most))
 
 
+# a short halt and a long one
+@probe("enumerate_machine", cases=[8])
+def two_halts(impl, rng, most):
+    does = rng.permutation(["0", "1", str(rng.choice(["double", "flip", "mirror"]))]).tolist()
+    machine = dict(zip(["10", "1110", "00", "01", "110"], ["halt", "halt", *does], strict=True))
+    yield from named("K m", impl.enumerate_machine(machine, most))
+
+
 @probe("enumerate_machine", cases=[7])
 def other_arguments(impl, rng, most):
-    words = draw_words(rng, 6)
     deeds = rng.permutation(["halt", "0", "1", "double", "flip", "mirror"]).tolist()
+    words = ["00", "01", "100", "101", "110", "111"]
     first, turned = (dict(zip(words, does, strict=True)) for does in (deeds, deeds[1:] + deeds[:1]))
-    short = dict(zip(["00", "01", "100", "101", "110", "111"], deeds, strict=True))
-    asked = (first, most), (first, most + 4), (turned, most), (short, most)
-    for name, (machine, bits) in zip(("first", "more bits", "same words", "other words"), asked, strict=True):
+    other = dict(zip(draw_words(rng, 6), deeds, strict=True))
+    asked = (other, most), (other, most + 4), (first, most + 3), (turned, most + 3)
+    for name, (machine, bits) in zip(("other words", "more bits", "first", "same words"), asked, strict=True):
         for table, held in named("K m", impl.enumerate_machine(machine, bits)):
             yield f"{table}, {name}", held
 
