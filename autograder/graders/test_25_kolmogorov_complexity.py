@@ -47,7 +47,21 @@ def draw_program(rng, machine, steps):
 
 @probe("run_program")
 def by_hand(impl, rng):
-    for program in ("0010110111", "10111", "111", "01111", "0010", "1110", "0011", "", "1", "111111", "00111111"):
+    for program in (
+        "0010110111",
+        "10111",
+        "111",
+        "01111",
+        "0010",
+        "1110",
+        "0011",
+        "",
+        "1",
+        "111111",
+        "00111111",
+        "1111",
+        "00111",
+    ):
         yield f"of {program!r}", impl.run_program(program, MACHINE)
 
 
@@ -67,6 +81,7 @@ def almost_programs(impl, rng, opcodes):
     yield "as it is", impl.run_program(program, machine)
     yield "with a bit more", impl.run_program(program + "0", machine)
     yield "without its last bit", impl.run_program(program[:-1], machine)
+    yield "with its last bit again", impl.run_program(program + program[-1], machine)
     yield "with another program after it", impl.run_program(program + other, machine)
     yield "the other", impl.run_program(other, machine)
 
@@ -285,6 +300,16 @@ def one_argument_changes(impl, rng, bits):
     prefix = "".join(rng.choice(["0", "1"], size=bits // 2).tolist())
     for name, table, rest in (("m", m, 0.1), ("another m", other, 0.1), ("another rest", m, 0.6)):
         yield f"with {name}", impl.solomonoff_predict(prefix, table, rest)
+    m.update(other)
+    yield "with other weights in the same dict", impl.solomonoff_predict(prefix, m, 0.1)
+
+
+# what goes on for hundreds of bits goes on
+@probe("solomonoff_predict", cases=[70, 300])
+def far_beyond(impl, rng, bits):
+    prefix, tail = ("".join(rng.choice(["0", "1"], size=n).tolist()) for n in (2, bits))
+    m = {prefix + "1" + tail: float(rng.uniform(0.1, 0.2)), prefix + "0": float(rng.uniform(0.1, 0.2)), prefix: 0.1}
+    yield "probability", impl.solomonoff_predict(prefix, m, 0.0)
 
 
 def draw_learner(rng, n, D, scale=1.0):
@@ -429,14 +454,16 @@ def another_predictor(impl, rng, n):
 @probe("arithmetic_encode", cases=[150])
 def called_once_in_order(impl, rng, n):
     counts, x = rng.integers(1, SCALE, size=4 * n).tolist(), rng.integers(2, size=n).tolist()
-    calls, seen = iter(counts), []
+    calls, seen, kinds = iter(counts), [], set()
 
     def predict(past):
+        kinds.add(type(past).__name__)
         seen.append(list(past))
         return next(calls)
 
     yield "code", impl.arithmetic_encode(x, predict)
     yield "what predict was given", ["".join(map(str, past)) for past in seen]
+    yield "kinds of it", sorted(kinds)
 
 
 def binary_length(L):
@@ -455,6 +482,16 @@ def strings_without_end(rng, longest):
     drawn = ["".join(rng.choice(["0", "1"], size=n).tolist()) for n in rng.integers(1, longest, size=200)]
     drawn.append("01")  # so that some grow whatever was drawn
     return (x * times for times in itertools.count(1) for x in drawn)
+
+
+# a program of so many bits that nobody would go on counting
+@probe("refute", cases=[12_000])
+def large_numbers(impl, rng, bits):
+    bits += int(rng.integers(1000))
+    candidates = ("1" * n for n in itertools.count(bits - 5, 4))
+    L, x = (value for _, value in named("L x", impl.refute(len, lambda least: bits, candidates)))
+    yield "L", L
+    yield "length of x", None if x is None else len(x)
 
 
 # claims of several kinds, also such that fall again, and fractions; endless, and only to be gone through once
@@ -611,6 +648,13 @@ def far_out_gradients(impl, rng, n, D, scale):
     x, features, w0, rates = draw_learner(rng, n, D, scale)
     x[[0, -1]] = (features[[0, -1]] @ w0) < 0
     yield from gradients_of(impl, (x, features, w0, rates / scale**2), rng.standard_normal(n))
+
+
+# a gradient that grows beyond any bound one might think of
+@probe("online_code_backward", cases=[1e5])
+def steep(impl, rng, scale):
+    features, w0 = scale * rng.uniform(0.9, 1.1, (2, 1)), np.full(1, -500 / scale)
+    yield from gradients_of(impl, (np.array([1, 1]), features, w0, np.full(1, 1e-14)), rng.uniform(1, 2, 2))
 
 
 @probe("online_code_backward", cases=[(9, 4)])
