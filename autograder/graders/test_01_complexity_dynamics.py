@@ -97,8 +97,9 @@ def entropies(impl, rng, width, k, share):
 
 @probe("block_entropy", cases=[(40, 9), (60, 12), (600, 16), (300, 10), (16, 16)])
 def long_blocks(impl, rng, width, k):
-    yield "bits", impl.block_entropy(cells(rng, width), k)
-    yield "bits with few ones", impl.block_entropy(cells(rng, width, share=0.1) | (np.arange(width) == 3), k)
+    state, few = cells(rng, width), cells(rng, width, share=0.1) | (np.arange(width) == 3)
+    yield "bits", impl.block_entropy(state, k)
+    yield "bits with few ones", impl.block_entropy(few, k)
 
 
 @probe("block_entropy", cases=[(3,), (5,), (8,)])
@@ -166,16 +167,16 @@ def every_block_and_turn(impl, rng, backwards):
 
 @probe("margolus_run", cases=PLANES)
 def forwards(impl, rng, H, W, T):
-    grid, turns = draw_plane(rng, H, W, T)
+    (grid, turns), few = draw_plane(rng, H, W, T), cells(rng, H, W, share=0.15)
     yield "plane", impl.margolus_run(grid, turns)
-    yield "plane with few ones", impl.margolus_run(cells(rng, H, W, share=0.15), turns, backwards=False)
+    yield "plane with few ones", impl.margolus_run(few, turns, backwards=False)
 
 
 @probe("margolus_run", cases=PLANES)
 def undone(impl, rng, H, W, T):
-    grid, turns = draw_plane(rng, H, W, T)
+    (grid, turns), many = draw_plane(rng, H, W, T), cells(rng, H, W, share=0.8)
     yield "plane", impl.margolus_run(grid, turns, backwards=True)
-    yield "plane with many ones", impl.margolus_run(cells(rng, H, W, share=0.8), turns, True)
+    yield "plane with many ones", impl.margolus_run(many, turns, True)
 
 
 @probe("margolus_run", cases=[(6, 8, 4), (8, 6, 5), (4, 4, 1)])
@@ -299,11 +300,11 @@ def on_the_border(impl, rng, c, levels):
 @probe("coarse_measures", cases=[(0,), (1,)])
 def nothing_unknown(impl, rng, value):
     c, levels = int(rng.integers(2, 5)), int(rng.integers(2, 6))
-    even = np.full((3 * c, 5 * c), value, dtype=np.uint8)
+    even, large = np.full((3 * c, 5 * c), value, dtype=np.uint8), cells(rng, 16, 32)
+    tiles = cells(rng, 3, 5).repeat(c, axis=0).repeat(c, axis=1)
     yield from looked_at(impl.coarse_measures(even, c, levels))
-    striped = np.repeat(cells(rng, 3, 5), c, axis=0).repeat(c, axis=1)
-    yield from looked_at(impl.coarse_measures(striped, c, levels), ", blocks all alike")
-    yield from looked_at(impl.coarse_measures(cells(rng, 16, 32), 16, levels), ", two large blocks")
+    yield from looked_at(impl.coarse_measures(tiles, c, levels), ", cells of a block all alike")
+    yield from looked_at(impl.coarse_measures(large, 16, levels), ", two large blocks")
 
 
 @probe("coarse_measures", cases=[(128, 128, 1, 2), (96, 128, 4, 3), (256, 128, 4, 5), (128, 192, 2, 4)])
@@ -522,7 +523,8 @@ def chances(impl, rng, B, W, scale):
     import torch
 
     x, dy = torch.tensor(soft(rng, B, W), requires_grad=True), torch.tensor(rng.standard_normal((B, W)))
-    model = fill(impl.SoftRule().double(), int(rng.integers(2**32)), scale=scale)
+    seed = int(rng.integers(2**32))
+    model = fill(impl.SoftRule().double(), seed, scale=scale)
     y = model(x)
     yield "y", y
     if y.requires_grad:
@@ -538,7 +540,8 @@ def steps_in_a_row(impl, rng, B, W, steps):
     import torch
 
     x, dy = torch.tensor(soft(rng, B, W)), torch.tensor(rng.standard_normal((B, W)))
-    model = fill(impl.SoftRule().double(), int(rng.integers(2**32)), scale=1.5)
+    seed = int(rng.integers(2**32))
+    model = fill(impl.SoftRule().double(), seed, scale=1.5)
     for _ in range(steps):
         x = model(x)
     yield "y", x
@@ -552,7 +555,8 @@ def certain_cells(impl, rng, width):
     import torch
 
     x = torch.tensor(cells(rng, 3, width), dtype=torch.float32)
-    model = fill(impl.SoftRule(), int(rng.integers(2**32)), scale=2.0)
+    seed = int(rng.integers(2**32))
+    model = fill(impl.SoftRule(), seed, scale=2.0)
     yield "y", model(x)
     yield "kind of numbers", str(model(x).dtype)
 
@@ -574,8 +578,9 @@ def certain_laws(impl, rng, size):
 def rules_read_off(impl, rng, size):
     import torch
 
-    model, drawn = impl.SoftRule(), rng.standard_normal((6, 8))
+    drawn = rng.standard_normal((6, 8))
     drawn[np.arange(6), rng.integers(8, size=6)] = 0.0
+    model = impl.SoftRule()
     for k in range(6):
         with torch.no_grad():
             model.logits.copy_(torch.tensor(size * drawn[k]))
@@ -630,7 +635,8 @@ def other_rates(impl, rng, N, H, W):
     import torch
 
     u = torch.tensor(rng.standard_normal((N, H, W)), dtype=torch.float32)
-    model = fill(impl.Diffusion(0.1), int(rng.integers(2**32)), scale=0.2)
+    seed = int(rng.integers(2**32))
+    model = fill(impl.Diffusion(0.1), seed, scale=0.2)
     for steps in (1, 0, 3, 1):
         yield f"y after {steps}", model(u, steps)
     yield "y in evaluation", model.eval()(u[:1], 2)
