@@ -236,4 +236,33 @@ class Further:
 
 
 # Mutants of the reference that compute the same, with the reason.
-EQUIVALENT = {}
+EQUIVALENT = {
+    "eca_run": {
+        "table = np.array([rule >> n & 1 for n in range(9)], dtype=np.uint8)": "no situation has the number 8",
+        "situations = 4 * np.roll(row, 1) + 2 // row + np.roll(row, -1)": "in uint8, 2 // 0 is 0",
+        "situations = 4 // np.roll(row, 1) + 2 * row + np.roll(row, -1)": "in uint8, 4 // 0 is 0",
+    },
+    "block_entropy": {
+        "codes = sum(np.roll(state, +j).astype(int) << j for j in range(k))": "the same blocks, mirrored",
+        "codes = sum(np.roll(state, j).astype(int) << j for j in range(k))": "the same blocks, mirrored",
+        "codes = sum(np.roll(state, ~j).astype(int) << j for j in range(k))": "a ring begins anywhere",
+    },
+    "margolus_run": {"odd = ring.sum(axis=0) % 2 >= 1": "a remainder is 0 or 1"},
+    "coarse_measures": {
+        "ones = grid.reshape(len(grid) // c, c, -2, c).sum(axis=(1, 3), dtype=int)": "any negative size is the unknown one",
+        "ones = grid.reshape(len(grid) // c, c, ~1, c).sum(axis=(1, 3), dtype=int)": "any negative size is the unknown one",
+        "picture = np.minimum(levels * ones / c**2, levels - 1).astype(np.uint8)": (
+            "whole quotients are exact, the others further from the next than rounding reaches; the conversion cuts off"
+        ),
+        "logarithms = np.log2(np.where(shares != 0, shares, 1))": "shares are not negative",
+        "logarithms = np.log2(np.where(shares > 0, shares, 2))": "it is multiplied with 0",
+        "size = len(zlib.compress(picture.tobytes(), 8))": "differs by less than builds of zlib do",
+    },
+    "SoftRule": {
+        "left, right = x.roll(1, dims=+1), x.roll(-1, dims=-1)": "of two axes, the last is axis 1",
+        "left, right = x.roll(1, dims=-1), x.roll(-1, dims=+1)": "of two axes, the last is axis 1",
+        "left, right = x.roll(1, dims=-1), x.roll(-1, dims=1)": "of two axes, the last is axis 1",
+        "left, right = x.roll(1, dims=1), x.roll(-1, dims=-1)": "of two axes, the last is axis 1",
+    },
+    "Diffusion": {"change = nn.functional.conv2d(framed, kernel)[:, -1]": "there is one channel"},
+}
