@@ -249,8 +249,8 @@ EQUIVALENT = {
     },
     "margolus_run": {"odd = ring.sum(axis=0) % 2 >= 1": "a remainder is 0 or 1"},
     "coarse_measures": {
-        "ones = grid.reshape(len(grid) // c, c, -2, c).sum(axis=(1, 3), dtype=int)": "any negative size is the unknown one",
-        "ones = grid.reshape(len(grid) // c, c, ~1, c).sum(axis=(1, 3), dtype=int)": "any negative size is the unknown one",
+        "ones = grid.reshape(len(grid) // c, c, -2, c).sum(axis=(1, 3), dtype=int)": "any negative size is inferred",
+        "ones = grid.reshape(len(grid) // c, c, ~1, c).sum(axis=(1, 3), dtype=int)": "any negative size is inferred",
         "picture = np.minimum(levels * ones / c**2, levels - 1).astype(np.uint8)": (
             "whole quotients are exact, the others further from the next than rounding reaches; the conversion cuts off"
         ),
