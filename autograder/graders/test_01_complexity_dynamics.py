@@ -10,6 +10,11 @@ def cells(rng, *shape, share=0.5):
     return (rng.random(shape) < share).astype(np.uint8)
 
 
+def own(result, *given):
+    """Whether a result is an array with memory of its own."""
+    return isinstance(result, np.ndarray) and not any(np.shares_memory(result, array) for array in given)
+
+
 # Elementary automata ------------------------------------------------------------------------------------------------
 
 
@@ -45,12 +50,14 @@ def one_cell_at_the_edge(impl, rng, where):
 @probe("eca_run", cases=[(0,), (1,)])
 def few_steps(impl, rng, steps):
     state, rule = cells(rng, 10), int(rng.integers(1, 255))
-    yield "history", impl.eca_run(state, rule, steps)
+    history = impl.eca_run(state, rule, steps)
+    yield "history", history
+    yield "history is a new array", own(history, state)
     yield "history of zeros", impl.eca_run(0 * state, rule | 1, steps)
     yield "history of ones", impl.eca_run(0 * state + 1, rule, steps)
 
 
-@probe("eca_run", cases=[(300, 200, 30), (257, 300, 110), (200, 100, 105)])
+@probe("eca_run", cases=[(300, 200, 30), (257, 300, 110), (200, 100, 105), (9, 600, 30)])
 def long_runs(impl, rng, width, steps, rule):
     history = impl.eca_run(cells(rng, 2 * width)[::2], rule, steps)
     yield "shape", list(history.shape)
@@ -110,6 +117,16 @@ def patterns(impl, rng, period):
         yield f"bits, k = {k}", impl.block_entropy(np.tile(pattern, 6), k)
 
 
+@probe("block_entropy", cases=[(2, 4), (3, 6), (2, 8), (4, 16), (5, 15), (6, 12)])
+def windows_as_long_as_the_ring(impl, rng, period, width):
+    """The ring repeats itself, so windows from different places read the same block."""
+    pattern, flips = cells(rng, period), cells(rng, width)
+    pattern[:2] = 0, 1
+    for k in (width, width - 1):
+        yield f"bits, k = {k}", impl.block_entropy(np.tile(pattern, width // period), k)
+        yield f"bits of flips, k = {k}", impl.block_entropy(flips, k)
+
+
 @probe("block_entropy", cases=[(0,), (1,)])
 def rows_without_surprise(impl, rng, value):
     width = int(rng.integers(6, 20))
@@ -147,15 +164,14 @@ def draw_plane(rng, H, W, T, share=0.5):
     return cells(rng, H, W, share=share), rng.integers(4, size=(T, H // 2, W // 2))
 
 
-@probe("margolus_run")
-def one_block_by_hand(impl, rng):
+@probe("margolus_run", cases=[False, True], part="backwards")
+def one_block_by_hand(impl, rng, backwards):
     turns = np.ones((1, 1, 1), dtype=np.int64)
     for name, block in (("odd", [[1, 0], [0, 0]]), ("even", [[1, 1], [0, 0]])):
-        yield f"{name} block", impl.margolus_run(np.array(block, dtype=np.uint8), turns)
-        yield f"{name} block, undone", impl.margolus_run(np.array(block, dtype=np.uint8), turns, True)
+        yield f"{name} block", impl.margolus_run(np.array(block, dtype=np.uint8), turns, backwards)
 
 
-@probe("margolus_run", cases=[(False,), (True,)])
+@probe("margolus_run", cases=[False, True], part="backwards")
 def every_block_and_turn(impl, rng, backwards):
     """All 64 pairs of contents and turns, in any order."""
     order = rng.permutation(64)
@@ -165,62 +181,58 @@ def every_block_and_turn(impl, rng, backwards):
     yield "plane", impl.margolus_run(grid, turns, backwards)
 
 
-@probe("margolus_run", cases=PLANES)
-def forwards(impl, rng, H, W, T):
-    (grid, turns), few = draw_plane(rng, H, W, T), cells(rng, H, W, share=0.15)
-    yield "plane", impl.margolus_run(grid, turns)
-    yield "plane with few ones", impl.margolus_run(few, turns, backwards=False)
+@probe("margolus_run", cases=[(*plane, backwards) for backwards in (False, True) for plane in PLANES], part="backwards")
+def planes(impl, rng, H, W, T, backwards):
+    (grid, turns), few, many = draw_plane(rng, H, W, T), cells(rng, H, W, share=0.15), cells(rng, H, W, share=0.8)
+    yield "plane", impl.margolus_run(grid, turns, True) if backwards else impl.margolus_run(grid, turns)
+    yield "plane with few ones", impl.margolus_run(few, turns, backwards=backwards)
+    yield "plane with many ones", impl.margolus_run(many, turns, backwards)
 
 
-@probe("margolus_run", cases=PLANES)
-def undone(impl, rng, H, W, T):
-    (grid, turns), many = draw_plane(rng, H, W, T), cells(rng, H, W, share=0.8)
-    yield "plane", impl.margolus_run(grid, turns, backwards=True)
-    yield "plane with many ones", impl.margolus_run(many, turns, True)
-
-
-@probe("margolus_run", cases=[(6, 8, 4), (8, 6, 5), (4, 4, 1)])
-def there_and_back(impl, rng, H, W, T):
+@probe("margolus_run", cases=[(6, 8, 4, True), (8, 6, 5, True), (4, 4, 1, True)], part="backwards")
+def there_and_back(impl, rng, H, W, T, backwards):
     grid, turns = draw_plane(rng, H, W, T)
-    there = impl.margolus_run(grid, turns)
-    yield "there", there
-    yield "and back", impl.margolus_run(there, turns, True)
-    yield "first undone, then done", impl.margolus_run(impl.margolus_run(grid, turns, True), turns)
+    yield "and back", impl.margolus_run(impl.margolus_run(grid, turns), turns, backwards)
+    yield "first undone, then done", impl.margolus_run(impl.margolus_run(grid, turns, backwards), turns)
 
 
-@probe("margolus_run", cases=[(6, 4), (2, 2)])
-def no_turns_at_all(impl, rng, H, W):
+@probe("margolus_run", cases=[(6, 4, False), (2, 2, False), (6, 4, True), (2, 2, True)], part="backwards")
+def no_turns_at_all(impl, rng, H, W, backwards):
     grid, turns = draw_plane(rng, H, W, 0)
     zeros = np.zeros((3, H // 2, W // 2), dtype=np.int64)
-    for backwards in (False, True):
-        yield f"plane, T = 0, backwards {backwards}", impl.margolus_run(grid, turns, backwards)
-        yield f"plane, turns of 0, backwards {backwards}", impl.margolus_run(grid, zeros, backwards)
+    plane = impl.margolus_run(grid, turns, backwards)
+    yield "plane, T = 0", plane
+    yield "plane is a new array", own(plane, grid)
+    yield "plane, turns of 0", impl.margolus_run(grid, zeros, backwards)
 
 
-@probe("margolus_run", cases=[(1,), (2,), (3,)])
-def the_same_turn_everywhere(impl, rng, turn):
+@probe("margolus_run", cases=[(turn, backwards) for backwards in (False, True) for turn in (1, 2, 3)], part="backwards")
+def the_same_turn_everywhere(impl, rng, turn, backwards):
     grid = cells(rng, 8, 6)
     turns = np.full((3, 4, 3), turn)
     for T in (1, 2, 3):
-        yield f"plane, T = {T}", impl.margolus_run(grid, turns[:T])
-        yield f"plane undone, T = {T}", impl.margolus_run(grid, turns[:T], True)
+        yield f"plane, T = {T}", impl.margolus_run(grid, turns[:T], backwards)
 
 
-@probe("margolus_run", cases=[(9,), (10,)])
-def a_lone_cell(impl, rng, T):
+@probe("margolus_run", cases=[(9, False), (10, False), (9, True), (10, True)], part="backwards")
+def a_lone_cell(impl, rng, T, backwards):
     i, j = rng.integers(10, size=2)
     grid, turns = np.zeros((10, 10), dtype=np.uint8), rng.integers(1, 4, size=(T, 5, 5))
     grid[i, j] = 1
     for k in (1, 2, T):
-        yield f"after {k}", impl.margolus_run(grid, turns[:k])
-        yield f"undone from {k}", impl.margolus_run(grid, turns[:k], True)
+        yield f"plane, T = {k}", impl.margolus_run(grid, turns[:k], backwards)
 
 
-@probe("margolus_run", cases=[(64, 48, 60)])
-def a_large_plane(impl, rng, H, W, T):
+@probe("margolus_run", cases=[(64, 48, 60, False), (64, 48, 60, True)], part="backwards")
+def a_large_plane(impl, rng, H, W, T, backwards):
     grid, turns = draw_plane(rng, H, W, T)
-    yield "rows of the plane", impl.margolus_run(grid, turns)[::9]
-    yield "rows of the plane undone", impl.margolus_run(np.asfortranarray(grid), turns, True)[::9]
+    yield "rows of the plane", impl.margolus_run(np.asfortranarray(grid), turns, backwards)[::9]
+
+
+@probe("margolus_run", cases=[(4, 6, 301, False), (6, 4, 300, True)], part="backwards")
+def many_turns(impl, rng, H, W, T, backwards):
+    grid, turns = draw_plane(rng, H, W, T)
+    yield "plane", impl.margolus_run(grid, turns, backwards)
 
 
 # A blurred picture --------------------------------------------------------------------------------------------------
@@ -242,89 +254,123 @@ def about_as_long(got, expected):
     )
 
 
-def looked_at(results, name=""):
-    """The three results, each judged in its way."""
+def looked_at(results, measure, name=""):
+    """One of the two measures, with what it is made from; each result is judged in its way."""
     (_, picture), (_, bits), (_, size) = named("picture bits size", results)
-    yield f"picture{name}", picture
-    yield f"bits{name}", observe(bits, atol=1e-7)
-    yield f"size{name}", observe(size, judge=about_as_long)
+    if measure == "entropy":
+        yield f"bits{name}", observe(bits, atol=1e-10)
+    else:
+        yield f"picture{name}", picture
+        yield f"size{name}", observe(size, judge=about_as_long)
 
 
-@probe("coarse_measures")
-def two_blocks_by_hand(impl, rng):
+def measured(cases):
+    """Each case once for each of the two measures."""
+    return [(*case, measure) for measure in ("complexity", "entropy") for case in cases]
+
+
+@probe("coarse_measures", cases=measured([()]), part="measure")
+def two_blocks_by_hand(impl, rng, measure):
     grid = np.array([[1, 1, 0, 1], [1, 0, 0, 0]], dtype=np.uint8)
     for levels in (3, 4):
-        yield from looked_at(impl.coarse_measures(grid, 2, levels), f", L = {levels}")
+        yield from looked_at(impl.coarse_measures(grid, 2, levels), measure, f", L = {levels}")
 
 
 @probe(
     "coarse_measures",
-    cases=[
-        (4, 6, 2, 3, 0.5),
-        (6, 9, 3, 4, 0.3),
-        (8, 8, 4, 3, 0.6),
-        (12, 4, 2, 2, 0.5),
-        (10, 20, 5, 5, 0.8),
-        (6, 6, 6, 3, 0.4),
-        (7, 5, 1, 2, 0.5),
-        (5, 8, 1, 5, 0.5),
-        (16, 32, 8, 7, 0.2),
-        (48, 16, 16, 6, 0.7),
-        (12, 24, 4, 200, 0.5),
-        (8, 4, 2, 255, 0.6),
-        (40, 20, 20, 3, 0.55),
-        (9, 9, 3, 8, 0.5),
-    ],
+    cases=measured(
+        [
+            (4, 6, 2, 3, 0.5),
+            (6, 9, 3, 4, 0.3),
+            (8, 8, 4, 3, 0.6),
+            (12, 4, 2, 2, 0.5),
+            (10, 20, 5, 5, 0.8),
+            (6, 6, 6, 3, 0.4),
+            (7, 5, 1, 2, 0.5),
+            (5, 8, 1, 5, 0.5),
+            (16, 32, 8, 7, 0.2),
+            (48, 16, 16, 6, 0.7),
+            (12, 24, 4, 200, 0.5),
+            (8, 4, 2, 255, 0.6),
+            (40, 20, 20, 3, 0.55),
+            (9, 9, 3, 8, 0.5),
+        ]
+    ),
+    part="measure",
 )
-def pictures(impl, rng, H, W, c, levels, share):
+def pictures(impl, rng, H, W, c, levels, share, measure):
     grid = cells(rng, H, W, share=share)
     grid[:c, :c] = 1  # the darkest block there can be
     grid[-c:, -c:] = np.arange(c * c).reshape(c, c) % 3 == 1
-    yield from looked_at(impl.coarse_measures(grid, c, levels))
+    yield from looked_at(impl.coarse_measures(grid, c, levels), measure)
 
 
 @probe(
     "coarse_measures",
-    cases=[(c, levels) for c in (2, 3, 4) for levels in (2, 3, 4, 5, 8)]
-    + [(5, 5), (5, 2), (6, 3), (6, 4), (6, 6), (6, 8)],
+    cases=measured([(96, 64, 32, 3), (64, 96, 32, 255), (50, 75, 25, 7), (64, 192, 64, 5), (256, 512, 256, 3)]),
+    part="measure",
 )
-def on_the_border(impl, rng, c, levels):
+def large_blocks(impl, rng, H, W, c, levels, measure):
+    """More cells in a block than a byte counts, or two; some blocks are full."""
+    shares = rng.random((H // c, W // c)).repeat(c, axis=0).repeat(c, axis=1)
+    grid = cells(rng, H, W, share=shares)
+    grid[-c:, :c] = 1
+    yield from looked_at(impl.coarse_measures(grid, c, levels), measure)
+
+
+@probe(
+    "coarse_measures",
+    cases=measured(
+        [(c, levels) for c in (2, 3, 4) for levels in (2, 3, 4, 5, 8)]
+        + [(5, 5), (5, 2), (6, 3), (6, 4), (6, 6), (6, 8), (6, 180), (7, 49), (9, 81), (10, 50)]
+    ),
+    part="measure",
+)
+def on_the_border(impl, rng, c, levels, measure):
     """Blocks with every count of ones, so all that lie on a border as well."""
     counts = rng.permutation(c * c + 1)
     blocks = [rng.permutation((np.arange(c * c) < n).astype(np.uint8)).reshape(c, c) for n in counts]
     picture, bits, _ = impl.coarse_measures(np.hstack(blocks), c, levels)
-    yield "picture", picture
-    yield "bits", observe(bits, atol=1e-7)
+    if measure == "entropy":
+        yield "bits", observe(bits, atol=1e-10)
+    else:
+        yield "picture", picture
 
 
-@probe("coarse_measures", cases=[(0,), (1,)])
-def nothing_unknown(impl, rng, value):
+@probe("coarse_measures", cases=measured([(0,), (1,)]), part="measure")
+def nothing_unknown(impl, rng, value, measure):
     c, levels = int(rng.integers(2, 5)), int(rng.integers(2, 6))
     even, large = np.full((3 * c, 5 * c), value, dtype=np.uint8), cells(rng, 16, 32)
     tiles = cells(rng, 3, 5).repeat(c, axis=0).repeat(c, axis=1)
-    yield from looked_at(impl.coarse_measures(even, c, levels))
-    yield from looked_at(impl.coarse_measures(tiles, c, levels), ", cells of a block all alike")
-    yield from looked_at(impl.coarse_measures(large, 16, levels), ", two large blocks")
+    yield from looked_at(impl.coarse_measures(even, c, levels), measure)
+    yield from looked_at(impl.coarse_measures(tiles, c, levels), measure, ", cells of a block all alike")
+    yield from looked_at(impl.coarse_measures(large, 16, levels), measure, ", two large blocks")
 
 
-@probe("coarse_measures", cases=[(128, 128, 1, 2), (96, 128, 4, 3), (256, 128, 4, 5), (128, 192, 2, 4)])
-def compressed(impl, rng, H, W, c, levels):
+@probe(
+    "coarse_measures",
+    cases=measured([(128, 128, 1, 2), (96, 128, 4, 3), (256, 128, 4, 5), (128, 192, 2, 4)]),
+    part="measure",
+)
+def compressed(impl, rng, H, W, c, levels, measure):
     """Pictures that are shaded, striped along rows, or along columns: they compress unlike each other."""
     shaded = cells(rng, H, W, share=np.linspace(0, 1, H)[:, None])
     stripes = rng.integers(2, size=H // c).repeat(c)[:, None] * np.ones(W, dtype=int)
     columns = rng.integers(2, size=W // c).repeat(c) * np.ones((H, 1), dtype=int)
     for name, grid in (("shaded", shaded), ("rows", stripes.astype(np.uint8)), ("columns", columns.astype(np.uint8))):
         picture, bits, size = impl.coarse_measures(grid, c, levels)
-        yield f"bits, {name}", observe(bits, atol=1e-7)
-        yield f"size, {name}", observe(size, judge=about_as_long)
-        yield f"a row of the picture, {name}", picture[len(picture) // 2]
+        if measure == "entropy":
+            yield f"bits, {name}", observe(bits, atol=1e-10)
+        else:
+            yield f"size, {name}", observe(size, judge=about_as_long)
+            yield f"a row of the picture, {name}", picture[len(picture) // 2]
 
 
-@probe("coarse_measures")
-def many_eyes_in_turn(impl, rng):
+@probe("coarse_measures", cases=measured([()]), part="measure")
+def many_eyes_in_turn(impl, rng, measure):
     grid = cells(rng, 24, 12)
     for k, (c, levels) in enumerate([(2, 3), (2, 5), (4, 3), (12, 3), (1, 2), (2, 3)]):
-        yield from looked_at(impl.coarse_measures(grid, c, levels), f" of call {k}")
+        yield from looked_at(impl.coarse_measures(grid, c, levels), measure, f" of call {k}")
 
 
 # Diffusion ----------------------------------------------------------------------------------------------------------
@@ -341,7 +387,9 @@ DIFFUSIONS = [  # H, W, rate, steps
     (1, 1, 0.2, 3),
     (7, 5, 0.0, 2),
     (6, 6, 0.24, 30),
+    (4, 5, 3e-9, 40),
 ]
+LONG = [(5, 4, 2e-3, 130), (3, 5, 5e-4, 600)]  # in which all steps count about the same
 ROW = np.array([[1.0, 0.0, 0.0]])
 
 
@@ -351,17 +399,32 @@ def a_row_by_hand(impl, rng):
         yield f"after {steps}", impl.diffuse_forward(ROW.copy(), 0.25, steps)[0]
 
 
-@probe("diffuse_forward", cases=DIFFUSIONS)
+@probe("diffuse_forward", cases=DIFFUSIONS + LONG)
 def diffused(impl, rng, H, W, rate, steps):
     u = rng.standard_normal((H, W)) + 0.5
     yield "y", impl.diffuse_forward(u, rate, steps)[0]
 
 
-@probe("diffuse_forward", cases=[(1e9,), (1e-9,)])
+@probe("diffuse_forward", cases=[(1e9,), (1e-9,), (1e-15,), (1e-200,)])
 def small_and_large_densities(impl, rng, size):
     u = size * rng.random((6, 5))
     yield "y", impl.diffuse_forward(u, 0.2, 5)[0]
     yield "y of one column", impl.diffuse_forward(u[:, ::4], 0.2, 3)[0]
+
+
+@probe("diffuse_forward", cases=[(4, 5)])
+def pictures_that_add_up_to_nothing(impl, rng, H, W):
+    u = rng.standard_normal((H, W))
+    yield "y", impl.diffuse_forward(u - u[::-1], 0.2, 3)[0]
+    yield "y of zeros", impl.diffuse_forward(0 * u, 0.2, 3)[0]
+
+
+@probe("diffuse_forward", cases=[(4, 5), (1, 3)])
+def not_a_step(impl, rng, H, W):
+    u = rng.standard_normal((H, W))
+    y, _ = impl.diffuse_forward(u, 0.2, 0)
+    yield "y", y
+    yield "y is a new array", own(y, u)
 
 
 @probe("diffuse_forward", cases=[(4, 5)])
@@ -387,7 +450,10 @@ def a_row_back_by_hand(impl, rng):
         yield from named(f"du_{steps} drate_{steps}", impl.diffuse_backward(ROW.copy(), cache))
 
 
-@probe("diffuse_backward", cases=[(*case, 1.0) for case in DIFFUSIONS] + [(4, 5, 0.2, 3, 1e8), (4, 5, 0.2, 3, 1e-8)])
+@probe(
+    "diffuse_backward",
+    cases=[(*case, 1.0) for case in DIFFUSIONS + LONG] + [(4, 5, 0.2, 3, 1e8), (4, 5, 0.2, 3, 1e-8)],
+)
 def gradients(impl, rng, H, W, rate, steps, size):
     u, dy = rng.standard_normal((H, W)) + 0.5, size * (rng.standard_normal((H, W)) + 0.3)
     _, cache = impl.diffuse_forward(u, rate, steps)
@@ -400,7 +466,10 @@ def gradients(impl, rng, H, W, rate, steps, size):
 def no_steps(impl, rng, H, W):
     u, dy = rng.standard_normal((2, H, W))
     _, cache = impl.diffuse_forward(u, 0.2, 0)
-    yield from named("du drate", impl.diffuse_backward(dy, cache))
+    (_, du), (_, drate) = named("du drate", impl.diffuse_backward(dy, cache))
+    yield "du", du
+    yield "du is a new array", own(du, dy)
+    yield "drate", drate
 
 
 @probe("diffuse_backward", cases=[(4, 3)])
@@ -465,7 +534,7 @@ def crowded(impl, rng, cells_taken):
     u = np.full((4, 5), 1e-9)
     u.flat[rng.permutation(20)[:cells_taken]] = rng.uniform(1, 3, size=cells_taken)
     bits, gradient = impl.spread_entropy(u)
-    yield "bits", bits
+    yield "bits", observe(bits, atol=1e-12)
     yield "gradient where there is little", gradient[u < 0.5]
     yield "gradient in the crowd", observe(gradient[u > 0.5], atol=1e-9)
 
@@ -476,6 +545,26 @@ def even(impl, rng, H, W):
     bits, gradient = impl.spread_entropy(np.full((H, W), value))
     yield "bits", observe(bits, atol=1e-9)
     yield "gradient", observe(gradient, atol=1e-9)
+
+
+@probe("spread_entropy", cases=[(0.009,), (1e-3,), (1e-6,)])
+def nearly_even(impl, rng, unevenness):
+    u = np.full((3, 5), rng.uniform(0.1, 9))
+    u.flat[rng.permutation(15)[:3]] *= 1 + unevenness
+    bits, gradient = impl.spread_entropy(u)
+    yield "bits", observe(bits, rtol=1e-12)
+    yield "gradient", observe(gradient, atol=1e-12)
+
+
+@probe("spread_entropy", cases=[(2, 3), (4, 5)])
+def the_same_sum_in_turn(impl, rng, H, W):
+    """Pictures of one shape and exactly one sum; only where the cream lies differs."""
+    first = rng.integers(2, 9, size=(H, W)).astype(float)
+    second = rng.permuted(first.ravel()).reshape(H, W)
+    second[0, 0] += second[-1, -1] - 1
+    second[-1, -1] = 1
+    for k, u in enumerate((first, second, first)):
+        yield from named(f"bits_{k} gradient_{k}", impl.spread_entropy(u))
 
 
 @probe("spread_entropy", cases=[(170, 140)])
@@ -504,6 +593,18 @@ def soft(rng, B, W):
     return x
 
 
+def chances_and_gradients(model, x, dy, name=""):
+    """What a module makes of x, and what comes back; as much of it as there is."""
+    x = x.clone().requires_grad_()
+    model.zero_grad()
+    y = model(x)
+    yield f"y{name}", y
+    if y.requires_grad:
+        (y * dy).sum().backward()
+    yield f"dx{name}", x.grad
+    yield f"dlogits{name}", model.logits.grad
+
+
 @probe("SoftRule")
 def three_cells_and_a_table(impl, rng):
     import torch
@@ -522,15 +623,10 @@ def three_cells_and_a_table(impl, rng):
 def chances(impl, rng, B, W, scale):
     import torch
 
-    x, dy = torch.tensor(soft(rng, B, W), requires_grad=True), torch.tensor(rng.standard_normal((B, W)))
+    x, dy = torch.tensor(soft(rng, B, W)), torch.tensor(rng.standard_normal((B, W)))
     seed = int(rng.integers(2**32))
     model = fill(impl.SoftRule().double(), seed, scale=scale)
-    y = model(x)
-    yield "y", y
-    if y.requires_grad:
-        torch.sum(y * dy).backward()
-    yield "dx", x.grad
-    yield "dlogits", model.logits.grad
+    yield from chances_and_gradients(model, x, dy)
     yield "y in evaluation", model.eval()(x)
     yield "rule", model.rule()
 
@@ -550,15 +646,53 @@ def steps_in_a_row(impl, rng, B, W, steps):
     yield "dlogits", model.logits.grad
 
 
-@probe("SoftRule", cases=[(6,), (20,)])
-def certain_cells(impl, rng, width):
+@probe("SoftRule", cases=[(6, "float32"), (20, "float32"), (5, "float64"), (12, "float64")])
+def certain_cells(impl, rng, width, dtype):
     import torch
 
-    x = torch.tensor(cells(rng, 3, width), dtype=torch.float32)
+    x, dy = torch.tensor(cells(rng, 3, width)), torch.tensor(rng.standard_normal((3, width)))
+    seed, kind = int(rng.integers(2**32)), getattr(torch, dtype)
+    model = fill(impl.SoftRule().to(kind), seed, scale=2.0)
+    yield from chances_and_gradients(model, x.to(kind), dy.to(kind))
+
+
+@probe("SoftRule", cases=[(2, 7)])
+def rows_of_one_dtype_after_the_other(impl, rng, B, W):
+    import torch
+
+    x, dy = torch.tensor(soft(rng, B, W)), torch.tensor(rng.standard_normal((B, W)))
     seed = int(rng.integers(2**32))
-    model = fill(impl.SoftRule(), seed, scale=2.0)
-    yield "y", model(x)
-    yield "kind of numbers", str(model(x).dtype)
+    model = fill(impl.SoftRule(), seed, scale=1.5)
+    for kind in (torch.float32, torch.float64, torch.float32):
+        name = str(kind).removeprefix("torch.")
+        yield from chances_and_gradients(model.to(kind), x.to(kind), dy.to(kind), f" in {name}")
+
+
+@probe("SoftRule", cases=[(3, 8)])
+def rows_in_evaluation(impl, rng, B, W):
+    """Evaluation is no other law: it follows the logits, and gradients come back."""
+    import torch
+
+    x, dy = torch.tensor(soft(rng, B, W)), torch.tensor(rng.standard_normal((B, W)))
+    drawn = torch.tensor(1.5 * rng.standard_normal((3, 8)))
+    model = impl.SoftRule().double().eval()
+    for k, logits in enumerate(drawn):
+        with torch.no_grad():
+            model.logits.copy_(logits)
+        yield from chances_and_gradients(model, x, dy, f" of table {k}")
+
+
+@probe("SoftRule", cases=[(3.0,), (6.0,), (12.0,)])
+def sharp_tables(impl, rng, size):
+    """Chances that are close to 0 or 1, and neither."""
+    import torch
+
+    x, dy = torch.tensor(soft(rng, 2, 9)), torch.tensor(rng.standard_normal((2, 9)))
+    signs = torch.tensor(rng.choice([-1.0, 1.0], size=8) * rng.uniform(1.0, 1.2, size=8))
+    model = impl.SoftRule().double()
+    with torch.no_grad():
+        model.logits.copy_(size * signs)
+    yield from chances_and_gradients(model, x, dy)
 
 
 @probe("SoftRule", cases=[(1e3,), (40.0,)])
@@ -569,8 +703,7 @@ def certain_laws(impl, rng, size):
     model = impl.SoftRule().double()
     with torch.no_grad():
         model.logits.copy_(size * signs)
-    y = model(x)
-    yield "y", observe(y, atol=1e-12)
+    yield "y", observe(model(x), atol=1e-12)
     yield "rule", model.rule()
 
 
@@ -589,6 +722,19 @@ def rules_read_off(impl, rng, size):
         model.logits.copy_(torch.tensor(np.abs(drawn[0]) + 1))
     yield "rule, all above 0", model.rule()
     yield "rule, fresh", impl.SoftRule().rule()
+
+
+def pictures_and_gradients(model, u, dy, steps, name=""):
+    """What a module makes of u, and what comes back; as much of it as there is."""
+    u = u.clone().requires_grad_()
+    model.zero_grad()
+    y = model(u, steps)
+    yield f"y{name}", y
+    if y.requires_grad:
+        (y * dy).sum().backward()
+    yield f"du{name}", u.grad
+    drate, cancelled = model.rate.grad, 1e-12 if str(u.dtype) == "torch.float64" else 1e-4
+    yield f"drate{name}", None if drate is None else observe(drate, atol=cancelled)
 
 
 @probe("Diffusion")
@@ -618,16 +764,64 @@ def a_row_in_torch(impl, rng):
 def modules(impl, rng, N, H, W, steps):
     import torch
 
-    u = torch.tensor(rng.standard_normal((N, H, W)) + 0.5, requires_grad=True)
+    u = torch.tensor(rng.standard_normal((N, H, W)) + 0.5)
     dy, rate = torch.tensor(rng.standard_normal((N, H, W)) + 0.3), float(rng.integers(4, 16)) / 64
     model = impl.Diffusion(rate).double()
-    y = model(u, steps)
-    yield "y", y
-    if y.requires_grad:
-        torch.sum(y * dy).backward()
-    yield "du", u.grad
-    yield "drate", None if model.rate.grad is None else observe(model.rate.grad, atol=1e-12)
+    yield from pictures_and_gradients(model, u, dy, steps)
     yield "rate", model.rate
+
+
+@probe("Diffusion", cases=[(2, 3, 5, 2)])
+def pictures_of_one_dtype_after_the_other(impl, rng, N, H, W, steps):
+    import torch
+
+    u, dy = torch.tensor(rng.standard_normal((2, N, H, W)))
+    model = impl.Diffusion(float(rng.integers(4, 16)) / 64)
+    for kind in (torch.float32, torch.float64, torch.float32):
+        name = str(kind).removeprefix("torch.")
+        yield from pictures_and_gradients(model.to(kind), u.to(kind), dy.to(kind), steps, f" in {name}")
+
+
+@probe("Diffusion", cases=[(2, 4, 3, 2)])
+def pictures_in_evaluation(impl, rng, N, H, W, steps):
+    """Evaluation is no other law: it follows the rate, and gradients come back."""
+    import torch
+
+    u, dy, rates = *torch.tensor(rng.standard_normal((2, N, H, W))), rng.uniform(0.05, 0.5, size=2)
+    model = impl.Diffusion(0.25).double().eval()
+    for k, rate in enumerate(rates.tolist()):
+        with torch.no_grad():
+            model.rate.fill_(rate)
+        yield from pictures_and_gradients(model, u, dy, steps, f" at rate {k}")
+
+
+@probe("Diffusion", cases=[(2, 3, 4, 130)])
+def many_steps(impl, rng, N, H, W, steps):
+    import torch
+
+    u, dy = torch.tensor(rng.standard_normal((2, N, H, W)))
+    yield from pictures_and_gradients(impl.Diffusion(1 / 512).double(), u, dy, steps)
+
+
+@probe("Diffusion", cases=[(1e-15,), (1e-200,)])
+def hardly_any_cream(impl, rng, size):
+    import torch
+
+    u, dy = size * torch.tensor(rng.random((2, 3, 4))), torch.tensor(rng.standard_normal((2, 3, 4)))
+    model = impl.Diffusion(0.1875).double()
+    y = model(u, 4)
+    yield "y", y
+    yield "y of pictures that add up to nothing", model(u - u.flip(1), 3)
+    if y.requires_grad:
+        (y * dy).sum().backward()
+    yield "drate", model.rate.grad
+
+
+@probe("Diffusion", cases=[(0.05, 0.25), (1e-6, 1e-4), (3.0, 400.0)])
+def rates_at_first(impl, rng, least, most):
+    rates = rng.uniform(least, most, size=3).tolist()
+    for k, rate in enumerate(rates):
+        yield f"rate {k}", impl.Diffusion(rate).rate
 
 
 @probe("Diffusion", cases=[(2, 4, 5)])

@@ -50,6 +50,7 @@ def test_block_entropies_are_scipys_and_known_ones(world, rng, k):
     assert world.block_entropy(state, k) == pytest.approx(stats.entropy(counts, base=2))
     assert world.block_entropy(np.zeros(9, dtype=np.uint8), k) == 0
     assert world.block_entropy(np.tile([0, 1], 8).astype(np.uint8), k) == pytest.approx(1)
+    assert world.block_entropy(np.tile([0, 1, 1], 4).astype(np.uint8), 12) == pytest.approx(math.log2(3))
     flips = rng.integers(2, size=200_000).astype(np.uint8)
     assert world.block_entropy(flips, k) == pytest.approx(k, abs=1e-3)
 
@@ -79,7 +80,10 @@ def test_blocks_turn_as_rot90_and_back(world, rng, H, W, T):
     assert there.dtype == np.uint8
 
 
-@pytest.mark.parametrize(("H", "W", "c", "levels"), [(6, 9, 3, 4), (8, 4, 4, 3), (10, 5, 5, 5), (4, 4, 1, 2)])
+@pytest.mark.parametrize(
+    ("H", "W", "c", "levels"),
+    [(6, 9, 3, 4), (8, 4, 4, 3), (10, 5, 5, 5), (4, 4, 1, 2), (63, 70, 7, 49), (64, 96, 32, 255)],
+)
 def test_coarse_measures_are_averages_scipys_entropy_and_zlibs_size(world, rng, H, W, c, levels):
     grid = rng.integers(2, size=(H, W)).astype(np.uint8)
     grid[:c, :c] = 1
@@ -90,6 +94,18 @@ def test_coarse_measures_are_averages_scipys_entropy_and_zlibs_size(world, rng, 
     assert bits == pytest.approx(np.mean([stats.entropy([p, 1 - p], base=2) for p in m.ravel()]))
     assert size == len(zlib.compress(bytes(picture.ravel().tolist()), 9))
     assert picture.dtype == np.uint8
+
+
+def test_what_does_nothing_still_makes_new_arrays(world, rng):
+    state, grid = rng.integers(2, size=(1, 8)).astype(np.uint8)[0], rng.integers(2, size=(4, 6)).astype(np.uint8)
+    u, dy = rng.random((2, 3, 4))
+    y, cache = world.diffuse_forward(u, 0.2, 0)
+    du, drate = world.diffuse_backward(dy, cache)
+    pairs = [(world.eca_run(state, 30, 0)[0], state), (world.margolus_run(grid, np.zeros((0, 2, 3), dtype=int)), grid)]
+    for result, given in (*pairs, (y, u), (du, dy)):
+        np.testing.assert_array_equal(result, given)
+        assert not np.shares_memory(result, given)
+    assert drate == 0
 
 
 def laplacian(H, W):
