@@ -321,8 +321,8 @@ def large_blocks(impl, rng, H, W, c, levels, measure):
 @probe(
     "coarse_measures",
     cases=measured(
-        [(c, levels) for c in (2, 3, 4) for levels in (2, 3, 4, 5, 8)]
-        + [(5, 5), (5, 2), (6, 3), (6, 4), (6, 6), (6, 8), (6, 180), (7, 49), (9, 81), (10, 50)]
+        [(c, levels) for c in (2, 3, 4) for levels in (2, 3, 4, 8)]
+        + [(5, 5), (5, 2), (6, 3), (6, 4), (6, 180), (7, 49), (9, 81), (10, 50)]
     ),
     part="measure",
 )
@@ -387,9 +387,8 @@ DIFFUSIONS = [  # H, W, rate, steps
     (1, 1, 0.2, 3),
     (7, 5, 0.0, 2),
     (6, 6, 0.24, 30),
-    (4, 5, 3e-9, 40),
 ]
-LONG = [(5, 4, 2e-3, 130), (3, 5, 5e-4, 600)]  # in which all steps count about the same
+LONG = [(5, 4, 2e-3, 130), (3, 5, 1e-3, 260)]  # in which all steps count about the same
 ROW = np.array([[1.0, 0.0, 0.0]])
 
 
@@ -399,13 +398,13 @@ def a_row_by_hand(impl, rng):
         yield f"after {steps}", impl.diffuse_forward(ROW.copy(), 0.25, steps)[0]
 
 
-@probe("diffuse_forward", cases=DIFFUSIONS + LONG)
+@probe("diffuse_forward", cases=[*DIFFUSIONS, *LONG, (3, 5, 5e-4, 600), (4, 5, 3e-9, 40)])
 def diffused(impl, rng, H, W, rate, steps):
     u = rng.standard_normal((H, W)) + 0.5
     yield "y", impl.diffuse_forward(u, rate, steps)[0]
 
 
-@probe("diffuse_forward", cases=[(1e9,), (1e-9,), (1e-15,), (1e-200,)])
+@probe("diffuse_forward", cases=[(1e9,), (1e-9,), (1e-30,)])
 def small_and_large_densities(impl, rng, size):
     u = size * rng.random((6, 5))
     yield "y", impl.diffuse_forward(u, 0.2, 5)[0]
@@ -551,9 +550,8 @@ def even(impl, rng, H, W):
 def nearly_even(impl, rng, unevenness):
     u = np.full((3, 5), rng.uniform(0.1, 9))
     u.flat[rng.permutation(15)[:3]] *= 1 + unevenness
-    bits, gradient = impl.spread_entropy(u)
+    bits, _ = impl.spread_entropy(u)
     yield "bits", observe(bits, rtol=1e-12)
-    yield "gradient", observe(gradient, atol=1e-12)
 
 
 @probe("spread_entropy", cases=[(2, 3), (4, 5)])
@@ -619,7 +617,7 @@ def three_cells_and_a_table(impl, rng):
     yield "rule", model.rule()
 
 
-@probe("SoftRule", cases=[(1, 3, 0.8), (4, 7, 0.8), (3, 3, 2.0), (8, 8, 0.5), (2, 17, 3.0), (5, 4, 1.0)])
+@probe("SoftRule", cases=[(1, 3, 0.8), (4, 7, 0.8), (3, 3, 2.0), (8, 8, 0.5), (2, 17, 3.0)])
 def chances(impl, rng, B, W, scale):
     import torch
 
@@ -646,7 +644,7 @@ def steps_in_a_row(impl, rng, B, W, steps):
     yield "dlogits", model.logits.grad
 
 
-@probe("SoftRule", cases=[(6, "float32"), (20, "float32"), (5, "float64"), (12, "float64")])
+@probe("SoftRule", cases=[(6, "float32"), (12, "float64")])
 def certain_cells(impl, rng, width, dtype):
     import torch
 
@@ -663,7 +661,7 @@ def rows_of_one_dtype_after_the_other(impl, rng, B, W):
     x, dy = torch.tensor(soft(rng, B, W)), torch.tensor(rng.standard_normal((B, W)))
     seed = int(rng.integers(2**32))
     model = fill(impl.SoftRule(), seed, scale=1.5)
-    for kind in (torch.float32, torch.float64, torch.float32):
+    for kind in (torch.float32, torch.float64):
         name = str(kind).removeprefix("torch.")
         yield from chances_and_gradients(model.to(kind), x.to(kind), dy.to(kind), f" in {name}")
 
@@ -674,7 +672,7 @@ def rows_in_evaluation(impl, rng, B, W):
     import torch
 
     x, dy = torch.tensor(soft(rng, B, W)), torch.tensor(rng.standard_normal((B, W)))
-    drawn = torch.tensor(1.5 * rng.standard_normal((3, 8)))
+    drawn = torch.tensor(1.5 * rng.standard_normal((2, 8)))
     model = impl.SoftRule().double().eval()
     for k, logits in enumerate(drawn):
         with torch.no_grad():
@@ -682,7 +680,7 @@ def rows_in_evaluation(impl, rng, B, W):
         yield from chances_and_gradients(model, x, dy, f" of table {k}")
 
 
-@probe("SoftRule", cases=[(3.0,), (6.0,), (12.0,)])
+@probe("SoftRule", cases=[(3.0,), (8.0,)])
 def sharp_tables(impl, rng, size):
     """Chances that are close to 0 or 1, and neither."""
     import torch
@@ -777,7 +775,7 @@ def pictures_of_one_dtype_after_the_other(impl, rng, N, H, W, steps):
 
     u, dy = torch.tensor(rng.standard_normal((2, N, H, W)))
     model = impl.Diffusion(float(rng.integers(4, 16)) / 64)
-    for kind in (torch.float32, torch.float64, torch.float32):
+    for kind in (torch.float32, torch.float64):
         name = str(kind).removeprefix("torch.")
         yield from pictures_and_gradients(model.to(kind), u.to(kind), dy.to(kind), steps, f" in {name}")
 
@@ -803,7 +801,7 @@ def many_steps(impl, rng, N, H, W, steps):
     yield from pictures_and_gradients(impl.Diffusion(1 / 512).double(), u, dy, steps)
 
 
-@probe("Diffusion", cases=[(1e-15,), (1e-200,)])
+@probe("Diffusion", cases=[(1e-30,)])
 def hardly_any_cream(impl, rng, size):
     import torch
 
