@@ -33,8 +33,8 @@ def histories(impl, rng, width, steps):
 @probe("eca_run", cases=[(0,), (64,), (128,), (192,)])
 def many_rules(impl, rng, first):
     state = cells(rng, 12)
-    for rule in range(first, first + 64):
-        yield f"last row of rule {rule}", impl.eca_run(state, rule, 2)[-1]
+    rows = [impl.eca_run(state, rule, 2)[-1] for rule in range(first, first + 64)]
+    yield f"last rows of the rules {first} to {first + 63}, one after the other", np.hstack(rows)
 
 
 @probe("eca_run", cases=[("left",), ("right",), ("all but one",)])
@@ -183,10 +183,9 @@ def every_block_and_turn(impl, rng, backwards):
 
 @probe("margolus_run", cases=[(*plane, backwards) for backwards in (False, True) for plane in PLANES], part="backwards")
 def planes(impl, rng, H, W, T, backwards):
-    (grid, turns), few, many = draw_plane(rng, H, W, T), cells(rng, H, W, share=0.15), cells(rng, H, W, share=0.8)
+    (grid, turns), few = draw_plane(rng, H, W, T), cells(rng, H, W, share=0.15)
     yield "plane", impl.margolus_run(grid, turns, True) if backwards else impl.margolus_run(grid, turns)
     yield "plane with few ones", impl.margolus_run(few, turns, backwards=backwards)
-    yield "plane with many ones", impl.margolus_run(many, turns, backwards)
 
 
 @probe("margolus_run", cases=[(6, 8, 4, True), (8, 6, 5, True), (4, 4, 1, True)], part="backwards")
@@ -381,14 +380,14 @@ DIFFUSIONS = [  # H, W, rate, steps
     (5, 1, 0.1, 2),
     (3, 3, 0.15, 1),
     (2, 7, 0.25, 6),
-    (6, 2, -0.1, 3),
+    (5, 2, -0.1, 3),
     (5, 4, 0.7, 2),
     (2, 2, 0.05, 9),
     (1, 1, 0.2, 3),
-    (7, 5, 0.0, 2),
-    (6, 6, 0.24, 30),
+    (3, 4, 0.0, 2),
+    (4, 4, 0.24, 30),
 ]
-LONG = [(5, 4, 2e-3, 130), (3, 5, 1e-3, 260)]  # in which all steps count about the same
+LONG = [(4, 3, 2e-3, 130), (2, 5, 1e-3, 260)]  # in which all steps count about the same
 ROW = np.array([[1.0, 0.0, 0.0]])
 
 
@@ -398,7 +397,7 @@ def a_row_by_hand(impl, rng):
         yield f"after {steps}", impl.diffuse_forward(ROW.copy(), 0.25, steps)[0]
 
 
-@probe("diffuse_forward", cases=[*DIFFUSIONS, *LONG, (3, 5, 5e-4, 600), (4, 5, 3e-9, 40)])
+@probe("diffuse_forward", cases=[*DIFFUSIONS, *LONG, (2, 4, 5e-4, 600), (3, 4, 3e-9, 40)])
 def diffused(impl, rng, H, W, rate, steps):
     u = rng.standard_normal((H, W)) + 0.5
     yield "y", impl.diffuse_forward(u, rate, steps)[0]
@@ -406,9 +405,9 @@ def diffused(impl, rng, H, W, rate, steps):
 
 @probe("diffuse_forward", cases=[(1e9,), (1e-9,), (1e-30,)])
 def small_and_large_densities(impl, rng, size):
-    u = size * rng.random((6, 5))
+    u = size * rng.random((4, 3))
     yield "y", impl.diffuse_forward(u, 0.2, 5)[0]
-    yield "y of one column", impl.diffuse_forward(u[:, ::4], 0.2, 3)[0]
+    yield "y of one column", impl.diffuse_forward(u[:, ::3], 0.2, 3)[0]
 
 
 @probe("diffuse_forward", cases=[(4, 5)])
@@ -436,9 +435,9 @@ def rates_and_steps_in_turn(impl, rng, H, W):
 @probe("diffuse_forward", cases=[(40, 30, 0.25, 50), (3, 90, 0.1, 80)])
 def a_larger_glass(impl, rng, H, W, rate, steps):
     y, _ = impl.diffuse_forward(rng.random((H, W)), rate, steps)
-    yield "first row of y", y[0, ::3]
-    yield "last column of y", y[::3, -1]
-    yield "middle of y", y[H // 2, ::7]
+    yield "first row of y", y[0, ::7]
+    yield "last column of y", y[::9, -1]
+    yield "middle of y", y[H // 2, ::11]
     yield "sum of y", y.sum()
 
 
@@ -484,7 +483,7 @@ def walked_back_later(impl, rng, H, W):
 def a_large_glass(impl, rng, H, W, rate, steps):
     u, dy = rng.standard_normal((2, H, W))
     du, drate = impl.diffuse_backward(dy, impl.diffuse_forward(u, rate, steps)[1])
-    yield "du", du[::17, ::13]
+    yield "du", du[::37, ::29]
     yield "drate", drate
 
 
@@ -510,7 +509,7 @@ def three_cells_by_hand(impl, rng):
 
 @probe(
     "spread_entropy",
-    cases=[(3, 4, 1.0), (4, 3, 1e6), (1, 7, 1e-6), (6, 1, 30.0), (5, 5, 0.1), (2, 2, 1.0), (3, 3, 1e-9), (2, 9, 1e12)],
+    cases=[(3, 4, 1.0), (4, 3, 1e6), (1, 7, 1e-6), (6, 1, 30.0), (4, 4, 0.1), (2, 2, 1.0), (3, 3, 1e-9), (2, 6, 1e12)],
 )
 def entropies_of_places(impl, rng, H, W, size):
     u = size * rng.exponential(size=(H, W)) ** 2 + 1e-3 * size
@@ -569,7 +568,7 @@ def the_same_sum_in_turn(impl, rng, H, W):
 def many_places(impl, rng, H, W):
     bits, gradient = impl.spread_entropy(rng.exponential(size=(H, W)) + 1e-4)
     yield "bits", bits
-    yield "gradient", gradient[::37, ::29]
+    yield "gradient", gradient[::57, ::47]
 
 
 @probe("spread_entropy", cases=[(4, 3)])
@@ -617,7 +616,7 @@ def three_cells_and_a_table(impl, rng):
     yield "rule", model.rule()
 
 
-@probe("SoftRule", cases=[(1, 3, 0.8), (4, 7, 0.8), (3, 3, 2.0), (8, 8, 0.5), (2, 17, 3.0)])
+@probe("SoftRule", cases=[(1, 3, 0.8), (4, 6, 0.8), (3, 3, 2.0), (5, 5, 0.5), (2, 11, 3.0)])
 def chances(impl, rng, B, W, scale):
     import torch
 
@@ -625,7 +624,6 @@ def chances(impl, rng, B, W, scale):
     seed = int(rng.integers(2**32))
     model = fill(impl.SoftRule().double(), seed, scale=scale)
     yield from chances_and_gradients(model, x, dy)
-    yield "y in evaluation", model.eval()(x)
     yield "rule", model.rule()
 
 
@@ -644,7 +642,7 @@ def steps_in_a_row(impl, rng, B, W, steps):
     yield "dlogits", model.logits.grad
 
 
-@probe("SoftRule", cases=[(6, "float32"), (12, "float64")])
+@probe("SoftRule", cases=[(6, "float32"), (9, "float64")])
 def certain_cells(impl, rng, width, dtype):
     import torch
 
@@ -666,7 +664,7 @@ def rows_of_one_dtype_after_the_other(impl, rng, B, W):
         yield from chances_and_gradients(model.to(kind), x.to(kind), dy.to(kind), f" in {name}")
 
 
-@probe("SoftRule", cases=[(3, 8)])
+@probe("SoftRule", cases=[(3, 5)])
 def rows_in_evaluation(impl, rng, B, W):
     """Evaluation is no other law: it follows the logits, and gradients come back."""
     import torch
@@ -685,7 +683,7 @@ def sharp_tables(impl, rng, size):
     """Chances that are close to 0 or 1, and neither."""
     import torch
 
-    x, dy = torch.tensor(soft(rng, 2, 9)), torch.tensor(rng.standard_normal((2, 9)))
+    x, dy = torch.tensor(soft(rng, 2, 7)), torch.tensor(rng.standard_normal((2, 7)))
     signs = torch.tensor(rng.choice([-1.0, 1.0], size=8) * rng.uniform(1.0, 1.2, size=8))
     model = impl.SoftRule().double()
     with torch.no_grad():
@@ -750,13 +748,13 @@ def a_row_in_torch(impl, rng):
     "Diffusion",
     cases=[
         (1, 1, 5, 2),
-        (3, 4, 6, 3),
-        (2, 5, 5, 1),
+        (3, 3, 4, 3),
+        (2, 4, 4, 1),
         (2, 3, 1, 4),
         (4, 2, 2, 5),
         (3, 3, 3, 2),
         (1, 1, 1, 2),
-        (2, 9, 4, 12),
+        (2, 5, 3, 12),
     ],
 )
 def modules(impl, rng, N, H, W, steps):
@@ -780,7 +778,7 @@ def pictures_of_one_dtype_after_the_other(impl, rng, N, H, W, steps):
         yield from pictures_and_gradients(model.to(kind), u.to(kind), dy.to(kind), steps, f" in {name}")
 
 
-@probe("Diffusion", cases=[(2, 4, 3, 2)])
+@probe("Diffusion", cases=[(2, 2, 3, 2)])
 def pictures_in_evaluation(impl, rng, N, H, W, steps):
     """Evaluation is no other law: it follows the rate, and gradients come back."""
     import torch
@@ -793,7 +791,7 @@ def pictures_in_evaluation(impl, rng, N, H, W, steps):
         yield from pictures_and_gradients(model, u, dy, steps, f" at rate {k}")
 
 
-@probe("Diffusion", cases=[(2, 3, 4, 130)])
+@probe("Diffusion", cases=[(2, 2, 3, 130)])
 def many_steps(impl, rng, N, H, W, steps):
     import torch
 
@@ -822,7 +820,7 @@ def rates_at_first(impl, rng, least, most):
         yield f"rate {k}", impl.Diffusion(rate).rate
 
 
-@probe("Diffusion", cases=[(2, 4, 5)])
+@probe("Diffusion", cases=[(2, 3, 4)])
 def other_rates(impl, rng, N, H, W):
     import torch
 
@@ -845,6 +843,6 @@ def a_glass_in_torch(impl, rng, H, W, steps):
 
     u = torch.tensor(rng.random((2, H, W)))
     y = impl.Diffusion(0.1875).double()(u, steps)
-    yield "first rows of y", y[:, 0, ::3]
-    yield "last columns of y", y[:, ::3, -1]
+    yield "first rows of y", y[:, 0, ::7]
+    yield "last columns of y", y[:, ::7, -1]
     yield "sums of y", y.sum(dim=(1, 2))
