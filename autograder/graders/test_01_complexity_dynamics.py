@@ -69,6 +69,7 @@ def rules_and_steps_in_turn(impl, rng):
     state, rules = cells(rng, 11), [int(rule) for rule in rng.integers(1, 255, size=3)]
     for k, (rule, steps) in enumerate([(rules[0], 3), (rules[1], 3), (rules[0], 5), (rules[2], 2), (rules[0], 3)]):
         yield f"history of call {k}", impl.eca_run(state, rule, steps)
+    yield "history of the reverse", impl.eca_run(state[::-1], rules[0], 3)
 
 
 # Entropy of blocks --------------------------------------------------------------------------------------------------
@@ -132,6 +133,7 @@ def rows_without_surprise(impl, rng, value):
     width = int(rng.integers(6, 20))
     for k in (1, 2, 5):
         yield f"bits, k = {k}", observe(impl.block_entropy(np.full(width, value, dtype=np.uint8), k), atol=1e-9)
+    yield "bits of a single cell", observe(impl.block_entropy(np.array([value], dtype=np.uint8), 1), atol=1e-9)
     yield "bits, one other", impl.block_entropy((np.arange(width) == 2).astype(np.uint8) ^ np.uint8(value), 3)
 
 
@@ -644,6 +646,7 @@ def certain_cells(impl, rng, width, dtype):
     import torch
 
     x, dy = torch.tensor(cells(rng, 3, width)), torch.tensor(rng.standard_normal((3, width)))
+    x[1] = width % 2  # a whole row of one kind
     seed, kind = int(rng.integers(2**32)), getattr(torch, dtype)
     model = fill(impl.SoftRule().to(kind), seed, scale=2.0)
     yield from chances_and_gradients(model, x.to(kind), dy.to(kind))
@@ -786,6 +789,16 @@ def pictures_in_evaluation(impl, rng, N, H, W, steps):
         with torch.no_grad():
             model.rate.fill_(rate)
         yield from pictures_and_gradients(model, u, dy, steps, f" at rate {k}")
+
+
+@probe("Diffusion", cases=[(2, 2, 3)])
+def where_nothing_flows(impl, rng, N, H, W):
+    """A rate of 0, or empty glasses: nothing moves, and yet there are gradients."""
+    import torch
+
+    u, dy = torch.tensor(rng.standard_normal((2, N, H, W)))
+    yield from pictures_and_gradients(impl.Diffusion(0.0).double(), u, dy, 3, " at rate 0")
+    yield from pictures_and_gradients(impl.Diffusion(0.25).double(), 0 * u, dy, 2, " of empty glasses")
 
 
 @probe("Diffusion", cases=[(2, 2, 3, 130)])
