@@ -396,7 +396,7 @@ def a_row_by_hand(impl, rng):
         yield f"after {steps}", impl.diffuse_forward(ROW.copy(), 0.25, steps)[0]
 
 
-@probe("diffuse_forward", cases=[*DIFFUSIONS, *LONG, (2, 4, 5e-4, 600), (3, 4, 3e-9, 40)])
+@probe("diffuse_forward", cases=[*DIFFUSIONS, *LONG, (2, 4, 5e-4, 600), (2, 3, 1e-6, 500), (3, 4, 3e-9, 40)])
 def diffused(impl, rng, H, W, rate, steps):
     u = rng.standard_normal((H, W)) + 0.5
     yield "y", impl.diffuse_forward(u, rate, steps)[0]
@@ -613,6 +613,7 @@ def three_cells_and_a_table(impl, rng):
     yield "y of 0, 0, 1", model(torch.tensor([[0.0, 0.0, 1.0]], dtype=torch.float64))
     yield "y of halves", model(torch.full((1, 3), 0.5, dtype=torch.float64))
     yield "rule", model.rule()
+    yield "rule is an integer", isinstance(model.rule(), int | np.integer)
 
 
 @probe("SoftRule", cases=[(1, 3, 0.8), (4, 6, 0.8), (3, 3, 2.0), (5, 5, 0.5), (2, 11, 3.0)])
