@@ -1,0 +1,731 @@
+"""Probes of 15: joins, residual units in five orders, open paths and gradient profiles; pre-activation in torch."""
+
+import numpy as np
+
+from autograder.engine.probes import agree, fill, named, observe, probe, shapes, slope
+
+KINDS = ("exclusive", "gated", "conv", "scaled", "dropout", "identity")
+PLACEMENTS = ("original", "bn_after_addition", "relu_before_addition", "relu_only", "full")
+LN3 = np.log(3.0)
+
+
+def one(*values):
+    """Examples of one feature."""
+    return np.array(values, dtype=float).reshape(-1, 1)
+
+
+def draw_join(rng, N, D):
+    """What any kind may need, of order one."""
+    p = {"wg": rng.standard_normal((D, D)), "bg": rng.standard_normal(D), "ws": rng.standard_normal((D, D))}
+    p |= {"lam": float(rng.uniform(-2.0, 2.0)), "rho": float(rng.uniform(1.5, 3.0))}
+    mask = rng.random((N, D)) < 0.6
+    mask.flat[0], mask.flat[-1] = True, False
+    return p | {"mask": mask.astype(float)}
+
+
+def draw_unit(rng, N, D, H, placement):
+    """Parameters of a unit, of order one, and what any kind of shortcut may need."""
+    first, second = (D, H) if placement == "full" else (H, D)
+    p = {"w1": rng.standard_normal((D, H)), "w2": rng.standard_normal((H, D))}
+    for k, width in (("1", first), ("2", second)):
+        p |= {f"gamma{k}": rng.standard_normal(width), f"beta{k}": rng.standard_normal(width)}
+    return p | draw_join(rng, N, D)
+
+
+def silent_unit(D=1, H=1):
+    """A unit whose branch says nothing."""
+    p = {"w1": np.ones((D, H)), "w2": np.zeros((H, D)), "gamma1": np.ones(D), "beta1": np.zeros(D)}
+    return p | {"gamma2": np.ones(D), "beta2": np.zeros(D)}
+
+
+def of_grads(grads, atol=0.0):
+    """The names of gradients, and each under its own."""
+    grads = grads if isinstance(grads, dict) else {}
+    yield "names in grads", sorted(grads)
+    for name in sorted(grads):
+        yield f"d{name}", observe(grads[name], atol=atol) if atol else grads[name]
+
+
+def three(names, found):
+    """What was returned, or a message about how many there should be."""
+    return tuple(value for _, value in named(names, found))
+
+
+# Joins --------------------------------------------------------------------------------------------------------------
+
+
+@probe("join_forward")
+def joined_by_hand(impl, rng):
+    x, F = one(2), one(1)
+    gate = {"wg": np.zeros((1, 1)), "bg": np.array([-LN3])}
+    for kind, p in {
+        "identity": {},
+        "scaled": {"lam": 0.5, "rho": 3.0},
+        "exclusive": gate,
+        "gated": gate,
+        "conv": {"ws": np.array([[3.0]])},
+        "dropout": {"mask": np.zeros((1, 1))},
+    }.items():
+        yield kind, impl.join_forward(x, F, kind, p)[0]
+
+
+@probe("join_forward", cases=[(4, 3, kind) for kind in KINDS] + [(1, 4, kind) for kind in KINDS])
+def joins(impl, rng, N, D, kind):
+    p, (x, F) = draw_join(rng, N, D), rng.standard_normal((2, N, D))
+    yield "z", impl.join_forward(x, F, kind, p)[0]
+
+
+@probe("join_forward", cases=[(3, 3), (2, 1)])
+def all_kinds_in_turn(impl, rng, N, D):
+    """The same numbers for each kind, and the first kind once more."""
+    p, (x, F) = draw_join(rng, N, D), rng.standard_normal((2, N, D))
+    for k, kind in enumerate((*KINDS, *KINDS[:2])):
+        yield f"{kind}, call {k}", impl.join_forward(x, F, kind, p)[0]
+
+
+@probe("join_forward", cases=[(3, 2)])
+def without_parameters(impl, rng, N, D):
+    x, F = rng.standard_normal((2, N, D))
+    yield "by default", impl.join_forward(x, F)[0]
+    yield "with an empty p", impl.join_forward(x, F, "identity", {})[0]
+    yield "with None", impl.join_forward(x, F, "identity", None)[0]
+
+
+@probe("join_forward", cases=[("exclusive", 300.0), ("gated", 300.0), ("exclusive", 1e-5), ("gated", 1e-5)])
+def far_gates(impl, rng, kind, size):
+    p, (x, F) = draw_join(rng, 5, 3), size * rng.standard_normal((2, 5, 3))
+    yield "z", impl.join_forward(x, F, kind, p)[0]
+
+
+@probe("join_forward", cases=[(5, 3)])
+def other_numbers(impl, rng, N, D):
+    """A mask of True and False; no λ at all; ρ alone."""
+    p, (x, F) = draw_join(rng, N, D), rng.standard_normal((2, N, D))
+    yield "dropout with a mask of bools", impl.join_forward(x, F, "dropout", p | {"mask": p["mask"] > 0})[0]
+    yield "dropout that drops nothing", impl.join_forward(x, F, "dropout", p | {"mask": np.ones((N, D))})[0]
+    yield "λ = 0", impl.join_forward(x, F, "scaled", {"lam": 0.0, "rho": 1.0})[0]
+    yield "ρ = 0", impl.join_forward(x, F, "scaled", {"lam": 1.0, "rho": 0.0})[0]
+    yield "integers", impl.join_forward(x, F, "scaled", {"lam": 2, "rho": 3})[0]
+
+
+@probe("join_backward", cases=[(4, 3, kind) for kind in KINDS] + [(1, 3, kind) for kind in KINDS])
+def join_gradients(impl, rng, N, D, kind):
+    p, (x, F, dz) = draw_join(rng, N, D), rng.standard_normal((3, N, D))
+    _, cache = impl.join_forward(x, F, kind, p)
+    dx, dF, grads = three("dx dF grads", impl.join_backward(dz, cache))
+    yield "dx", dx
+    yield "dF", dF
+    yield from of_grads(grads)
+
+
+@probe("join_backward")
+def join_gradients_by_hand(impl, rng):
+    p = {"wg": np.ones((1, 1)), "bg": np.array([-2 - LN3])}
+    for kind in ("exclusive", "gated"):
+        _, cache = impl.join_forward(one(2), one(1), kind, p)
+        dx, dF, grads = three("dx dF grads", impl.join_backward(one(16), cache))
+        yield f"{kind}: dx", dx
+        yield f"{kind}: dF", dF
+        for name, gradient in of_grads(grads):
+            yield f"{kind}: {name}", gradient
+
+
+@probe("join_backward", cases=[(3, 3, kind, size) for kind in KINDS[:4] for size in (1e6, 1e-9)])
+def square_joins(impl, rng, N, D, kind, size):
+    """As many examples as features, and gradients far from one."""
+    p, (x, F, dz) = draw_join(rng, N, D), rng.standard_normal((3, N, D))
+    dx, dF, grads = three("dx dF grads", impl.join_backward(size * dz, impl.join_forward(x, F, kind, p)[1]))
+    yield "dx", dx
+    yield "dF", dF
+    yield from of_grads(grads)
+
+
+@probe("join_backward", cases=[("exclusive",), ("gated",)])
+def shut_gates(impl, rng, kind):
+    """Some gates at 0 or 1, as far as numbers go."""
+    p, (x, F, dz) = draw_join(rng, 4, 3), rng.standard_normal((3, 4, 3))
+    p["bg"] = np.array([800.0, -800.0, 0.5])
+    dx, dF, grads = three("dx dF grads", impl.join_backward(dz, impl.join_forward(x, F, kind, p)[1]))
+    yield "dx", dx
+    yield "dF", dF
+    yield from of_grads(grads)
+
+
+@probe("join_backward", cases=[(3, 2)])
+def joins_walked_back_later(impl, rng, N, D):
+    ps = [draw_join(rng, N, D) for _ in range(2)]
+    x, F, dz = rng.standard_normal((3, 2, N, D))
+    caches = {(kind, k): impl.join_forward(x[k], F[k], kind, ps[k])[1] for kind in KINDS for k in range(2)}
+    for kind, k in [*caches, ("exclusive", 0), ("gated", 0), ("dropout", 0)]:
+        dx, dF, _ = three("dx dF grads", impl.join_backward(dz[k], caches[kind, k]))
+        yield f"{kind} {k}: dx", dx
+        yield f"{kind} {k}: dF", dF[:1]
+
+
+@probe("join_backward", cases=[(24, 800, "exclusive"), (24, 800, "gated"), (24, 800, "conv")])
+def a_wide_join(impl, rng, N, D, kind):
+    x, F, dz = rng.standard_normal((3, N, D))
+    w = rng.standard_normal((D, D)) / np.sqrt(D)
+    p = {"wg": w, "bg": np.zeros(D), "ws": w}
+    dx, dF, grads = three("dx dF grads", impl.join_backward(dz, impl.join_forward(x, F, kind, p)[1]))
+    yield "dx", dx[::7, ::97]
+    yield "dF", dF[::7, ::97]
+    for name in sorted(grads):
+        yield f"d{name}", grads[name][::97] if grads[name].ndim == 1 else grads[name][::97, ::97]
+
+
+@probe("join_backward", cases=[(3, 4, kind) for kind in KINDS[:3]])
+def with_own_join(impl, rng, N, D, kind):
+    p, (x, F, dz, along) = draw_join(rng, N, D), rng.standard_normal((4, N, D))
+    dx, _, _ = three("dx dF grads", impl.join_backward(dz, impl.join_forward(x, F, kind, p)[1]))
+    yield "dx of the last example", dx[-1:]
+    numeric = slope(lambda v: np.sum(impl.join_forward(v, F, kind, p)[0] * dz), x, along)
+    yield "slope along x", agree(np.sum(dx * along), numeric)
+
+
+# Units --------------------------------------------------------------------------------------------------------------
+
+SIZES = [(5, 3, 4), (4, 3, 3), (6, 4, 2), (3, 1, 2)]  # N, D, H
+
+
+@probe("unit_forward", cases=[(placement,) for placement in PLACEMENTS])
+def silent_by_hand(impl, rng, placement):
+    yield "y", impl.unit_forward(silent_unit(), one(-1, 3), placement)[0]
+
+
+@probe("unit_forward", cases=[(*size, placement) for placement in PLACEMENTS for size in SIZES])
+def units(impl, rng, N, D, H, placement):
+    p, x = draw_unit(rng, N, D, H, placement), 2 * rng.standard_normal((N, D))
+    yield "y", impl.unit_forward(p, x, placement)[0]
+
+
+@probe("unit_forward", cases=[(4, 3, 5, placement) for placement in PLACEMENTS])
+def units_with_shortcuts(impl, rng, N, D, H, placement):
+    """Every kind; what the gate and the matrix read is x as it came."""
+    p, x = draw_unit(rng, N, D, H, placement), 2 * rng.standard_normal((N, D))
+    for kind in KINDS:
+        yield f"y, {kind}", impl.unit_forward(p, x, placement, kind)[0]
+
+
+@probe("unit_forward", cases=[(4, 3)])
+def all_placements_in_turn(impl, rng, N, D):
+    """The same numbers in each order, and in the first ones once more."""
+    p, x = draw_unit(rng, N, D, D, "full"), rng.standard_normal((N, D))
+    for k, placement in enumerate((*PLACEMENTS, *PLACEMENTS[:2])):
+        yield f"{placement}, call {k}", impl.unit_forward(p, x, placement)[0]
+
+
+@probe("unit_forward", cases=[(4, 2, 3), (1, 3, 2)])
+def units_by_default(impl, rng, N, D, H):
+    p, x = draw_unit(rng, N, D, H, "full"), rng.standard_normal((N, D))
+    yield "y", impl.unit_forward(p, x)[0]
+    yield "y, conv", impl.unit_forward(p, x, kind="conv")[0]
+
+
+@probe("unit_forward", cases=[(5, 2, 3, placement, size) for placement in PLACEMENTS for size in (1e4, 1e-3)])
+def units_far_from_one(impl, rng, N, D, H, placement, size):
+    p, x = draw_unit(rng, N, D, H, placement), size * (rng.standard_normal((N, D)) + 1.0)
+    yield "y", observe(impl.unit_forward(p, x, placement)[0], rtol=1e-8)
+
+
+@probe("unit_forward", cases=[("original",), ("relu_only",), ("full",)])
+def a_stack_of_units(impl, rng, placement):
+    ps, x = [draw_unit(rng, 6, 3, 4, placement) for _ in range(3)], rng.standard_normal((6, 3))
+    for p in ps:
+        x, _ = impl.unit_forward(p, x, placement)
+        yield "y", x
+
+
+def walk_back(found, atol=1e-9):
+    """The three things that come back, in one form."""
+    shortcut, branch, grads = three("dx_shortcut dx_branch grads", found)
+    yield "dx_shortcut", observe(shortcut, atol=atol)
+    yield "dx_branch", observe(branch, atol=atol)
+    yield from of_grads(grads, atol)
+
+
+@probe("unit_backward", cases=[("full",), ("original",)])
+def silent_back_by_hand(impl, rng, placement):
+    _, cache = impl.unit_forward(silent_unit(), one(-1, 3), placement)
+    shortcut, branch, _ = three("dx_shortcut dx_branch grads", impl.unit_backward(one(5, 7), cache))
+    yield "dx_shortcut", shortcut
+    yield "dx_branch", branch
+
+
+@probe("unit_backward", cases=[(*size, placement) for placement in PLACEMENTS for size in SIZES])
+def unit_gradients(impl, rng, N, D, H, placement):
+    p, x = draw_unit(rng, N, D, H, placement), 2 * rng.standard_normal((N, D))
+    dy = rng.standard_normal((N, D)) + 0.5
+    yield from walk_back(impl.unit_backward(dy, impl.unit_forward(p, x, placement)[1]))
+
+
+@probe("unit_backward", cases=[(5, 3, 4, placement, kind) for placement in PLACEMENTS for kind in KINDS[:5]])
+def gradients_with_shortcuts(impl, rng, N, D, H, placement, kind):
+    p, x = draw_unit(rng, N, D, H, placement), 2 * rng.standard_normal((N, D))
+    dy = rng.standard_normal((N, D)) + 0.5
+    yield from walk_back(impl.unit_backward(dy, impl.unit_forward(p, x, placement, kind)[1]))
+
+
+@probe("unit_backward", cases=[("original",), ("bn_after_addition",), ("full",), ("relu_only",)])
+def at_the_kink(impl, rng, placement):
+    """Numbers that are exactly 0 before a ReLU: its derivative is 0 there."""
+    p, x, dy = draw_unit(rng, 4, 2, 2, placement), rng.standard_normal((4, 2)), rng.standard_normal((4, 2)) + 1.0
+    p["gamma1"][0] = p["beta1"][0] = 0.0
+    if placement == "bn_after_addition":
+        p["gamma2"][0] = p["beta2"][0] = 0.0
+    if placement == "original":
+        p["gamma2"][:] = p["beta2"][:] = 0.0
+    x[::2] = 0.0
+    yield from walk_back(impl.unit_backward(dy, impl.unit_forward(p, x, placement)[1]))
+
+
+@probe("unit_backward", cases=[(4, 3, placement, size) for placement in PLACEMENTS[:2] for size in (1e5, 1e-7)])
+def far_gradients(impl, rng, N, D, placement, size):
+    p, x = draw_unit(rng, N, D, D, placement), rng.standard_normal((N, D))
+    dy = size * (rng.standard_normal((N, D)) + 0.5)
+    yield from walk_back(impl.unit_backward(dy, impl.unit_forward(p, x, placement)[1]), atol=1e-9 * size)
+
+
+@probe("unit_backward", cases=[(4, 2)])
+def units_walked_back_later(impl, rng, N, D):
+    ps = [draw_unit(rng, N, D, D, "full") for _ in range(2)]
+    x, dy = rng.standard_normal((2, 2, N, D))
+    caches = {(how, k): impl.unit_forward(ps[k], x[k], how)[1] for how in PLACEMENTS for k in range(2)}
+    for how, k in [*caches, ("original", 0), ("full", 0)]:
+        shortcut, branch, grads = three("dx_shortcut dx_branch grads", impl.unit_backward(dy[k], caches[how, k]))
+        yield f"{how} {k}: dx_shortcut", shortcut
+        yield f"{how} {k}: dx_branch", observe(branch, atol=1e-9)
+        yield f"{how} {k}: dw1", observe(grads["w1"], atol=1e-9)
+
+
+@probe("unit_backward", cases=[(24, 90, 500, "original", "gated"), (24, 90, 500, "full", "identity")])
+def a_wide_unit(impl, rng, N, D, H, placement, kind):
+    p, x = draw_unit(rng, N, D, H, placement), rng.standard_normal((N, D))
+    dy = rng.standard_normal((N, D))
+    found = impl.unit_backward(dy, impl.unit_forward(p, x, placement, kind)[1])
+    shortcut, branch, grads = three("dx_shortcut dx_branch grads", found)
+    yield "dx_shortcut", shortcut[::5, ::17]
+    yield "dx_branch", branch[::5, ::17]
+    yield "dw1", grads["w1"][::19, ::97]
+    yield "dw2", grads["w2"][::97, ::19]
+
+
+@probe("unit_backward", cases=[(5, 3, 4, placement) for placement in PLACEMENTS])
+def with_own_unit(impl, rng, N, D, H, placement):
+    p, (x, dy, along) = draw_unit(rng, N, D, H, placement), rng.standard_normal((3, N, D))
+    found = impl.unit_backward(dy, impl.unit_forward(p, x, placement)[1])
+    shortcut, branch, _ = three("dx_shortcut dx_branch grads", found)
+    yield "dx of the last example", shortcut[-1:] + branch[-1:]
+    numeric = slope(lambda v: np.sum(impl.unit_forward(p, v, placement)[0] * dy), x, along)
+    yield "slope along x", agree(np.sum((shortcut + branch) * along), numeric)
+
+
+# Paths and profiles -------------------------------------------------------------------------------------------------
+
+
+@probe("open_paths")
+def two_units(impl, rng):
+    masks = [np.array([[True, True, False, True]]), np.array([[True, False, True, True]])]
+    yield from named("each through", impl.open_paths(masks))
+
+
+@probe("open_paths", cases=[(3, 4, 5), (4, 4, 4), (1, 3, 2), (6, 1, 7), (5, 6, 1), (2, 3, 5)])
+def paths(impl, rng, L, N, D):
+    """Units that differ in how far they are open."""
+    open_to = rng.permutation(np.linspace(0.5, 0.95, L))
+    masks = [rng.random((N, D)) < share for share in open_to]
+    yield from named("each through", impl.open_paths(masks))
+
+
+@probe("open_paths", cases=[(200, 20, 10)])
+def long_paths(impl, rng, L, N, D):
+    masks = [rng.random((N, D)) < 0.99 for _ in range(L)]
+    each, through = (value for _, value in named("each through", impl.open_paths(masks)))
+    yield "each", each[::9]
+    yield "through", through[::9]
+
+
+@probe("open_paths", cases=[(0,), (2,), (4,)])
+def one_unit_is_shut(impl, rng, shut):
+    masks = [rng.random((3, 4)) < 0.8 for _ in range(5)]
+    masks[shut][:] = False
+    masks[(shut + 1) % 5][:] = True
+    yield from named("each through", impl.open_paths(masks))
+
+
+@probe("gradient_profile")
+def tenths(impl, rng):
+    p = silent_unit(2, 2) | {"lam": 0.1, "rho": 1.0}
+    caches = [impl.unit_forward(p, np.array([[1.0, -2.0]]), "full", "scaled")[1] for _ in range(3)]
+    yield from named("total direct", impl.gradient_profile(np.array([[3.0, 4.0]]), caches))
+
+
+def stack(impl, rng, L, N, D, H, placement, kind):
+    """A network of units with weights that keep gradients moderate."""
+    ps, x = [draw_unit(rng, N, D, H, placement) for _ in range(L)], rng.standard_normal((N, D))
+    dy = rng.standard_normal((N, D))
+    caches = []
+    for p in ps:
+        x, cache = impl.unit_forward(p, x, placement, kind)
+        caches.append(cache)
+    return dy, caches
+
+
+@probe(
+    "gradient_profile",
+    cases=[
+        (4, 6, 3, 5, "full", "identity", 1.0),
+        (5, 6, 3, 4, "original", "identity", 1.0),
+        (3, 5, 4, 4, "bn_after_addition", "identity", 1e-6),
+        (4, 7, 3, 2, "relu_before_addition", "scaled", 1e5),
+        (1, 5, 3, 3, "relu_only", "gated", 7.0),
+        (3, 6, 4, 3, "full", "exclusive", 1.0),
+        (3, 6, 3, 3, "full", "conv", 1.0),
+        (2, 8, 4, 3, "full", "dropout", 0.03),
+    ],
+)
+def profiles(impl, rng, L, N, D, H, placement, kind, size):
+    dy, caches = stack(impl, rng, L, N, D, H, placement, kind)
+    total, direct = (value for _, value in named("total direct", impl.gradient_profile(size * dy, caches)))
+    yield "total", observe(total, atol=1e-8)
+    yield "direct", observe(direct, atol=1e-8)
+
+
+@probe("gradient_profile", cases=[(0.1, 500), (0.5, 1500), (-30.0, 400), (1.0, 300)])
+def thousands_of_layers(impl, rng, lam, units):
+    """The same unit again and again: its factor is met in each."""
+    p, (x, dy) = draw_unit(rng, 3, 2, 2, "full"), rng.standard_normal((2, 3, 2))
+    p |= {"w2": np.zeros((2, 2)), "lam": lam}
+    _, cache = impl.unit_forward(p, x, "full", "scaled")
+    total, direct = (value for _, value in named("total direct", impl.gradient_profile(dy, [cache] * units)))
+    yield "total", observe(total[:: units // 10], atol=1e-6)
+    yield "direct", observe(direct[:: units // 10], atol=1e-6)
+
+
+@probe("gradient_profile", cases=[(400,)])
+def exploding_layers(impl, rng, units):
+    """Plain units: no shortcut, and gradients beyond any float on the way back."""
+    p, (x, dy) = draw_unit(rng, 5, 3, 4, "relu_only"), rng.standard_normal((2, 5, 3))
+    p |= {"lam": 0.0, "rho": 1.0, "gamma2": 1e3 * p["gamma2"]}
+    _, cache = impl.unit_forward(p, x, "relu_only", "scaled")
+    total, direct = (value for _, value in named("total direct", impl.gradient_profile(dy, [cache] * units)))
+    yield "total", observe(total[::40], rtol=1e-8)
+    yield "direct", direct[::40]
+
+
+@probe("gradient_profile", cases=[(False,), (True,)])
+def nothing_comes_back(impl, rng, spoken):
+    """A closed original unit in the middle, with or without a branch."""
+    p, (x, dy) = draw_unit(rng, 4, 2, 3, "original"), rng.standard_normal((2, 4, 2))
+    shut = {**p, "gamma2": np.zeros(2), "beta2": np.full(2, -50.0)}
+    wide = {**p, "gamma2": np.ones(2), "beta2": np.full(2, 50.0)}
+    if spoken:  # only the shortcut is cut, by a factor of 0
+        shut, wide = {**wide, "lam": 0.0}, {**wide, "lam": 0.5}
+    caches = [impl.unit_forward(q, x, "original", "scaled" if spoken else "identity")[1] for q in (wide, shut, wide)]
+    yield from named("total direct", impl.gradient_profile(dy, caches))
+
+
+@probe("gradient_profile", cases=[("original",), ("full",)])
+def profiles_of_zero(impl, rng, placement):
+    """No gradient comes in."""
+    dy, caches = stack(impl, rng, 2, 4, 3, 2, placement, "identity")
+    yield from named("total direct", impl.gradient_profile(0 * dy, caches))
+    total, direct = (value for _, value in named("total direct", impl.gradient_profile(dy, caches)))
+    yield "total of a gradient", observe(total, atol=1e-8)
+    yield "direct of a gradient", observe(direct, atol=1e-8)
+
+
+# PyTorch ------------------------------------------------------------------------------------------------------------
+
+
+def worn(module, rng):
+    """Give every batch norm running statistics of its own, as after training."""
+    import torch
+
+    for part in module.modules():
+        if isinstance(part, torch.nn.BatchNorm2d):
+            part.running_mean.copy_(torch.from_numpy(0.5 * rng.standard_normal(part.num_features)))
+            part.running_var.copy_(torch.from_numpy(rng.uniform(0.3, 4.0, size=part.num_features)))
+    return module
+
+
+def torch_s_own(got, expected):
+    """The largest of many first weights is close to the bound that they are drawn within."""
+    if abs(float(got) - float(expected)) < 0.02:
+        return None
+    return (
+        f"the largest first weight is {float(got):.2f} / √fan-in; PyTorch's own are at most 1 / √fan-in. Layers keep "
+        "PyTorch's own first weights here: don't draw new ones."
+    )
+
+
+@probe(
+    "PreActUnit",
+    cases=[
+        (2, 3, 3, 2, 5, 1, True),
+        (3, 3, 3, 4, 3, 1, False),
+        (2, 2, 4, 3, 4, 2, True),
+        (2, 2, 5, 3, 4, 1, False),
+        (2, 3, 3, 5, 4, 2, True),
+        (3, 4, 2, 3, 3, 1, True),
+        (2, 1, 2, 7, 4, 3, False),
+        (1, 2, 2, 3, 4, 1, True),
+        (2, 5, 3, 6, 2, 2, False),
+    ],
+)
+def pre_activated(impl, rng, N, C, channels, H, W, stride, training):
+    import torch
+
+    x = torch.tensor(2 * rng.standard_normal((N, C, H, W)), requires_grad=True)
+    dy = torch.tensor(rng.standard_normal((N, channels, -(-H // stride), -(-W // stride))))
+    seed, wear = int(rng.integers(2**32)), np.random.default_rng(int(rng.integers(2**32)))
+    unit = impl.PreActUnit(C, channels, stride).double()
+    yield "parameters", shapes(unit)
+    unit = worn(fill(unit, seed), wear).train(training)
+    y = unit(x)
+    yield "y of the last picture", y[-1:]
+    if y.requires_grad:
+        torch.sum(y * dy).backward()
+    yield "dx", None if x.grad is None else x.grad[-1:]
+    for name, parameter in sorted(unit.named_parameters()):
+        if name in ("bn1.weight", "conv1.weight", "proj.weight"):
+            grad = parameter.grad
+            yield f"d {name}", observe(grad if grad is None or grad.dim() == 1 else grad[-1:, :1], atol=1e-9)
+    yield "running variances", (unit.bn1.running_var, unit.bn2.running_var)
+
+
+@probe("PreActUnit", cases=[(3, 3, "float32"), (2, 4, "float64")])
+def units_of_default_stride(impl, rng, C, channels, dtype):
+    import torch
+
+    dtype = getattr(torch, dtype)
+    x, seed = torch.tensor(rng.standard_normal((2, C, 4, 5)), dtype=dtype), int(rng.integers(2**32))
+    unit = impl.PreActUnit(C, channels).to(dtype)
+    yield "parameters", shapes(unit)
+    yield "y", fill(unit, seed)(x)[:, :3, ::2, ::3]
+
+
+@probe("PreActUnit", cases=[(24, 32, 2), (32, 32, 1)])
+def first_weights(impl, rng, C, channels, stride):
+    import torch
+
+    x, seed = torch.tensor(rng.standard_normal((2, C, 2, 2)), dtype=torch.float32), int(rng.integers(2**32))
+    torch.manual_seed(seed)
+    unit = impl.PreActUnit(C, channels, stride)
+    for name, layer in (("conv1", unit.conv1), ("conv2", unit.conv2)):
+        largest = layer.weight[0].numel() ** 0.5 * layer.weight.abs().max().item()
+        yield f"first weights of {name}", observe(largest, judge=torch_s_own)
+    for name, layer in (("bn1", unit.bn1), ("bn2", unit.bn2)):
+        yield f"γ and β of {name}", (layer.weight, layer.bias)
+        yield f"ε and momentum of {name}", (layer.eps, layer.momentum)
+    yield "shape of y", list(unit(x).shape)
+
+
+@probe("PreActUnit", cases=[(True,), (False,)])
+def a_silent_unit(impl, rng, training):
+    import torch
+
+    x, dy = torch.tensor(3 * rng.standard_normal((2, 2, 3, 4, 5)))
+    x.requires_grad_()
+    seed = int(rng.integers(2**32))
+    unit = fill(impl.PreActUnit(3, 3).double(), seed).train(training)
+    with torch.no_grad():
+        unit.conv2.weight.zero_()
+    y = unit(x)
+    yield "y", y
+    torch.sum(y * dy).backward()
+    yield "dx", x.grad
+
+
+@probe("PreActResNet", cases=[(1, 4, 1, 10), (2, 3, 2, 5), (3, 2, 3, 4)])
+def layers_of_a_network(impl, rng, n, width, colours, classes):
+    import torch
+
+    x, seed = torch.tensor(rng.standard_normal((2, colours, 9, 6))), int(rng.integers(2**32))
+    net = impl.PreActResNet(n, width, colours, classes).double()
+    yield "parameters", shapes(net)
+    yield "parameters in all", sum(p.numel() for p in net.parameters())
+    yield "units", len(net.units)
+    yield "logits", fill(net, seed, scale=0.3).eval()(x)
+
+
+@probe(
+    "PreActResNet",
+    cases=[
+        (1, 3, 2, 4, 8, 8, True),
+        (2, 2, 1, 3, 7, 9, True),
+        (2, 3, 3, 5, 8, 6, False),
+        (3, 2, 1, 10, 5, 4, False),
+        (1, 2, 2, 2, 4, 4, True),
+    ],
+)
+def networks(impl, rng, n, width, colours, classes, H, W, training):
+    import torch
+
+    x = torch.tensor(rng.standard_normal((3, colours, H, W)), requires_grad=True)
+    dy = torch.tensor(rng.standard_normal((3, classes)))
+    seed, wear = int(rng.integers(2**32)), np.random.default_rng(int(rng.integers(2**32)))
+    net = worn(fill(impl.PreActResNet(n, width, colours, classes).double(), seed, scale=0.3), wear).train(training)
+    logits = net(x)
+    yield "logits", observe(logits, rtol=1e-7)
+    torch.sum(logits * dy).backward()
+    yield "d fc.bias", net.fc.bias.grad
+    yield "d stem.weight", observe(net.stem.weight.grad, rtol=1e-6)
+    yield "running mean of the last batch norm", observe(net.bn.running_mean, rtol=1e-7)
+
+
+@probe("PreActResNet", cases=[(1,), (2,)])
+def networks_by_default(impl, rng, n):
+    import torch
+
+    x, seed = torch.tensor(rng.standard_normal((2, 3, 6, 7))), int(rng.integers(2**32))
+    net = impl.PreActResNet(n).double()
+    yield "parameters", shapes(net)
+    yield "logits", fill(net, seed, scale=0.1).eval()(x)
+
+
+@probe("PreActResNet", cases=[(1, 24)])
+def first_weights_of_a_network(impl, rng, n, width):
+    import torch
+
+    x, seed = torch.tensor(rng.standard_normal((2, 3, 4, 4)), dtype=torch.float32), int(rng.integers(2**32))
+    torch.manual_seed(seed)
+    net = impl.PreActResNet(n, width)
+    for name, layer in (("stem", net.stem), ("the last unit's conv2", net.units[-1].conv2), ("fc", net.fc)):
+        largest = layer.weight[0].numel() ** 0.5 * layer.weight.abs().max().item()
+        yield f"first weights of {name}", observe(largest, judge=torch_s_own)
+    yield "γ of the last batch norm", net.bn.weight
+    yield "shape of the logits", list(net(x).shape)
+
+
+@probe("PreActResNet")
+def a_silent_network(impl, rng):
+    """All branches off, projections that copy: the last batch norm and ReLU alone stand before the mean."""
+    import torch
+
+    x, seed = torch.tensor(2 * rng.standard_normal((3, 2, 8, 8))), int(rng.integers(2**32))
+    net = fill(impl.PreActResNet(2, 3, 2, 4).double(), seed)
+    with torch.no_grad():
+        for unit in net.units:
+            unit.conv2.weight.zero_()
+    yield "logits in training", net(x)
+    yield "logits in evaluation", net.eval()(x)
+
+
+def crossed():
+    """Units that run in another order than they are listed in; batch norm, dropout and what is no unit beside them."""
+    from torch import nn
+
+    class Crossed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.norm = nn.BatchNorm2d(3)
+            self.units = nn.ModuleList(
+                [
+                    nn.Sequential(nn.Conv2d(3, 3, 1), nn.Tanh()),
+                    nn.Conv2d(2, 3, 3),
+                    nn.Sequential(nn.Flatten(), nn.Linear(12, 7)),
+                ]
+            )
+            self.fc = nn.Linear(7, 4)
+
+        def forward(self, x):
+            x = self.units[1](x)
+            x = x + self.units[0](self.norm(x))
+            return self.fc(torch_relu(self.units[2](x)))
+
+    return Crossed()
+
+
+def torch_relu(x):
+    """A ReLU that leaves its input alone."""
+    import torch
+
+    return torch.relu(x)
+
+
+@probe("gradient_norms")
+def a_quarter(impl, rng):
+    import torch
+
+    class Through(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.units = torch.nn.ModuleList([torch.nn.Identity()])
+
+        def forward(self, x):
+            return self.units[0](x)
+
+    x = torch.tensor([[0.0, LN3]], dtype=torch.float64, requires_grad=True)
+    yield "norms", impl.gradient_norms(Through(), x, torch.tensor([1]))
+
+
+@probe("gradient_norms", cases=[(5, True), (1, False), (8, False), (3, True)])
+def norms(impl, rng, N, training):
+    import torch
+
+    x, y = torch.tensor(rng.standard_normal((N, 2, 4, 4))), torch.from_numpy(rng.integers(4, size=N))
+    seed, wear = int(rng.integers(2**32)), np.random.default_rng(int(rng.integers(2**32)))
+    net = worn(fill(crossed().double(), seed), wear).train(training)
+    yield "norms", impl.gradient_norms(net, x, y)
+    yield "running variance", net.norm.running_var
+
+
+@probe("gradient_norms", cases=[(True,), (False,)])
+def left_as_it_was(impl, rng, training):
+    import torch
+
+    x, y = torch.tensor(rng.standard_normal((6, 2, 4, 4))), torch.from_numpy(rng.integers(4, size=6))
+    seed, wear = int(rng.integers(2**32)), np.random.default_rng(int(rng.integers(2**32)))
+    net = worn(fill(crossed().double(), seed), wear).train(training)
+    net.norm.train(not training)
+    modes = [part.training for part in net.modules()]
+    heard = []
+    net.units[1].register_forward_hook(lambda part, inputs, output: heard.append(len(output)))
+    net.fc.weight.grad = torch.ones(4, 7, dtype=torch.float64)
+    net.units[1].bias.requires_grad_(False)
+    yield "norms", impl.gradient_norms(net, x, y)
+    yield "modes are as before", [part.training for part in net.modules()] == modes
+    yield "forward hooks that are left", [len(part._forward_hooks) for part in net.modules()]
+    yield "backward hooks that are left", [len(part._backward_hooks) for part in net.modules()]
+    yield "how often the caller's hook was called, with how many examples", heard
+    yield "gradients", {name: parameter.grad for name, parameter in sorted(net.named_parameters())}
+    yield "requires_grad", [parameter.requires_grad for parameter in net.parameters()]
+    yield "x", (x.requires_grad, x.grad)
+
+
+@probe("gradient_norms", cases=[(1, 3, True), (2, 2, False)])
+def norms_of_a_network(impl, rng, n, width, training):
+    import torch
+
+    x, y = torch.tensor(rng.standard_normal((4, 1, 8, 8))), torch.from_numpy(rng.integers(10, size=4))
+    seed, wear = int(rng.integers(2**32)), np.random.default_rng(int(rng.integers(2**32)))
+
+    class Net(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.stem = torch.nn.Conv2d(1, width, 3)
+            parts = [torch.nn.Sequential(torch.nn.BatchNorm2d(width), torch.nn.ReLU()) for _ in range(3 * n)]
+            self.units = torch.nn.ModuleList(parts)
+            self.fc = torch.nn.Linear(width, 10)
+
+        def forward(self, x):
+            x = self.stem(x)
+            for unit in self.units:
+                x = x + unit(x)
+            return self.fc(x.mean(dim=(2, 3)))
+
+    net = worn(fill(Net().double(), seed), wear).train(training)
+    yield "norms", impl.gradient_norms(net, x, y)
+    yield "norms for other labels", impl.gradient_norms(net, x, (y + 3) % 10)
+    yield "norms of 50 examples", impl.gradient_norms(net, x.repeat(13, 1, 1, 1)[:50], y.repeat(13)[:50])
+
+
+@probe("gradient_norms", cases=[(1e3,), (1e-4,)])
+def far_norms(impl, rng, size):
+    import torch
+
+    x, y = torch.tensor(size * rng.standard_normal((4, 2, 4, 4))), torch.from_numpy(rng.integers(4, size=4))
+    seed = int(rng.integers(2**32))
+    net = fill(crossed().double(), seed)
+    yield "norms", observe(impl.gradient_norms(net, x, y), rtol=1e-7)
