@@ -162,7 +162,7 @@ def test_a_preactivation_unit_is_torchs_functions(mappings, C, channels, stride,
     h = f.conv2d(
         norm_of(f.conv2d(a, unit.conv1.weight, stride=stride, padding=1), unit.bn2), unit.conv2.weight, padding=1
     )
-    short = x if stride == 1 and C == channels else f.conv2d(a, unit.proj.weight, stride=stride)
+    short = x if stride == 1 and channels == C else f.conv2d(a, unit.proj.weight, stride=stride)
     torch.testing.assert_close(unit(x), h + short)
     assert hasattr(unit, "proj") == (stride != 1 or channels != C)
 
