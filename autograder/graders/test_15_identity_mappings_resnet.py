@@ -263,7 +263,13 @@ def unit_gradients(impl, rng, N, D, H, placement):
 def gradients_with_shortcuts(impl, rng, N, D, H, placement, kind):
     p, x = draw_unit(rng, N, D, H, placement), 2 * rng.standard_normal((N, D))
     dy = rng.standard_normal((N, D)) + 0.5
-    yield from walk_back(impl.unit_backward(dy, impl.unit_forward(p, x, placement, kind)[1]))
+    found = impl.unit_backward(dy, impl.unit_forward(p, x, placement, kind)[1])
+    shortcut, branch, grads = three("dx_shortcut dx_branch grads", found)
+    yield "dx_shortcut of some examples", observe(shortcut[1::2], atol=1e-9)
+    yield "dx_branch of some examples", observe(branch[1::2], atol=1e-9)
+    for name, gradient in of_grads(grads, 1e-9):
+        if name in ("names in grads", "dwg", "dbg", "dws"):
+            yield name, gradient
 
 
 @probe("unit_backward", cases=[("original",), ("bn_after_addition",), ("full",), ("relu_only",)])
