@@ -311,4 +311,34 @@ class Further:
 
 
 # Mutants of the reference that compute the same, with the reason.
-EQUIVALENT = {}
+EQUIVALENT = {
+    "join_forward": {
+        'if kind >= "scaled":': "of all kinds, scaled is the last by its letters",
+        'z = (1 - g) * x + (g * F if kind <= "exclusive" else F)': "of the two gates, exclusive is the first",
+        'elif kind <= "conv":': "of all kinds, conv is the first",
+        'z = (p["mask"] * x if kind <= "dropout" else x) + F': "of the two that are left, dropout is the first",
+    },
+    "join_backward": {
+        'if kind >= "scaled":': "of all kinds, scaled is the last by its letters",
+        'if kind <= "conv":': "of all kinds, conv is the first",
+        'da = dz * ((F if kind <= "exclusive" else 0) - x) * g * (1 - g)': "of the two gates, exclusive is the first",
+        'return dx, dz * g if kind <= "exclusive" else dz, {"wg": x.T @ da, "bg": da.sum(axis=0)}': "the same",
+        'return dz * p["mask"] if kind <= "dropout" else dz, dz, {}': "of the two that are left, dropout is the first",
+    },
+    "unit_forward": {'if part <= "+":': "no part's name comes before the plus"},
+    "unit_backward": {'if part <= "+":': "no part's name comes before the plus"},
+    "gradient_profile": {
+        "s += np.log10(norm) if norm != 0 else -np.inf": "a norm is not negative",
+        "s += np.log10(norm) if norm > -1 else -np.inf": "log10(0) is -inf, and what follows an infinity stays there",
+        "s += np.log10(norm) if norm >= 0 else -np.inf": "log10(0) is -inf",
+        "shortcut, branch, _ = unit_backward(d / norm if norm != 0 else d, cache)": "a norm is not negative",
+        "shortcut, branch, _ = unit_backward(d / norm if norm > -1 else d, cache)": "0 / 0 is no number, which is not "
+        "above 0: the sum stays -inf",
+        "shortcut, branch, _ = unit_backward(d / norm if norm >= 0 else d, cache)": "the same",
+    },
+    "PreActUnit": {"if stride > 1 or channels_in != channels_out:": "a stride is at least 1"},
+    "PreActResNet": {
+        "stride = 2 if stage != 0 and k == 0 else 1": "stages count from 0",
+        "stride = 2 if stage > 0 and k <= 0 else 1": "units count from 0",
+    },
+}

@@ -1,5 +1,7 @@
 """Probes of 15: joins, residual units in five orders, open paths and gradient profiles; pre-activation in torch."""
 
+import zlib
+
 import numpy as np
 
 from autograder.engine.probes import agree, fill, named, observe, probe, shapes, slope
@@ -444,12 +446,13 @@ def profiles_of_zero(impl, rng, placement):
 # PyTorch ------------------------------------------------------------------------------------------------------------
 
 
-def worn(module, rng):
-    """Give every batch norm running statistics of its own, as after training."""
+def worn(module, seed):
+    """Give every batch norm running statistics of its own, as after training: one stream for each name."""
     import torch
 
-    for part in module.modules():
+    for name, part in module.named_modules():
         if isinstance(part, torch.nn.BatchNorm2d):
+            rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
             part.running_mean.copy_(torch.from_numpy(0.5 * rng.standard_normal(part.num_features)))
             part.running_var.copy_(torch.from_numpy(rng.uniform(0.3, 4.0, size=part.num_features)))
     return module
@@ -484,7 +487,7 @@ def pre_activated(impl, rng, N, C, channels, H, W, stride, training):
 
     x = torch.tensor(2 * rng.standard_normal((N, C, H, W)), requires_grad=True)
     dy = torch.tensor(rng.standard_normal((N, channels, -(-H // stride), -(-W // stride))))
-    seed, wear = int(rng.integers(2**32)), np.random.default_rng(int(rng.integers(2**32)))
+    seed, wear = (int(number) for number in rng.integers(2**32, size=2))
     unit = impl.PreActUnit(C, channels, stride).double()
     yield "parameters", shapes(unit)
     unit = worn(fill(unit, seed), wear).train(training)
@@ -570,7 +573,7 @@ def networks(impl, rng, n, width, colours, classes, H, W, training):
 
     x = torch.tensor(rng.standard_normal((3, colours, H, W)), requires_grad=True)
     dy = torch.tensor(rng.standard_normal((3, classes)))
-    seed, wear = int(rng.integers(2**32)), np.random.default_rng(int(rng.integers(2**32)))
+    seed, wear = (int(number) for number in rng.integers(2**32, size=2))
     net = worn(fill(impl.PreActResNet(n, width, colours, classes).double(), seed, scale=0.3), wear).train(training)
     logits = net(x)
     yield "logits", observe(logits, rtol=1e-7)
@@ -671,7 +674,7 @@ def norms(impl, rng, N, training):
     import torch
 
     x, y = torch.tensor(rng.standard_normal((N, 2, 4, 4))), torch.from_numpy(rng.integers(4, size=N))
-    seed, wear = int(rng.integers(2**32)), np.random.default_rng(int(rng.integers(2**32)))
+    seed, wear = (int(number) for number in rng.integers(2**32, size=2))
     net = worn(fill(crossed().double(), seed), wear).train(training)
     yield "norms", impl.gradient_norms(net, x, y)
     yield "running variance", net.norm.running_var
@@ -682,7 +685,7 @@ def left_as_it_was(impl, rng, training):
     import torch
 
     x, y = torch.tensor(rng.standard_normal((6, 2, 4, 4))), torch.from_numpy(rng.integers(4, size=6))
-    seed, wear = int(rng.integers(2**32)), np.random.default_rng(int(rng.integers(2**32)))
+    seed, wear = (int(number) for number in rng.integers(2**32, size=2))
     net = worn(fill(crossed().double(), seed), wear).train(training)
     net.norm.train(not training)
     modes = [part.training for part in net.modules()]
@@ -705,7 +708,7 @@ def norms_of_a_network(impl, rng, n, width, training):
     import torch
 
     x, y = torch.tensor(rng.standard_normal((4, 1, 8, 8))), torch.from_numpy(rng.integers(10, size=4))
-    seed, wear = int(rng.integers(2**32)), np.random.default_rng(int(rng.integers(2**32)))
+    seed, wear = (int(number) for number in rng.integers(2**32, size=2))
 
     class Net(torch.nn.Module):
         def __init__(self):
