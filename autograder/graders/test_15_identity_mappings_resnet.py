@@ -164,7 +164,7 @@ def joins_walked_back_later(impl, rng, N, D):
         yield f"{kind} {k}: dF", dF[:1]
 
 
-@probe("join_backward", cases=[(24, 800, "exclusive"), (24, 800, "gated"), (24, 800, "conv")])
+@probe("join_backward", cases=[(24, 800, "exclusive"), (24, 200, "gated"), (24, 200, "conv")])
 def a_wide_join(impl, rng, N, D, kind):
     x, F, dz = rng.standard_normal((3, N, D))
     w = rng.standard_normal((D, D)) / np.sqrt(D)
@@ -399,7 +399,7 @@ def profiles(impl, rng, L, N, D, H, placement, kind, size):
     yield "direct", observe(direct, atol=1e-8)
 
 
-@probe("gradient_profile", cases=[(0.1, 500), (0.5, 1500), (-30.0, 400), (1.0, 300)])
+@probe("gradient_profile", cases=[(0.1, 350), (-30.0, 230), (1.0, 60)])
 def thousands_of_layers(impl, rng, lam, units):
     """The same unit again and again: its factor is met in each."""
     p, (x, dy) = draw_unit(rng, 3, 2, 2, "full"), rng.standard_normal((2, 3, 2))
@@ -410,15 +410,15 @@ def thousands_of_layers(impl, rng, lam, units):
     yield "direct", observe(direct[:: units // 10], atol=1e-6)
 
 
-@probe("gradient_profile", cases=[(400,)])
+@probe("gradient_profile", cases=[(140,)])
 def exploding_layers(impl, rng, units):
     """Plain units: no shortcut, and gradients beyond any float on the way back."""
     p, (x, dy) = draw_unit(rng, 5, 3, 4, "relu_only"), rng.standard_normal((2, 5, 3))
     p |= {"lam": 0.0, "rho": 1.0, "gamma2": 1e3 * p["gamma2"]}
     _, cache = impl.unit_forward(p, x, "relu_only", "scaled")
     total, direct = (value for _, value in named("total direct", impl.gradient_profile(dy, [cache] * units)))
-    yield "total", observe(total[::40], rtol=1e-8)
-    yield "direct", direct[::40]
+    yield "total", observe(total[::14], rtol=1e-8)
+    yield "direct", direct[::14]
 
 
 @probe("gradient_profile", cases=[(False,), (True,)])
