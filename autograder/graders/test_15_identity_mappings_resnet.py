@@ -399,8 +399,8 @@ def profiles(impl, rng, L, N, D, H, placement, kind, size):
     yield "direct", observe(direct, atol=1e-8)
 
 
-@probe("gradient_profile", cases=[(0.1, 350), (-30.0, 230), (1.0, 60)])
-def thousands_of_layers(impl, rng, lam, units):
+@probe("gradient_profile", cases=[(0.001, 120), (-1000.0, 115), (1.0, 40)])
+def factors_beyond_floats(impl, rng, lam, units):
     """The same unit again and again: its factor is met in each."""
     p, (x, dy) = draw_unit(rng, 3, 2, 2, "full"), rng.standard_normal((2, 3, 2))
     p |= {"w2": np.zeros((2, 2)), "lam": lam}
@@ -410,15 +410,15 @@ def thousands_of_layers(impl, rng, lam, units):
     yield "direct", observe(direct[:: units // 10], atol=1e-6)
 
 
-@probe("gradient_profile", cases=[(140,)])
+@probe("gradient_profile", cases=[(70,)])
 def exploding_layers(impl, rng, units):
     """Plain units: no shortcut, and gradients beyond any float on the way back."""
     p, (x, dy) = draw_unit(rng, 5, 3, 4, "relu_only"), rng.standard_normal((2, 5, 3))
-    p |= {"lam": 0.0, "rho": 1.0, "gamma2": 1e3 * p["gamma2"]}
+    p |= {"lam": 0.0, "rho": 1.0, "gamma2": 1e6 * p["gamma2"]}
     _, cache = impl.unit_forward(p, x, "relu_only", "scaled")
     total, direct = (value for _, value in named("total direct", impl.gradient_profile(dy, [cache] * units)))
-    yield "total", observe(total[::14], rtol=1e-8)
-    yield "direct", direct[::14]
+    yield "total", observe(total[::7], rtol=1e-8)
+    yield "direct", direct[::7]
 
 
 @probe("gradient_profile", cases=[(False,), (True,)])
