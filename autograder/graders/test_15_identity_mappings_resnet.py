@@ -604,6 +604,7 @@ def first_weights_of_a_network(impl, rng, n, width):
         largest = layer.weight[0].numel() ** 0.5 * layer.weight.abs().max().item()
         yield f"first weights of {name}", observe(largest, judge=torch_s_own)
     yield "γ of the last batch norm", net.bn.weight
+    yield "the linear layer's bias is drawn as PyTorch draws it, not zero", bool(net.fc.bias.abs().max() > 0)
     yield "shape of the logits", list(net(x).shape)
 
 
