@@ -278,9 +278,8 @@ def gradients_with_shortcuts(impl, rng, N, D, H, placement, kind):
 def at_the_kink(impl, rng, placement):
     """Numbers that are exactly 0 before a ReLU: its derivative is 0 there."""
     p, x, dy = draw_unit(rng, 4, 2, 2, placement), rng.standard_normal((4, 2)), rng.standard_normal((4, 2)) + 1.0
-    p["gamma1"][0] = p["beta1"][0] = 0.0
-    if placement == "bn_after_addition":
-        p["gamma2"][0] = p["beta2"][0] = 0.0
+    for k in "12" if placement == "bn_after_addition" else "1":
+        p[f"gamma{k}"][0] = p[f"beta{k}"][0] = 0.0
     if placement == "original":
         p["gamma2"][:] = p["beta2"][:] = 0.0
     x[::2] = 0.0
