@@ -94,7 +94,7 @@ def after_all_other_kinds(impl, rng, N, D, kind):
 def large_joins(impl, rng, N, D, kind):
     """More examples and features than anybody would write out; the last ones are looked at."""
     p, (x, F) = draw_join(rng, N, D), rng.standard_normal((2, N, D))
-    yield "z of the last examples", impl.join_forward(x, F, kind, p)[0][-2:, -3:]
+    yield "z of the last examples", impl.join_forward(x, F, kind, p)[0][-2:, ::69]
 
 
 @probe("join_forward", cases=[(3, 2, "identity")], part="kind")
@@ -293,7 +293,7 @@ def units_far_from_one(impl, rng, N, D, H, placement, size):
 def large_units(impl, rng, N, D, H, placement):
     """More examples and features than anybody would write out; the last ones are looked at."""
     p, x = draw_unit(rng, N, D, H, placement), rng.standard_normal((N, D))
-    yield "y of the last examples", impl.unit_forward(p, x, placement)[0][-2:, -3:]
+    yield "y of the last examples", impl.unit_forward(p, x, placement)[0][-2:, ::69]
 
 
 @probe("unit_forward", cases=[("original",), ("relu_only",), ("full",)], part="placement")
@@ -493,7 +493,7 @@ def profiles(impl, rng, L, N, D, H, placement, kind, size):
     yield "direct", observe(direct, atol=1e-8)
 
 
-@probe("gradient_profile", cases=[(0.001, 120), (-1000.0, 115), (0.9, 1200)])
+@probe("gradient_profile", cases=[(0.001, 120), (-1000.0, 115), (0.9, 270)])
 def factors_beyond_floats(impl, rng, lam, units):
     """The same unit again and again: its factor is met in each."""
     p, (x, dy) = draw_unit(rng, 3, 2, 2, "full"), rng.standard_normal((2, 3, 2))
@@ -599,10 +599,10 @@ def pre_activated(impl, rng, N, C, channels, H, W, stride, training):
     yield "parameters", shapes(unit)
     unit = worn(fill(unit, seed), wear).train(training)
     y = unit(x)
-    yield "y of the last picture", y[-1:, -2:]
+    yield "y of the last picture", y[-1:, -2:, :2, :3]
     if y.requires_grad:
         torch.sum(y * dy).backward()
-    yield "dx", None if x.grad is None else x.grad[-1:, -2:]
+    yield "dx", None if x.grad is None else x.grad[-1:, -2:, :2, :3]
     for name, parameter in sorted(unit.named_parameters()):
         if name in ("bn1.weight", "conv1.weight", "proj.weight"):
             grad = parameter.grad
