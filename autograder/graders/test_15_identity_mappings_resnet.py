@@ -90,11 +90,11 @@ def after_all_other_kinds(impl, rng, N, D, kind):
     yield "z", impl.join_forward(x, F, kind, p)[0]
 
 
-@probe("join_forward", cases=[(130, 140, kind) for kind in KINDS], part="kind")
+@probe("join_forward", cases=[(130, 3, kind) for kind in KINDS], part="kind")
 def large_joins(impl, rng, N, D, kind):
-    """More examples and features than anybody would write out; the last ones are looked at."""
+    """More examples than anybody would write out; the last ones are looked at."""
     p, (x, F) = draw_join(rng, N, D), rng.standard_normal((2, N, D))
-    yield "z of the last examples", impl.join_forward(x, F, kind, p)[0][-2:, ::69]
+    yield "z of the last examples", impl.join_forward(x, F, kind, p)[0][-2:]
 
 
 @probe("join_forward", cases=[(3, 2, "identity")], part="kind")
@@ -207,11 +207,11 @@ def joins_of_all_kinds_walked_back_later(impl, rng, N, D, kind):
 @probe(
     "join_backward",
     cases=[
-        (130, 300, "exclusive"),
-        (130, 150, "gated"),
-        (130, 150, "conv"),
-        (130, 150, "scaled"),
-        (130, 150, "dropout"),
+        (130, 200, "exclusive"),
+        (130, 70, "gated"),
+        (130, 70, "conv"),
+        (130, 70, "scaled"),
+        (130, 70, "dropout"),
     ],
     part="kind",
 )
@@ -239,7 +239,7 @@ def with_own_join(impl, rng, N, D, kind):
 
 # Units --------------------------------------------------------------------------------------------------------------
 
-SIZES = [(5, 3, 4), (4, 3, 3), (3, 1, 2)]  # N, D, H
+SIZES = [(5, 3, 4), (4, 3, 3)]  # N, D, H
 
 
 @probe("unit_forward", cases=[(placement,) for placement in PLACEMENTS], part="placement")
@@ -289,11 +289,11 @@ def units_far_from_one(impl, rng, N, D, H, placement, size):
     yield "y", observe(impl.unit_forward(p, x, placement)[0], rtol=1e-8)
 
 
-@probe("unit_forward", cases=[(130, 140, 70, placement) for placement in PLACEMENTS], part="placement")
+@probe("unit_forward", cases=[(130, 3, 4, placement) for placement in PLACEMENTS], part="placement")
 def large_units(impl, rng, N, D, H, placement):
-    """More examples and features than anybody would write out; the last ones are looked at."""
+    """More examples than anybody would write out; the last ones are looked at."""
     p, x = draw_unit(rng, N, D, H, placement), rng.standard_normal((N, D))
-    yield "y of the last examples", impl.unit_forward(p, x, placement)[0][-2:, ::69]
+    yield "y of the last examples", impl.unit_forward(p, x, placement)[0][-2:]
 
 
 @probe("unit_forward", cases=[("original",), ("relu_only",), ("full",)], part="placement")
@@ -390,14 +390,14 @@ def units_walked_back_later(impl, rng, N, D, placement):
 WIDE = {"original": "gated", "bn_after_addition": "scaled"}
 
 
-@probe("unit_backward", cases=[(130, 70, 140, how, WIDE.get(how, "identity")) for how in PLACEMENTS], part="placement")
+@probe("unit_backward", cases=[(130, 20, 140, how, WIDE.get(how, "identity")) for how in PLACEMENTS], part="placement")
 def a_wide_unit(impl, rng, N, D, H, placement, kind):
     p, x = draw_unit(rng, N, D, H, placement), rng.standard_normal((N, D))
     dy = rng.standard_normal((N, D))
     found = impl.unit_backward(dy, impl.unit_forward(p, x, placement, kind)[1])
     shortcut, branch, grads = three("dx_shortcut dx_branch grads", found)
-    yield "dx_shortcut of the last examples", shortcut[-2:, ::17]
-    yield "dx_branch of the last examples", branch[-2:, ::17]
+    yield "dx_shortcut of the last examples", shortcut[-2:, ::7]
+    yield "dx_branch of the last examples", branch[-2:, ::7]
     yield "dw1", grads["w1"][::29, ::47]
     yield "dw2", grads["w2"][::47, ::29]
 
@@ -429,7 +429,7 @@ def paths(impl, rng, L, N, D):
     yield from named("each through", impl.open_paths(masks))
 
 
-@probe("open_paths", cases=[(300, 150, 70)])
+@probe("open_paths", cases=[(300, 66, 10)])
 def long_paths(impl, rng, L, N, D):
     masks = [rng.random((N, D)) < 0.99 for _ in range(L)]
     each, through = (value for _, value in named("each through", impl.open_paths(masks)))
@@ -493,7 +493,7 @@ def profiles(impl, rng, L, N, D, H, placement, kind, size):
     yield "direct", observe(direct, atol=1e-8)
 
 
-@probe("gradient_profile", cases=[(0.001, 120), (-1000.0, 115), (0.9, 270)])
+@probe("gradient_profile", cases=[(0.001, 120), (-1000.0, 115), (0.9, 140)])
 def factors_beyond_floats(impl, rng, lam, units):
     """The same unit again and again: its factor is met in each."""
     p, (x, dy) = draw_unit(rng, 3, 2, 2, "full"), rng.standard_normal((2, 3, 2))
@@ -509,15 +509,15 @@ def no_unit_at_all(impl, rng):
     yield from named("total direct", impl.gradient_profile(rng.standard_normal((3, 2)), []))
 
 
-@probe("gradient_profile", cases=[(70,)])
-def exploding_layers(impl, rng, units):
-    """Plain units: no shortcut, and gradients beyond any float on the way back."""
+@probe("gradient_profile", cases=[(70, 0.0), (70, 1.0)])
+def exploding_layers(impl, rng, units, lam):
+    """Gradients beyond any float on the way back, without a shortcut, and with one that stays as it is."""
     p, (x, dy) = draw_unit(rng, 5, 3, 4, "relu_only"), rng.standard_normal((2, 5, 3))
-    p |= {"lam": 0.0, "rho": 1.0, "gamma2": 1e6 * p["gamma2"]}
+    p |= {"lam": lam, "rho": 1.0, "gamma2": 1e6 * p["gamma2"]}
     _, cache = impl.unit_forward(p, x, "relu_only", "scaled")
     total, direct = (value for _, value in named("total direct", impl.gradient_profile(dy, [cache] * units)))
     yield "total", observe(total[::7], rtol=1e-8)
-    yield "direct", direct[::7]
+    yield "direct", observe(direct[::7], atol=1e-8)
 
 
 @probe("gradient_profile", cases=[(False,), (True,)])
@@ -759,6 +759,11 @@ def torch_relu(x):
     return torch.relu(x)
 
 
+def listed(found):
+    """A tensor of numbers as a list of them."""
+    return list(found.unbind()) if hasattr(found, "unbind") and found.dim() else found
+
+
 @probe("gradient_norms")
 def a_quarter(impl, rng):
     import torch
@@ -772,7 +777,7 @@ def a_quarter(impl, rng):
             return self.units[0](x)
 
     x = torch.tensor([[0.0, LN3]], dtype=torch.float64, requires_grad=True)
-    yield "norms", impl.gradient_norms(Through(), x, torch.tensor([1]))
+    yield "norms", listed(impl.gradient_norms(Through(), x, torch.tensor([1])))
 
 
 @probe("gradient_norms", cases=[(5, True), (1, False), (8, False), (3, True)])
@@ -782,7 +787,7 @@ def norms(impl, rng, N, training):
     x, y = torch.tensor(rng.standard_normal((N, 2, 4, 4))), torch.from_numpy(rng.integers(4, size=N))
     seed, wear = (int(number) for number in rng.integers(2**32, size=2))
     net = worn(fill(crossed().double(), seed), wear).train(training)
-    yield "norms", impl.gradient_norms(net, x, y)
+    yield "norms", listed(impl.gradient_norms(net, x, y))
     yield "running variance", net.norm.running_var
 
 
@@ -799,7 +804,7 @@ def left_as_it_was(impl, rng, training):
     net.units[1].register_forward_hook(lambda part, inputs, output: heard.append(len(output)))
     net.fc.weight.grad = torch.ones(4, 7, dtype=torch.float64)
     net.units[1].bias.requires_grad_(False)
-    yield "norms", impl.gradient_norms(net, x, y)
+    yield "norms", listed(impl.gradient_norms(net, x, y))
     yield "modes are as before", [part.training for part in net.modules()] == modes
     yield "forward hooks that are left", [len(part._forward_hooks) for part in net.modules()]
     yield "backward hooks that are left", [len(part._backward_hooks) for part in net.modules()]
@@ -831,12 +836,12 @@ def norms_of_a_network(impl, rng, n, width, training):
             return self.fc(x.mean(dim=(2, 3)))
 
     net = worn(fill(Net().double(), seed), wear).train(training)
-    yield "norms", impl.gradient_norms(net, x, y)
-    yield "norms for other labels", impl.gradient_norms(net, x, (y + 3) % 10)
-    yield "norms of 50 examples", impl.gradient_norms(net, x.repeat(13, 1, 1, 1)[:50], y.repeat(13)[:50])
+    yield "norms", listed(impl.gradient_norms(net, x, y))
+    yield "norms for other labels", listed(impl.gradient_norms(net, x, (y + 3) % 10))
+    yield "norms of 50 examples", listed(impl.gradient_norms(net, x.repeat(13, 1, 1, 1)[:50], y.repeat(13)[:50]))
 
 
-@probe("gradient_norms", cases=[(140,)])
+@probe("gradient_norms", cases=[(130,)])
 def norms_of_many_units(impl, rng, units):
     """More units than anybody would list; the last ones are looked at."""
     import torch
@@ -851,9 +856,9 @@ def norms_of_many_units(impl, rng, units):
                 x = x + torch.tanh(unit(x)) / 4
             return x
 
-    x, y = torch.tensor(rng.standard_normal((150, 3))), torch.from_numpy(rng.integers(3, size=150))
+    x, y = torch.tensor(rng.standard_normal((66, 3))), torch.from_numpy(rng.integers(3, size=66))
     net = fill(Deep().double(), int(rng.integers(2**32)))
-    found = list(impl.gradient_norms(net, x, y))
+    found = listed(impl.gradient_norms(net, x, y))
     yield "how many", len(found)
     yield "norms of some units", found[9::43]
 
@@ -865,4 +870,4 @@ def far_norms(impl, rng, size):
     x, y = torch.tensor(size * rng.standard_normal((4, 2, 4, 4))), torch.from_numpy(rng.integers(4, size=4))
     seed = int(rng.integers(2**32))
     net = fill(crossed().double(), seed)
-    yield "norms", observe(impl.gradient_norms(net, x, y), rtol=1e-7)
+    yield "norms", observe(listed(impl.gradient_norms(net, x, y)), rtol=1e-7)
