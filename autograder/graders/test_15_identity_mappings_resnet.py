@@ -90,11 +90,11 @@ def after_all_other_kinds(impl, rng, N, D, kind):
     yield "z", impl.join_forward(x, F, kind, p)[0]
 
 
-@probe("join_forward", cases=[(130, 3, kind) for kind in KINDS], part="kind")
+@probe("join_forward", cases=[(N, D, kind) for kind in KINDS for N, D in ((130, 3), (2, 130))], part="kind")
 def large_joins(impl, rng, N, D, kind):
-    """More examples than anybody would write out; the last ones are looked at."""
+    """More examples or features than anybody would write out; the last ones are looked at."""
     p, (x, F) = draw_join(rng, N, D), rng.standard_normal((2, N, D))
-    yield "z of the last examples", impl.join_forward(x, F, kind, p)[0][-2:]
+    yield "z of the last examples", impl.join_forward(x, F, kind, p)[0][-2:, -3:]
 
 
 @probe("join_forward", cases=[(3, 2, "identity")], part="kind")
@@ -289,11 +289,11 @@ def units_far_from_one(impl, rng, N, D, H, placement, size):
     yield "y", observe(impl.unit_forward(p, x, placement)[0], rtol=1e-8)
 
 
-@probe("unit_forward", cases=[(130, 3, 4, placement) for placement in PLACEMENTS], part="placement")
+@probe("unit_forward", cases=[(N, D, 4, how) for how in PLACEMENTS for N, D in ((130, 3), (4, 130))], part="placement")
 def large_units(impl, rng, N, D, H, placement):
-    """More examples than anybody would write out; the last ones are looked at."""
+    """More examples or features than anybody would write out; the last ones are looked at."""
     p, x = draw_unit(rng, N, D, H, placement), rng.standard_normal((N, D))
-    yield "y of the last examples", impl.unit_forward(p, x, placement)[0][-2:]
+    yield "y of the last examples", impl.unit_forward(p, x, placement)[0][-2:, -3:]
 
 
 @probe("unit_forward", cases=[("original",), ("relu_only",), ("full",)], part="placement")
@@ -532,6 +532,17 @@ def nothing_comes_back(impl, rng, spoken):
     yield from named("total direct", impl.gradient_profile(dy, caches))
 
 
+@probe("gradient_profile")
+def the_same_gradient_elsewhere(impl, rng):
+    """Two networks, into which the same gradient comes."""
+    ps, (x, dy) = [draw_unit(rng, 5, 3, 2, "full") for _ in range(2)], rng.standard_normal((2, 5, 3))
+    for k, p in enumerate(ps):
+        caches = [impl.unit_forward(p, x)[1]] * 2
+        total, direct = (value for _, value in named("total direct", impl.gradient_profile(dy, caches)))
+        yield f"total of network {k}", observe(total, atol=1e-8)
+        yield f"direct of network {k}", observe(direct, atol=1e-8)
+
+
 @probe("gradient_profile", cases=[("original",), ("full",)])
 def profiles_of_zero(impl, rng, placement):
     """No gradient comes in."""
@@ -615,10 +626,10 @@ def units_of_default_stride(impl, rng, C, channels, dtype):
     import torch
 
     dtype = getattr(torch, dtype)
-    x, seed = torch.tensor(rng.standard_normal((2, C, 4, 5)), dtype=dtype), int(rng.integers(2**32))
+    x, seed = torch.tensor(rng.standard_normal((70, C, 2, 3)), dtype=dtype), int(rng.integers(2**32))
     unit = impl.PreActUnit(C, channels).to(dtype)
     yield "parameters", shapes(unit)
-    yield "y", fill(unit, seed)(x)[:, :3, ::2, ::3]
+    yield "y of the last pictures", fill(unit, seed, scale=4.0)(x)[-3:, :3]
 
 
 @probe("PreActUnit", cases=[(24, 32, 2), (32, 32, 1)])
@@ -693,7 +704,7 @@ def networks(impl, rng, n, width, colours, classes, H, W, training):
 def networks_by_default(impl, rng, n):
     import torch
 
-    x, seed = torch.tensor(rng.standard_normal((2, 3, 6, 7))), int(rng.integers(2**32))
+    x, seed = torch.tensor(rng.standard_normal((1, 3, 6, 7))), int(rng.integers(2**32))
     net = impl.PreActResNet(n).double()
     yield "parameters", shapes(net)
     yield "logits", fill(net, seed, scale=0.1).eval()(x)
