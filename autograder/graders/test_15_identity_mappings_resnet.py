@@ -421,7 +421,7 @@ def two_units(impl, rng):
     yield from named("each through", impl.open_paths(masks))
 
 
-@probe("open_paths", cases=[(3, 4, 5), (3, 6, 6), (1, 3, 2), (6, 1, 7), (5, 6, 1), (2, 3, 5)])
+@probe("open_paths", cases=[(3, 4, 5), (3, 9, 9), (1, 3, 2), (6, 1, 7), (5, 6, 1), (2, 3, 5)])
 def paths(impl, rng, L, N, D):
     """Units that differ in how far they are open."""
     open_to = rng.permutation(np.linspace(0.5, 0.95, L))
