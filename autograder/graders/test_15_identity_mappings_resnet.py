@@ -119,7 +119,8 @@ def other_numbers(impl, rng, N, D, kind):
         "dropout": {"a mask of bools": {"mask": p["mask"] > 0}, "nothing dropped": {"mask": np.ones((N, D))}},
         "scaled": {
             "λ = 0": {"lam": 0.0, "rho": 1.0},
-            "ρ = 0": {"lam": 1.0, "rho": 0.0},
+            "ρ = 0": {"lam": 0.7, "rho": 0.0},
+            "λ = 1": {"lam": 1.0, "rho": 1.3},
             "integers": {"lam": 2, "rho": 3},
         },
     }[kind]
@@ -172,7 +173,9 @@ def joins_of_zeros(impl, rng, kind):
     p, (x, F, dz) = draw_join(rng, 3, 2), rng.standard_normal((3, 3, 2))
     x[0] = F[1] = dz[2] = 0.0
     for name, numbers in (
-        {"λ = 0": {"lam": 0.0}, "ρ = 0": {"rho": 0.0}}.items() if kind == "scaled" else [("zeros", {})]
+        {"λ = 0": {"lam": 0.0}, "ρ = 0": {"rho": 0.0}, "λ = 1": {"lam": 1.0}}.items()
+        if kind == "scaled"
+        else [("zeros", {})]
     ):
         dx, dF, _ = three("dx dF grads", impl.join_backward(dz, impl.join_forward(x, F, kind, p | numbers)[1]))
         yield f"dx, {name}", dx
@@ -598,6 +601,8 @@ def torch_s_own(got, expected):
         (2, 1, 2, 7, 4, 3, False),
         (1, 2, 2, 3, 4, 1, True),
         (2, 5, 3, 6, 2, 2, False),
+        (4, 3, 3, 1, 1, 2, True),
+        (1, 2, 2, 1, 1, 1, False),
     ],
 )
 def pre_activated(impl, rng, N, C, channels, H, W, stride, training):
@@ -789,6 +794,7 @@ def a_quarter(impl, rng):
 
     x = torch.tensor([[0.0, LN3]], dtype=torch.float64, requires_grad=True)
     yield "norms", listed(impl.gradient_norms(Through(), x, torch.tensor([1])))
+    yield "x.grad", x.grad
 
 
 @probe("gradient_norms", cases=[(5, True), (1, False), (8, False), (3, True)])
