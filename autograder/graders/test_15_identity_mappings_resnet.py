@@ -227,8 +227,9 @@ def a_wide_join(impl, rng, N, D, kind):
     dx, dF, grads = three("dx dF grads", impl.join_backward(dz, impl.join_forward(x, F, kind, p)[1]))
     yield "dx of the last examples", dx[-2:, 3 :: D // 5]
     yield "dF of the last examples", dF[-2:, 3 :: D // 5]
-    for name in sorted(grads):
-        yield f"d{name}", grads[name][::97] if grads[name].ndim == 1 else grads[name][3::97, -3:]
+    for name in {"exclusive": ("bg", "wg"), "gated": ("bg", "wg"), "conv": ("ws",)}.get(kind, ()):
+        value = grads.get(name)
+        yield f"d{name}", value if value is None else value[::97] if value.ndim == 1 else value[3::97, -3:]
 
 
 @probe("join_backward", cases=[(3, 4, kind) for kind in KINDS[:3]], part="kind")
@@ -602,7 +603,7 @@ def torch_s_own(got, expected):
         (1, 2, 2, 3, 4, 1, True),
         (2, 5, 3, 6, 2, 2, False),
         (4, 3, 3, 1, 1, 2, True),
-        (1, 2, 2, 1, 1, 1, False),
+        (1, 7, 7, 1, 1, 1, False),
     ],
 )
 def pre_activated(impl, rng, N, C, channels, H, W, stride, training):
