@@ -105,7 +105,7 @@ def without_parameters(impl, rng, N, D, kind):
     yield "with None", impl.join_forward(x, F, kind, None)[0]
 
 
-@probe("join_forward", cases=[(kind, size) for kind in KINDS[:2] for size in (300.0, 1e-5)], part="kind")
+@probe("join_forward", cases=[(kind, size) for kind in KINDS[:2] for size in (3000.0, 1e-5)], part="kind")
 def far_gates(impl, rng, kind, size):
     p, (x, F) = draw_join(rng, 5, 3), size * rng.standard_normal((2, 5, 3))
     yield "z", impl.join_forward(x, F, kind, p)[0]
@@ -276,7 +276,7 @@ def after_all_other_placements(impl, rng, N, D, placement):
     yield "y", impl.unit_forward(p, x, placement)[0]
 
 
-@probe("unit_forward", cases=[(4, 2, 3, "full"), (1, 3, 2, "full")], part="placement")
+@probe("unit_forward", cases=[(4, 2, 3, "full"), (1, 3, 8, "full")], part="placement")
 def units_by_default(impl, rng, N, D, H, placement):
     p, x = draw_unit(rng, N, D, H, placement), rng.standard_normal((N, D))
     yield "y", impl.unit_forward(p, x)[0]
