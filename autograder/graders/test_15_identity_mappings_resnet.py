@@ -276,7 +276,7 @@ def after_all_other_placements(impl, rng, N, D, placement):
     yield "y", impl.unit_forward(p, x, placement)[0]
 
 
-@probe("unit_forward", cases=[(4, 2, 3, "full"), (1, 3, 8, "full")], part="placement")
+@probe("unit_forward", cases=[(4, 2, 3, "full"), (1, 9, 8, "full")], part="placement")
 def units_by_default(impl, rng, N, D, H, placement):
     p, x = draw_unit(rng, N, D, H, placement), rng.standard_normal((N, D))
     yield "y", impl.unit_forward(p, x)[0]
