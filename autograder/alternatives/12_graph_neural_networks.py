@@ -291,4 +291,13 @@ class Third:
 
 
 # Mutants of the reference that compute the same, with the reason.
-EQUIVALENT: dict[str, dict[str, str]] = {}
+EQUIVALENT = {
+    "wl_colors": {
+        "for u, v, kind in zip(src, dst, bond, strict=False):": "all three have an entry for each edge",
+        "seen = [(own, *sorted(around)) for own, around in zip(colors, heard, strict=False)]": "both have one per atom",
+    },
+    "mpnn_backward": {
+        "grads |= dict(zip(READ, shares, strict=False))": "there are as many names as shares",
+        'for name, share in zip(("A", *GRU), (dA, *shares), strict=False):': "there are as many names as shares",
+    },
+}

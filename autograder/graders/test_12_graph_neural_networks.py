@@ -312,6 +312,19 @@ def how_often_counts(impl, rng, V):
     yield "hubs whose bonds and neighbours pair differently", colours(found)
 
 
+@probe("wl_colors", cases=[(3,)])
+def digits_that_run_together(impl, rng, copies):
+    """Own colours, kinds and heard colours whose digits are the same in a row; the hubs' order is drawn."""
+    stars = [(1, 0, 10), (10, 1, 0), (1, 1, 11), (11, 1, 1), (1, 11, 1), (11, 11, 1), (1, 1, 111), (1, 0, 10)] * copies
+    stars = [stars[k] for k in rng.permutation(len(stars))]
+    own, kinds, heard = (np.array(column) for column in zip(*stars, strict=True))
+    hubs = np.arange(len(stars))
+    labels = np.concatenate([own, heard])
+    for rounds in (1, 2):
+        found = impl.wl_colors(len(hubs) + hubs, hubs, kinds, labels, rounds)
+        yield f"colours after {rounds} rounds", colours(found)
+
+
 @probe("wl_colors", cases=[(5,)])
 def no_bonds(impl, rng, V):
     none, labels = np.zeros(0, dtype=np.int64), rng.integers(3, size=V)
@@ -677,7 +690,8 @@ def rounds(impl, rng, T):
     module = fill(impl.MPNN(3, T, edge_network(2, 3, 0), 2).double(), seed, scale=0.7)
     yield "parameters", shapes(module)
     yield "y", module(*batch)
-    yield "y without gradients", torch.no_grad()(module)(*batch)
+    with torch.no_grad():
+        yield "y without gradients", module(*batch)
 
 
 @probe("MPNN", cases=[(3, 0), (2, 4), (0, 0)])
