@@ -6,7 +6,6 @@ import contextlib
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -98,7 +97,7 @@ class ClassFolder:
 
     # Several who work on it ------------------------------------------------------------------------------------------
 
-    def lock(self, name: str) -> AbstractContextManager[None]:
+    def lock(self, name: str) -> contextlib.AbstractContextManager[None]:
         """Hold one of the class's locks; see :func:`course.base.files.locked`."""
         return locked(self.root, name)
 

@@ -356,6 +356,7 @@ class Recorder(Autograde):
         """Put what was recorded before aside, instead of removing it: it is there again if recording fails."""
         self.begun.add(student_id)
         place = Path(self._format_dest(assignment_id, student_id))
+        make_folder(place.parent)  # nbgrader shares the folders above and below it with a group, and not this one
         if place.exists():
             aside = Path(self.coursedir.root, EARLIER, student_id, f"{assignment_id}-recorded")
             shutil.rmtree(aside, ignore_errors=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import json
+import signal
 import subprocess
 import sys
 import threading
@@ -29,10 +30,11 @@ SECONDS = 15  # of processor time, for one submission; an honest one takes a hun
 MEMORY_MB = 3000
 MAX_CODE = 500_000  # characters of a cell of code
 MAX_WORDS = 5_000_000  # characters of any other cell, which may hold a picture
+_TOO_MUCH = "{} takes too much time or memory to read, and was not graded."
 
 
 class TooMuch(NotebookError):
-    """A file took more time or memory than there was, which may have been the moment's fault."""
+    """Reading a file ended in a way that may have been the moment's fault. Its own processor time is the file's."""
 
 
 def take_in(path: Path, slug: str, project: Project) -> tuple[Tree, list[str]]:
@@ -48,12 +50,12 @@ def take_in(path: Path, slug: str, project: Project) -> tuple[Tree, list[str]]:
 
     Raises:
         NotebookError: it is no notebook, or there is too much of it.
-        TooMuch: reading it took too much time or memory.
+        TooMuch: reading it took too much memory, or was ended from outside.
         RuntimeError: something in it is not foreseen here.
     """
     answer = _reader.ask(str(path.absolute()), slug, str(project.root))
     if answer is None:
-        raise TooMuch(f"{path} takes too much time or memory to read, and was not graded.")
+        raise TooMuch(_TOO_MUCH.format(path))
     if "fault" in answer:
         raise RuntimeError(f"{path} could not be taken in: {answer['fault']}")
     if "problem" in answer:
@@ -92,8 +94,11 @@ class _Reader:
             answer: dict[str, Any] = json.loads(self._process.stdout.readline())
             return answer
         except (OSError, ValueError):  # killed, by its limits or by the machine
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(0.5)
+            ended = self._process.poll()
             self._end()
-            return None
+            return {"problem": _TOO_MUCH.format(request[0])} if ended == -signal.SIGXCPU else None
         finally:
             too_late.cancel()
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
+from itertools import takewhile
 from pathlib import Path, PurePosixPath
 from typing import IO
 
@@ -74,9 +75,11 @@ def in_folder(folder: Path) -> Iterator[File]:
     for place, folders, names in os.walk(folder, onerror=unread.append):
         here = Path(place)
         links = [name for name in folders if (here / name).is_symlink()]
-        folders[:] = sorted(set(folders) - set(links))
-        if not (folders or names or links) and here != folder and (file := _file(here.relative_to(folder))):
-            yield File(file.name, (*file.parts, ""), problem=EMPTY_FOLDER)
+        noise = [name for name in (*folders, *names) if _noise(name)]
+        empty = len(noise) == len(folders) + len(names)
+        folders[:] = sorted(set(folders) - set(links) - set(noise))
+        if empty and here != folder and (file := _file(here.relative_to(folder))):
+            yield File(file.name, (*file.parts, ""), problem=_hollow(next(iter(noise), "")))
         for name in sorted([*names, *links]):
             path = here / name
             if (file := _file(path.relative_to(folder))) is None:
@@ -108,9 +111,25 @@ def _file(path: Path) -> File | None:
 
 def _parts(name: str) -> tuple[str, ...]:
     """The parts of a path that name something; none, if systems leave it beside files, or it names nothing."""
+    parts, noise = _split(name)
+    return () if noise else parts
+
+
+def _split(name: str) -> tuple[tuple[str, ...], str]:
+    """The parts of a path that name something, up to one that systems leave beside files; and that one, or ""."""
     parts = [nfc(part) for part in PurePosixPath(name.replace("\\", "/")).parts if part not in ("/", "..", ".")]
-    noise = any(part.casefold() in _PASSED_OVER or part.startswith(("._", "~$")) for part in parts)
-    return () if noise else tuple(parts)
+    outer = tuple(takewhile(lambda part: not _noise(part), parts))
+    return outer, "".join(parts[len(outer) : len(outer) + 1])
+
+
+def _noise(part: str) -> bool:
+    """Whether systems leave what is called so beside files, and nobody hands it in."""
+    return part.casefold() in _PASSED_OVER or part.startswith(("._", "~$"))
+
+
+def _hollow(noise: str) -> str:
+    """The problem of a folder in which there is nothing, or only what systems leave."""
+    return f"is a folder in which there is only {shown(noise)}" if noise else EMPTY_FOLDER
 
 
 def _in_zip(source: Path, opened: ExitStack) -> Iterator[File]:
@@ -135,15 +154,18 @@ def in_inner_zip(content: bytes, opened: ExitStack) -> list[File]:
 
 
 def _entries(archive: zipfile.ZipFile) -> Iterator[File]:
-    folders, holding = {}, set()
+    folders: dict[tuple[str, ...], File] = {}
+    holding: set[tuple[str, ...]] = set()
     for entry in archive.infolist():
         name = _name(entry)
-        parts = _parts(name)
+        parts, noise = _split(name)
         holding |= {parts[:end] for end in range(1, len(parts))}
         if not parts:
             continue
-        if entry.is_dir():
-            folders[parts] = File(name, (*parts, ""), problem=EMPTY_FOLDER)
+        if noise:
+            folders[parts] = File("/".join(parts), (*parts, ""), problem=_hollow(noise))
+        elif entry.is_dir():
+            folders.setdefault(parts, File(name, (*parts, ""), problem=EMPTY_FOLDER))
         else:
             yield File(name, parts, _changed(entry), partial(archive.open, entry))
     yield from (file for parts, file in folders.items() if parts not in holding)

@@ -81,16 +81,17 @@ def built():
 
 @pytest.fixture(scope="module")
 def compiled():
-    """Another master compiled, without being executed."""
-    return compile_assignment(Project(), SLUG, execute=False)
+    """Another master compiled, without being executed, with one mistake of each exercise."""
+    return compile_assignment(Project(), SLUG, execute=False, each=1)
 
 
 def test_compiling_is_deterministic(built):
     """What execution adds is compared with what nbgrader's own command gives, below."""
     again = compile_assignment(Project(), QUICK, execute=False)
-    assert (built.release, built.key) == (again.release, again.key)
+    assert built.key == again.key
     assert packed(built.key) == packed(again.key)
-    assert without_outputs(built.solution) == without_outputs(again.solution)
+    for one, other in ((built.release, again.release), (built.solution, again.solution)):
+        assert without_outputs(one) == without_outputs(other)
 
 
 def test_a_key_is_the_same_bytes_whenever_it_is_written(built, tmp_path):
@@ -137,14 +138,19 @@ def test_stock_generate_commands_give_the_same_and_what_is_committed(copied, bui
         ran = subprocess.run(words, cwd=copied.root, capture_output=True, text=True, env=environment)
         assert ran.returncode == 0, ran.stderr
     release, solution = copied.release(QUICK).read_bytes(), copied.solution(QUICK).read_bytes()
-    assert (release, solution) == (built.release, built.solution)
+    assert solution == built.solution
+    assert without_outputs(release) == without_outputs(built.release)
     assert (release, without_outputs(solution)) == committed
 
 
 def without_outputs(raw: bytes) -> dict:
+    """Without what execution gives; of a stub's pictures of it only the names. Last digits are the processor's."""
     notebook = json.loads(raw)
     results = ("outputs", "execution_count")
     notebook["cells"] = [{k: v for k, v in cell.items() if k not in results} for cell in notebook["cells"]]
+    for cell in notebook["cells"]:
+        if "attachments" in cell:
+            cell["attachments"] = sorted(cell["attachments"])
     return notebook
 
 
@@ -198,9 +204,9 @@ def test_check_tells_rounding_from_a_difference(copied, compiled, factor, found)
     assert SLUG in (stale + rounded)[0]
 
 
-def test_check_passes_where_last_digits_are_rounded_otherwise_and_says_so(copied, compiled, monkeypatch):
+def test_check_passes_where_last_digits_are_rounded_otherwise_and_says_so(copied, monkeypatch):
     only(copied, SLUG)
-    tree = json.loads(json.dumps(compiled.key))
+    tree = read_tree(copied.key(SLUG))
     value = next(c for c in tree["cases"] if c["probe"] == "states" and c["case"] == 1)["values"]["c"]
     value["value"] = encode(decode(value["value"]) * (1 + 1e-13))
     write_key(tree, copied.key(SLUG))
@@ -230,14 +236,20 @@ def test_a_master_whose_cell_raises_is_not_compiled(copied):
     assert copied.solution(QUICK).read_bytes() == before
 
 
+def only_mistake(project: Project, old: str, new: str) -> None:
+    """Leave one mistake, which replaces a text of the solution of lstm_cell_forward by another."""
+    text = f"[lstm_cell_forward.cell_state_not_squashed]\nhint = 'squash it'\nchange = [['{old}', '{new}']]\n"
+    project.mistakes(SLUG).write_text(text, encoding="utf-8")
+
+
 def test_a_mistake_that_no_longer_fits_is_named(copied):
-    edit(copied.mistakes(SLUG), "['o * np.tanh(c)', 'o * c']", "['o * tanh(c)', 'o * c']")
+    only_mistake(copied, "o * tanh(c)", "o * c")
     with pytest.raises(BuildError, match="cell_state_not_squashed"):
         compile_assignment(copied, SLUG, execute=False)
 
 
 def test_a_mistake_that_no_probe_sees_is_named(copied):
-    edit(copied.mistakes(SLUG), "['o * np.tanh(c)', 'o * c']", "['o * np.tanh(c)', 'np.tanh(c) * o']")
+    only_mistake(copied, "o * np.tanh(c)", "np.tanh(c) * o")
     with pytest.raises(BuildError, match="sharpen a probe"):
         compile_assignment(copied, SLUG, execute=False)
 
@@ -258,6 +270,7 @@ def test_build_compiles_what_changed_and_only_that(copied):
 
 def test_what_only_the_code_makes_out_of_date_is_not_executed(copied):
     only(copied, SLUG)
+    only_mistake(copied, "o * np.tanh(c)", "o * c")
     solution = copied.solution(SLUG)
     notebook = json.loads(solution.read_text(encoding="utf-8"))
     shown = next(cell for cell in notebook["cells"] if cell.get("outputs"))
@@ -314,7 +327,7 @@ def test_a_key_is_recorded_under_the_plainest_kernels_whatever_is_around(compile
     for name, value in {"OPENBLAS_CORETYPE": "Haswell", "ATEN_CPU_CAPABILITY": "avx2", "MKL_CBWR": "AUTO"}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("NPY_DISABLE_CPU_FEATURES", "")
-    assert compile_assignment(Project(), SLUG, execute=False).key == compiled.key
+    assert compile_assignment(Project(), SLUG, execute=False, each=1).key == compiled.key
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="only there it is said which kernels are the plainest")

@@ -11,7 +11,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from conftest import needs_sandbox, s30
+from conftest import needs_sandbox, s30, share_secret
 from nbgrader.api import Gradebook
 
 from course.base.files import locked
@@ -61,6 +61,7 @@ def hand_in(folder: Path, student: str, text: str, name: str = f"{SLUG}.ipynb") 
     path = folder / "submitted" / student / SLUG / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
+    share_secret(folder)
 
 
 def grade(folder: Path, *words: str, root: Path | None = None) -> dict:

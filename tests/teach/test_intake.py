@@ -53,11 +53,20 @@ def test_nothing_takes_a_minute_or_ends_the_run(tmp_path, name):
     assert said == "" or (str(path) in said and ("was not graded" in said or "are not graded" in said))
 
 
-def test_what_takes_too_long_is_told(tmp_path):
-    path = tmp_path / "submission.ipynb"
+def test_what_takes_too_long_is_told_at_once(tmp_path, monkeypatch):
+    """Processor time is not the moment's: it is neither tried again by this reader, nor by the run."""
+    first, path = tmp_path / "first.ipynb", tmp_path / "submission.ipynb"
+    first.write_text(json.dumps(notebook_of("x = 1")))
+    take_in(first, SLUG, PROJECT)
     path.write_text(json.dumps(notebook_of("!ls\n" * 20_000)))
-    with pytest.raises(TooMuch, match="too much time or memory"):
+    asked = []
+    monkeypatch.setattr(
+        intake._Reader, "_answer", lambda self, r, real=intake._Reader._answer: asked.append(r) or real(self, r)
+    )
+    with pytest.raises(NotebookError, match=f"^{path} takes too much time or memory") as told:
         take_in(path, SLUG, PROJECT)
+    assert not isinstance(told.value, TooMuch)
+    assert len(asked) == 1
 
 
 def test_memory_is_limited(tmp_path):

@@ -50,7 +50,7 @@ def conditions(tmp_path, monkeypatch):
     monkeypatch.setattr(evaluation, "expected", lambda *_: None)
     monkeypatch.setattr(evaluation, "seed_at", lambda *_: evaluation_seed)
     monkeypatch.setattr(evaluation, "_cut_short", {})
-    monkeypatch.setattr("autograder.engine.border.runner.STARTING", 1.0)
+    monkeypatch.setattr("autograder.engine.border.runner.STARTING", 4.0)
 
     def made(runner) -> Conditions:
         return Conditions(Project(), assignment.slug, tmp_path, Limits(1.0, 30.0, 500), runner)
@@ -114,23 +114,22 @@ def test_a_sandbox_that_is_ended_from_outside_is_nobodys_crash(conditions, tmp_p
                 child._parent._process.kill()
             return child
 
-    slow = notebook("\n    import time; time.sleep(0.5)\n    return 2 * x", tmp_path)
+    slow = notebook("\n    import time; time.sleep(0.2)\n    return 2 * x", tmp_path)
     with Lost() as runner:
         made = conditions(runner)
         assert [v.status for v in made.evaluate(slow, "ann").verdicts] == [Status.PASSED]
         Lost.left = 1
         with pytest.raises(UserError, match="ended from outside"):
-            made.evaluate(notebook("\n    import time; time.sleep(0.6)\n    return 2 * x", tmp_path), "x", attempts=1)
+            made.evaluate(notebook("\n    import time; time.sleep(0.3)\n    return 2 * x", tmp_path), "x", attempts=1)
 
 
 def test_a_reader_that_is_killed_or_stalled_reads_again(tmp_path, monkeypatch):
     path = tmp_path / "n.ipynb"
     path.write_text(json.dumps(class_of(Project())["eve_blank"]))
     assert take_in(path, SLUG, Project())[0]
+    monkeypatch.setattr(intake, "SECONDS", 1)  # ten of them, and a reader that says nothing is given up
     for how in (signal.SIGKILL, signal.SIGSTOP):
-        monkeypatch.setattr(intake, "SECONDS", 0.1)
         os.kill(intake._reader._process.pid, how)
-        monkeypatch.setattr(intake, "SECONDS", 15)
         assert take_in(path, SLUG, Project())[0]
     assert issubclass(TooMuch, NotebookError)
 
@@ -177,7 +176,7 @@ def _kill(pid: int) -> bool:
 @pytest.mark.slow
 def test_what_was_cut_short_is_recorded_with_the_word_and_tried_again_by_the_next_run(tmp_path):
     solved = json.dumps(class_of(Project())["ada_complete"])
-    endless = solved.replace('"def sigmoid(', '"import time\\n", "time.sleep(5)\\n", "def sigmoid(')
+    endless = solved.replace('"def sigmoid(', '"import time\\n", "time.sleep(9)\\n", "def sigmoid(')
     assert endless != solved
     hand_in(tmp_path, "ann", endless)
     hand_in(tmp_path, "ben", solved)

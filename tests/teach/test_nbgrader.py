@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, needs_sandbox
+from conftest import ROOT, needs_sandbox, s30
 from nbgrader.api import Gradebook
 
 from autograder.engine.assignment import with_needs
@@ -92,10 +92,7 @@ def graded(tmp_path_factory):
     wrong_name.parent.mkdir(parents=True)
     wrong_name.write_text(files["ada_complete"], encoding="utf-8")
     before = (project.release(SLUG).read_bytes(), project.release(SLUG).stat().st_mtime_ns)
-    entered = subprocess.run(
-        [sys.executable, "-m", "course.cli", "gradebook", "03", "--course-dir", str(folder)], cwd=ROOT, text=True
-    )
-    assert entered.returncode == 0
+    assert s30("gradebook", "03", "--course-dir", str(folder), root=ROOT).returncode == 0
     assert (project.release(SLUG).read_bytes(), project.release(SLUG).stat().st_mtime_ns) == before
     ran = nbgrader("autograde", SLUG, "--course-dir", str(folder))
     feedback = nbgrader("generate_feedback", SLUG, "--course-dir", str(folder))

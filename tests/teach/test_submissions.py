@@ -5,6 +5,7 @@ import functools
 import io
 import json
 import os
+import shutil
 import time
 import tracemalloc
 import unicodedata
@@ -403,6 +404,19 @@ def test_what_nobody_can_be_given_is_listed_and_makes_no_student(tmp_path):
     (notes,) = take(tmp_path, {"ada.ipynb": done(1), "notes.txt": "x"}).unplaced
     assert notes[0] == "notes.txt"
     assert set(submitted(SLUG, tmp_path / "class")) == {"roeann_1", "roebo_3", "ada"}
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_what_jupyter_keeps_beside_a_notebook_is_nobodys_submission_and_is_named_where_it_is_all(tmp_path, packed):
+    files = {"ada/x.ipynb": done(1), "ada/.ipynb_checkpoints/x-checkpoint.ipynb": done(2)}
+    files |= {"ben/.ipynb_checkpoints/x-checkpoint.ipynb": done(2), "__MACOSX/cyd/._x.ipynb": done(1)}
+    source = write(tmp_path / "all", files)
+    if packed:
+        source = Path(shutil.make_archive(str(tmp_path / "packed"), "zip", source))
+    said = collect(source, SLUG, tmp_path / "class", NOBODY)
+    assert taken(tmp_path / "class") == {"ada": done(1)}
+    assert list(said.problems) == ["ben"]
+    assert "only .ipynb_checkpoints" in said.problems["ben"]
 
 
 def test_an_empty_folder_and_a_text_typed_in_are_named(tmp_path):
