@@ -31,6 +31,7 @@ from autograder.engine.judge.grade import grade
 from autograder.engine.judge.keys import digest, load_reference, record_key, write_key
 from autograder.engine.judge.verdict import Verdict
 from autograder.engine.probes import probes_of
+from course.base.commands import cores
 from course.base.project import Project
 from course.teach.seed import expected
 
@@ -45,6 +46,12 @@ def pytest_configure(config: pytest.Config) -> None:
     """Files go to the workers in the order of collection, not those with the most tests first."""
     if hasattr(config.option, "loadscopereorder"):
         config.option.loadscopereorder = False
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores: a third of the time of the tests is waiting for limits, browsers and servers."""
+    return cores() + 1
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -43,56 +43,57 @@ class Observed:
 
 @dataclass(frozen=True)
 class Case:
-    """One set of parameters of a probe; a named case is a part of the exercise's points."""
+    """One set of parameters of a probe."""
 
     index: int
     params: tuple[Any, ...]
-    part: str | None = None
 
 
 @dataclass(frozen=True)
 class Probe:
-    """A generator function that exercises one exercise, with its declared cases."""
+    """A generator function that exercises one exercise, with its declared cases, and what divides them into parts."""
 
     exercise: str
     name: str
     cases: tuple[Case, ...]
     run: Callable[..., Iterator[tuple[str, Any]]]
+    part: str | None = None
 
     def parameters(self, case: Case) -> dict[str, Any]:
         """The case's parameters by name."""
         names = list(inspect.signature(self.run).parameters)[2:]
         return dict(zip(names, case.params, strict=False))
 
+    def part_of(self, case: Case) -> str | None:
+        """`stops=True`: the part of the exercise's points that the case belongs to, if it has parts."""
+        return None if self.part is None else f"{self.part}={self.parameters(case)[self.part]!r}"
+
     def describe(self, case: Case) -> str:
         """`batch=4, inputs=3`: the case's parameters in words."""
         return ", ".join(f"{name}={value!r}" for name, value in self.parameters(case).items())
 
 
-def probe(exercise: str, *, cases: Sequence[Any] | Mapping[str, Any] = ((),)) -> Callable[[Callable[..., Any]], Probe]:
+def probe(
+    exercise: str, *, cases: Sequence[Any] = ((),), part: str | None = None
+) -> Callable[[Callable[..., Any]], Probe]:
     """Declare a generator ``f(impl, rng, *case)`` as a probe of `exercise`.
 
     Args:
         exercise: the name of the function or class that is graded.
-        cases: a list of parameter tuples; or a mapping from a part's name to its tuple, where the parts share the
-            exercise's points equally. Every case runs alone, with its own ``default_rng([seed, case])``.
+        cases: a list of parameter tuples. Every case runs alone, with its own ``default_rng([seed, case])``.
+        part: the parameter that tells to which part of the points a case belongs, as in `stops=True`. The parts share
+            the exercise's points equally, whichever probes they are in; a case without one can lose them all.
 
     Inputs come from `rng` only, and every draw comes before the first call of `impl`.
     """
-    listed = list(cases.items()) if isinstance(cases, Mapping) else [(None, case) for case in cases]
 
     def declare(run: Callable[..., Any]) -> Probe:
         if isinstance(run.__globals__.get(run.__name__), Probe):
             raise ValueError(f"Two probes are called {run.__name__!r}: the first would be lost.")
-        return Probe(
-            exercise=exercise,
-            name=run.__name__,
-            cases=tuple(
-                Case(index, params if isinstance(params, tuple) else (params,), part)
-                for index, (part, params) in enumerate(listed)
-            ),
-            run=run,
-        )
+        if part is not None and part not in inspect.signature(run).parameters:
+            raise ValueError(f"The probe {run.__name__} has no parameter {part!r} that could tell its parts.")
+        listed = [params if isinstance(params, tuple) else (params,) for params in cases]
+        return Probe(exercise, run.__name__, tuple(map(Case, range(len(listed)), listed)), run, part)
 
     return declare
 

@@ -128,11 +128,10 @@ def even_scores(D, H):
     }
 
 
-@probe("greedy_decode")
-def the_first_open_place(impl, rng):
+@probe("greedy_decode", cases=[False, True], part="stops")
+def the_first_open_place(impl, rng, stops):
     x = rng.standard_normal((2, 3, 2))
-    yield "places", impl.greedy_decode(even_scores(2, 2), x, np.array([2, 3]))
-    yield "places where it stops", impl.greedy_decode(even_scores(2, 2), x, np.array([2, 3]), True)
+    yield "places", impl.greedy_decode(even_scores(2, 2), x, np.array([2, 3]), stops)
 
 
 @probe(
@@ -142,6 +141,7 @@ def the_first_open_place(impl, rng):
         for B, N, D, H in ((1, 1, 1, 1), (1, 5, 2, 3), (6, 7, 2, 3), (4, 4, 4, 4), (5, 6, 1, 4), (7, 3, 3, 2))
         for stops in (False, True)
     ],
+    part="stops",
 )
 def chosen(impl, rng, B, N, D, H, stops):
     p, x = draw_whole(rng, D, H), 1.5 * rng.standard_normal((B, N, D))
@@ -151,17 +151,16 @@ def chosen(impl, rng, B, N, D, H, stops):
     yield "places", impl.greedy_decode(p, x, lengths, stops)
 
 
-@probe("greedy_decode", cases=[False, True])
+@probe("greedy_decode", cases=[False, True], part="stops")
 def all_have_the_same_length(impl, rng, stops):
     p, x = draw_whole(rng, 2, 4), rng.standard_normal((8, 6, 2))
     yield "places", impl.greedy_decode(p, x, np.full(8, 6), stops)
 
 
-@probe("greedy_decode", cases=[(5, 6)])
-def padding_behind_all(impl, rng, B, N):
+@probe("greedy_decode", cases=[(5, 6, False), (5, 6, True)], part="stops")
+def padding_behind_all(impl, rng, B, N, stops):
     p, x = draw_whole(rng, 2, 3), rng.standard_normal((B, N, 2))
-    for stops in (False, True):
-        yield f"places, stops={stops}", impl.greedy_decode(p, x, np.array([4, 1, 3, 4, 2]), stops)
+    yield "places", impl.greedy_decode(p, x, np.array([4, 1, 3, 4, 2]), stops)
 
 
 @probe("greedy_decode", cases=[(6, 5)])
@@ -170,35 +169,33 @@ def the_usual_value_of_stops(impl, rng, B, N):
     yield "places", impl.greedy_decode(p, x, np.array([5, 3, 5, 1, 4, 5]))
 
 
-@probe("greedy_decode", cases=[(6, 6)])
-def the_end_wins_at_once(impl, rng, B, N):
+@probe("greedy_decode", cases=[(6, 6, False), (6, 6, True)], part="stops")
+def the_end_wins_at_once(impl, rng, B, N, stops):
     p, x = draw_whole(rng, 2, 3), rng.standard_normal((B, N, 2))
     p["end"] = np.array([9.0, -9.0, 9.0])
     p["v"] = np.abs(p["v"]) * np.sign(np.array([9.0, -9.0, 9.0]) @ p["W1"])
-    for stops in (True, False):
-        yield f"places, stops={stops}", impl.greedy_decode(p, x, np.array([6, 2, 4, 6, 1, 5]), stops)
+    yield "places", impl.greedy_decode(p, x, np.array([6, 2, 4, 6, 1, 5]), stops)
 
 
-@probe("greedy_decode", cases=[(40, 8)])
-def a_large_batch(impl, rng, B, N):
+@probe("greedy_decode", cases=[(40, 8, False), (40, 8, True)], part="stops")
+def a_large_batch(impl, rng, B, N, stops):
     p, x = draw_whole(rng, 2, 4), rng.standard_normal((B, N, 2))
-    for stops in (True, False):
-        yield f"places, stops={stops}", impl.greedy_decode(p, x, np.arange(B) % N + 1, stops)
+    yield "places", impl.greedy_decode(p, x, np.arange(B) % N + 1, stops)
 
 
-@probe("greedy_decode", cases=[(3, 60)])
-def a_long_list(impl, rng, B, N):
+@probe("greedy_decode", cases=[(3, 60, False)], part="stops")
+def a_long_list(impl, rng, B, N, stops):
     p, x = draw_whole(rng, 1, 3), rng.standard_normal((B, N, 1))
-    yield "places", impl.greedy_decode(p, x, np.array([60, 41, 60]))
+    yield "places", impl.greedy_decode(p, x, np.array([60, 41, 60]), stops)
 
 
-@probe("greedy_decode", cases=[(4, 5)])
-def scores_far_below_zero(impl, rng, B, N):
+@probe("greedy_decode", cases=[(4, 5, False)], part="stops")
+def scores_far_below_zero(impl, rng, B, N, stops):
     p, x = draw_whole(rng, 2, 3), rng.standard_normal((B, N, 2))
     p["W1"], p["W2"] = np.abs(p["W1"]), 0.2 * np.abs(p["W2"])
     p["v"] = -1e6 * np.abs(p["v"])
     p["b_enc"], p["b_dec"] = p["b_enc"] + 2.0, p["b_dec"] + 2.0
-    yield "places", impl.greedy_decode(p, x, np.array([5, 2, 4, 5]))
+    yield "places", impl.greedy_decode(p, x, np.array([5, 2, 4, 5]), stops)
 
 
 # Labels -------------------------------------------------------------------------------------------------------------
@@ -937,13 +934,13 @@ def found(values, most=8):
     yield "their log p", observe(np.array([float(logp) for _, logp in values[:most]]), rtol=1e-5)
 
 
-@probe("beam_search", cases=[1, 2, 9])
-def greedy_misses_the_best(impl, rng, width):
+@probe("beam_search", cases=[(1, False), (2, False), (9, False)], part="stops")
+def greedy_misses_the_best(impl, rng, width, stops):
     step, state = by_hand()
-    yield from found(impl.beam_search(step, state, 3, width))
+    yield from found(impl.beam_search(step, state, 3, width, stops))
 
 
-@probe("beam_search", cases=[(3, False), (4, False), (3, True), (4, True)])
+@probe("beam_search", cases=[(3, False), (4, False), (3, True), (4, True)], part="stops")
 def with_room_for_all(impl, rng, N, stops):
     step, state = recurrent(rng, N)
     yield from found(impl.beam_search(step, state, N, 200, stops))
@@ -956,13 +953,14 @@ def with_room_for_all(impl, rng, N, stops):
         for N, width in ((1, 3), (2, 1), (5, 1), (5, 3), (6, 2), (8, 5), (7, 20))
         for stops in (False, True)
     ],
+    part="stops",
 )
 def narrow(impl, rng, N, width, stops):
     step, state = recurrent(rng, N, like_end=-1.0 if N > 3 else 0.0)
     yield from found(impl.beam_search(step, state, N, width, stops))
 
 
-@probe("beam_search", cases=[(5, 3, False), (5, 3, True), (6, 1, True)])
+@probe("beam_search", cases=[(5, 3, False), (5, 3, True), (6, 1, True)], part="stops")
 def closed_places_hold_anything(impl, rng, N, width, stops):
     step, state = recurrent(rng, N, junk=True)
     yield from found(impl.beam_search(step, state, N, width, stops))
@@ -974,13 +972,13 @@ def stops_left_out(impl, rng, N, width):
     yield from found(impl.beam_search(step, state, N, width))
 
 
-@probe("beam_search", cases=[(5, 4, 6.0), (5, 3, -9.0)])
-def ends_early_or_late(impl, rng, N, width, like_end):
+@probe("beam_search", cases=[(5, 4, 6.0, True), (5, 3, -9.0, True)], part="stops")
+def ends_early_or_late(impl, rng, N, width, like_end, stops):
     step, state = recurrent(rng, N, like_end=like_end)
-    yield from found(impl.beam_search(step, state, N, width, True))
+    yield from found(impl.beam_search(step, state, N, width, stops))
 
 
-@probe("beam_search", cases=[(5, 6, False), (5, 30, True), (3, 9, False), (3, 9, True)])
+@probe("beam_search", cases=[(5, 6, False), (5, 30, True), (3, 9, False), (3, 9, True)], part="stops")
 def some_are_impossible(impl, rng, N, width, stops):
     """Item 2 never follows item 0, and item 1 never comes first."""
     import torch
@@ -998,22 +996,22 @@ def some_are_impossible(impl, rng, N, width, stops):
     yield from found(impl.beam_search(step, state, N, width, stops))
 
 
-@probe("beam_search", cases=[(12, 4)])
-def many_items_and_small_sums(impl, rng, N, width):
+@probe("beam_search", cases=[(12, 4, False)], part="stops")
+def many_items_and_small_sums(impl, rng, N, width, stops):
     inner, state = recurrent(rng, N, sharp=1.0)
 
     def step(paths, state, open):
         logp, state = inner(paths, state, open)
         return logp - 80.0, state
 
-    yield from found(impl.beam_search(step, state, N, width), 4)
+    yield from found(impl.beam_search(step, state, N, width, stops), 4)
 
 
-@probe("beam_search", cases=[(4, 30)])
-def hardly_possible_is_possible(impl, rng, N, width):
+@probe("beam_search", cases=[(4, 30, False)], part="stops")
+def hardly_possible_is_possible(impl, rng, N, width, stops):
     """However far below the best a path lies: it is finite, and there is room for it."""
     step, state = recurrent(rng, N, sharp=1e12)
-    yield from found(impl.beam_search(step, state, N, width))
+    yield from found(impl.beam_search(step, state, N, width, stops))
 
 
 @probe("beam_search", cases=[(5, 4)])
@@ -1036,9 +1034,8 @@ def what_step_is_told(impl, rng, N, width):
         yield name, all(values)
 
 
-@probe("beam_search", cases=[(4, 3)])
-def in_double_precision(impl, rng, N, width):
+@probe("beam_search", cases=[(4, 3, False), (4, 3, True)], part="stops")
+def in_double_precision(impl, rng, N, width, stops):
     """Sums that differ late: states are handed on as they are."""
     step, state = recurrent(rng, N, S=6, sharp=0.5)
-    for stops in (True, False):
-        yield from found(impl.beam_search(step, state, N, width, stops))
+    yield from found(impl.beam_search(step, state, N, width, stops))

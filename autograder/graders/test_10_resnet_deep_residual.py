@@ -459,26 +459,26 @@ def one_block_after_another(impl, rng):
     yield "y of one x with other weights", observe(y, judge=other_weights)
 
 
-@probe("block_forward", cases=[("A",), ("plain",)])
+@probe("block_forward", cases=[("A",), ("plain",)], part="kind")
 def silent_by_hand(impl, rng, kind):
     y, _ = impl.block_forward(silent(kind), picture(-1, 2), 1, kind != "plain")
     yield "y", y
 
 
-@probe("block_forward", cases=[*BLOCKS, (2, 2, 2, 4, 4, 3, "A"), (2, 2, 3, 1, 4, 2, "A")])
+@probe("block_forward", cases=[*BLOCKS, (2, 2, 2, 4, 4, 3, "A"), (2, 2, 3, 1, 4, 2, "A")], part="kind")
 def blocks(impl, rng, N, C, channels, H, W, stride, kind):
     p, x = draw_block(rng, C, channels, kind), 2 * rng.standard_normal((N, C, H, W))
     y, _ = impl.block_forward(p, x, stride, kind != "plain")
     yield "y of the last picture", y[-1:]
 
 
-@probe("block_forward", cases=[(3, 2, 2, 2, 4, "A"), (2, 2, 3, 4, 2, "B")])
+@probe("block_forward", cases=[(3, 2, 2, 2, 4, "A"), (2, 2, 3, 4, 2, "B")], part="kind")
 def blocks_by_default(impl, rng, N, C, channels, H, W, kind):
     p, x = draw_block(rng, C, channels, kind), 2 * rng.standard_normal((N, C, H, W))
     yield "y", impl.block_forward(p, x)[0]
 
 
-@probe("block_forward", cases=[("A", 30.0), ("A", -30.0), ("plain", -30.0)])
+@probe("block_forward", cases=[("A", 30.0), ("A", -30.0), ("plain", -30.0)], part="kind")
 def one_sided(impl, rng, kind, shift):
     """The sum lies on one side of zero."""
     p, x = draw_block(rng, 2, 2, kind), rng.standard_normal((2, 2, 2, 3))
@@ -503,7 +503,7 @@ def one_block_back_after_another(impl, rng):
         yield f"{name}, one after another", observe([one[name] for one in seen], judge=one_after_another)
 
 
-@probe("block_backward", cases=[("A",), ("plain",)])
+@probe("block_backward", cases=[("A",), ("plain",)], part="kind")
 def silent_gradient(impl, rng, kind):
     _, cache = impl.block_forward(silent(kind), picture(-1, 2), 1, kind != "plain")
     dx, grads = impl.block_backward(picture(3, 5), cache)
@@ -511,7 +511,7 @@ def silent_gradient(impl, rng, kind):
     yield "dbeta2", grads["beta2"]
 
 
-@probe("block_backward", cases=[(*case, 1.0) for case in BLOCKS] + [(2, 2, 3, 5, 4, 2, "B", 1e5)])
+@probe("block_backward", cases=[(*case, 1.0) for case in BLOCKS] + [(2, 2, 3, 5, 4, 2, "B", 1e5)], part="kind")
 def block_gradients(impl, rng, N, C, channels, H, W, stride, kind, size):
     p, x = draw_block(rng, C, channels, kind), 2 * rng.standard_normal((N, C, H, W))
     dy = size * rng.standard_normal((N, channels, -(-H // stride), -(-W // stride)))
@@ -543,7 +543,7 @@ def at_the_kink(impl, rng, N, C, H, W):
     yield from named("gamma1 beta1", (grads["gamma1"], grads["beta1"]))
 
 
-@probe("block_backward", cases=[(2, 2, 2, 3, "A"), (2, 2, 2, 3, "plain")])
+@probe("block_backward", cases=[(2, 2, 2, 3, "A"), (2, 2, 2, 3, "plain")], part="kind")
 def blocks_walked_back_later(impl, rng, N, C, H, W, kind):
     p = [draw_block(rng, C, C, kind) for _ in range(2)]
     x, dy = rng.standard_normal((2, 2, N, C, H, W))
@@ -564,7 +564,7 @@ def a_large_block(impl, rng, N, C, channels, H, W, stride):
     yield "proj", grads["proj"][::16, ::9]
 
 
-@probe("block_backward", cases=[(3, 2, 3, 5, 4, 2, "B"), (3, 2, 2, 4, 4, 1, "A")])
+@probe("block_backward", cases=[(3, 2, 3, 5, 4, 2, "B"), (3, 2, 2, 4, 4, 1, "A")], part="kind")
 def with_own_block(impl, rng, N, C, channels, H, W, stride, kind):
     p, x = draw_block(rng, C, channels, kind), rng.standard_normal((N, C, H, W))
     along = rng.standard_normal(x.shape)
@@ -620,6 +620,7 @@ def torch_s_own(got, expected):
         (2, 2, 2, 4, 3, 1, "plain", True),
         (2, 2, 3, 3, 2, 2, "plain", False),
     ],
+    part="kind",
 )
 def modules(impl, rng, N, C, channels, H, W, stride, kind, training):
     import torch
@@ -654,7 +655,7 @@ def blocks_of_default_kind(impl, rng, C, channels, dtype):
     yield "y", fill(block, seed)(x)[:, :3, ::2, ::3]
 
 
-@probe("BasicBlock", cases=[("A",), ("plain",)])
+@probe("BasicBlock", cases=[("A",), ("plain",)], part="kind")
 def first_weights(impl, rng, kind):
     import torch
 
@@ -671,7 +672,7 @@ def first_weights(impl, rng, kind):
     yield "shape of y", list(block(x).shape)
 
 
-@probe("BasicBlock", cases=[("A",), ("B",)])
+@probe("BasicBlock", cases=[("A",), ("B",)], part="kind")
 def a_silent_block(impl, rng, kind):
     import torch
 

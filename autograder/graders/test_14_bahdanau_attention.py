@@ -652,7 +652,7 @@ TORCH = [(1, 1, 1, 4, 4, 1, 1), (1, 4, 3, 6, 7, 2, 3), (4, 6, 5, 7, 9, 2, 3), (3
 TORCH += [(3, 1, 2, 6, 7, 2, 3)]
 
 
-@probe("AttnSeq2Seq", cases=[(*case, attention) for attention in (True, False) for case in TORCH])
+@probe("AttnSeq2Seq", cases=[(*case, attention) for attention in (True, False) for case in TORCH], part="attention")
 def logits_and_gradients(impl, rng, B, S, T, Vs, Vt, E, H, attention):
     import torch
 
@@ -672,6 +672,7 @@ def logits_and_gradients(impl, rng, B, S, T, Vs, Vt, E, H, attention):
 @probe(
     "AttnSeq2Seq",
     cases=[(3, 5, 6, 7, 2, 3, True), (3, 5, 6, 7, 2, 3, False), (3, 3, 6, 6, 3, 3, True), (4, 1, 6, 7, 2, 3, True)],
+    part="attention",
 )
 def methods(impl, rng, B, S, Vs, Vt, E, H, attention):
     import torch
@@ -731,7 +732,7 @@ def scores_below_any_floor(impl, rng, size):
         yield from named("c alpha", model.attend(s, h, mask))
 
 
-@probe("AttnSeq2Seq", cases=[True, False])
+@probe("AttnSeq2Seq", cases=[True, False], part="attention")
 def last_word_is_not_read(impl, rng, attention):
     import torch
 
@@ -745,7 +746,7 @@ def last_word_is_not_read(impl, rng, attention):
         yield "logits of one word", few(model(src, lengths, tgt[:, :1]))
 
 
-@probe("AttnSeq2Seq", cases=[True, False])
+@probe("AttnSeq2Seq", cases=[True, False], part="attention")
 def again_and_in_another_mode(impl, rng, attention):
     import torch
 
@@ -760,14 +761,14 @@ def again_and_in_another_mode(impl, rng, attention):
         yield "logits in eval mode", few(model.eval()(src[:2], lengths[:2], tgt[:2]))
 
 
-@probe("AttnSeq2Seq", cases=[True, False])
+@probe("AttnSeq2Seq", cases=[True, False], part="attention")
 def in_single_precision(impl, rng, attention):
     src, lengths, tgt = draw_tokens(rng, 3, 5, 4, 7, 8)
     model = fill(impl.AttnSeq2Seq(7, 8, 2, 3, attention), int(rng.integers(2**32)))
     yield "logits", observe(few(model(src, lengths, tgt)), rtol=1e-4)
 
 
-@probe("AttnSeq2Seq", cases=[True, False])
+@probe("AttnSeq2Seq", cases=[True, False], part="attention")
 def gradients_of_the_methods(impl, rng, attention):
     import torch
 

@@ -440,7 +440,7 @@ def summary(value: Any, depth: int = 0) -> str:
         kinds = {summary(item, depth + 1) for item in value}
         if len(kinds) == 1:
             return f"{type(value).__name__} of {len(value)} × {kinds.pop()}"
-        return type(value).__name__
+        return f"{type(value).__name__} of {len(value)}"
     if isinstance(value, bool | int | float | str | None):
         text = repr(value)
         return text if len(text) <= 40 else text[:37] + "…"

@@ -216,7 +216,7 @@ def _expected_case(seen: Seen, traits: Traits) -> ExpectedCase:
         remembered=record.remembered,
         sizes={n: v for n, v in probe.parameters(case).items() if isinstance(v, int) and not isinstance(v, bool)},
         described=probe.describe(case),
-        part=case.part,
+        part=probe.part_of(case),
         traits=traits,
         values={name: _expected(held, record.seen[name]) for name, held in seen.raw.items()},
     )
@@ -406,8 +406,10 @@ def _check_earning(exercise: str, cases: list[Tree]) -> None:
     if not cases:
         raise AnswerKeyError(f"Exercise {exercise} has no probe.")
     parts = {c["part"] for c in cases if c["part"]} or {None}
+    if len(parts) == 1 and None not in parts:
+        raise AnswerKeyError(f"Exercise {exercise} has a single part, {parts.pop()}: it needs two, or none.")
     for part in parts:
-        mine = [c for c in cases if part in (None, c["part"])]
+        mine = [c for c in cases if c["part"] == part]
         if not any(v["varies"] for c in mine for v in c["values"].values()):
             raise AnswerKeyError(f"No observation of {exercise}{f' ({part})' if part else ''} varies with the seed.")
 

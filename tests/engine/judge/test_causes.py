@@ -82,18 +82,18 @@ def case(**arguments: object) -> Traits:
 
 X, ZEROS, HOLES = np.arange(1.0, 7).reshape(2, 3), np.zeros((2, 3)), np.full((2, 3), np.nan)
 APART = {
-    "an_option": ([case(x=X, axis=0)] * 2 + [case(x=X, axis=1)], "001", "just those with `axis` = 1"),
-    "its_absence": ([case(x=X, m=X), case(x=X, m=ZEROS), case(x=X, m=None)], "001", "just those with `m` = None"),
+    "an_option": ([case(x=X, axis=0)] * 2 + [case(x=X, axis=1)], "001", "just the one with `axis` = 1"),
+    "its_absence": ([case(x=X, m=X), case(x=X, m=ZEROS), case(x=X, m=None)], "001", "just the one with `m` = None"),
     "all_others": ([case(x=X, n=2)] * 2 + [case(x=X, n=1), case(x=X, n=3)], "0011", "all but those with `n` = 2"),
     "one_row": ([case(x=X)] * 2 + [case(x=X[:1])] * 2, "0011", "just those with `x.shape[0]` = 1"),
-    "as_many_rows_as_columns": ([case(x=X)] * 2 + [case(x=X[:, :2].copy())], "001", "just those with a square `x`"),
-    "negative": ([case(x=X)] * 2 + [case(x=-X)], "001", "just those with negative numbers in `x`"),
-    "nan": ([case(x=X)] * 2 + [case(x=HOLES)], "001", "just those with NaN in `x`"),
-    "magnitude": ([case(x=X), case(x=2 * X), case(x=100 * X)], "001", "just those with `abs(x).max()` ≥ 600"),
+    "as_many_rows_as_columns": ([case(x=X)] * 2 + [case(x=X[:, :2].copy())], "001", "just the one with a square `x`"),
+    "negative": ([case(x=X)] * 2 + [case(x=-X)], "001", "just the one with negative numbers in `x`"),
+    "nan": ([case(x=X)] * 2 + [case(x=HOLES)], "001", "just the one with NaN in `x`"),
+    "magnitude": ([case(x=X), case(x=2 * X), case(x=100 * X)], "001", "just the one with `abs(x).max()` ≥ 600"),
     "not_by_chance": ([case(x=X), case(x=2 * X), case(x=3 * X)], "001", None),
-    "precision": ([case(x=X)] * 2 + [case(x=X.astype(np.float32))], "001", "just those with float32 for `x`"),
-    "order": ([case(x=X)] * 2 + [case(x=np.asfortranarray(X))], "001", "just those with Fortran order of `x`"),
-    "a_large_one_passes": ([case(n=1), case(n=1), case(n=3), case(n=5)], "0010", "just those with `n` = 3"),
+    "precision": ([case(x=X)] * 2 + [case(x=X.astype(np.float32))], "001", "just the one with float32 for `x`"),
+    "order": ([case(x=X)] * 2 + [case(x=np.asfortranarray(X))], "001", "just the one with Fortran order of `x`"),
+    "a_large_one_passes": ([case(n=1), case(n=1), case(n=3), case(n=5)], "0010", "just the one with `n` = 3"),
     "larger_ones": ([case(n=1), case(n=2), case(n=3), case(n=5)], "0011", "just those with `n` ≥ 3"),
     "more_rows": ([case(x=X[:1])] * 2 + [case(x=X)] * 2, "0011", "just those with `x.shape[0]` ≥ 2"),
     "sizes_that_hardly_differ": ([case(n=3), case(n=4), case(n=5), case(n=6)], "0011", None),
@@ -107,7 +107,7 @@ APART = {
     "too_much": ([case(x=X, a=1, b=2, c=3)] * 2 + [case(x=HOLES, a=4, b=5, c=6)], "001", None),
     "one_that_passes_is_chance": ([case(n=1), case(n=2), case(n=2)], "011", None),
     "all_fail": ([case(n=1), case(n=2)], "11", None),
-    "no_argument": ([{}, {}, case(n=1)], "001", "just those with `n` = 1"),
+    "no_argument": ([{}, {}, case(n=1)], "001", "just the one with `n` = 1"),
 }
 
 

@@ -259,11 +259,12 @@ REFUSED = {
         one_probe(
             DRAW,
             'yield "y", impl.f(x if drawn else np.ones(3))',
-            cases='{"drawn": (1,), "fixed": (0,)}',
+            cases='[True, False], part="drawn"',
             parameters=", drawn",
         ),
-        "fixed",
+        "drawn=False",
     ),
+    "one_part_alone": (one_probe(DRAW, 'yield "y", impl.f(x)', cases='[1], part="n"', parameters=", n"), "single part"),
     "raises_on_the_reference": (one_probe(DRAW, 'yield "y", impl.f(x)["y"]'), "fails on the reference"),
     "of_another_exercise": (GOOD + one_probe(DRAW, 'yield "y", impl.f(x)').replace('"f"', '"other"'), "other"),
     "draws_after_the_call": (
@@ -284,6 +285,11 @@ def test_two_probes_of_one_name_are_refused(tmp_path):
     """Python would keep only the second, and nobody would miss the first."""
     with pytest.raises((AnswerKeyError, ValueError), match="q"):
         record(tmp_path, one_probe(DRAW, 'yield "y", impl.f(x)') + one_probe(DRAW, 'yield "z", impl.f(x)'))
+
+
+def test_parts_that_no_parameter_tells_are_refused(tmp_path):
+    with pytest.raises((AnswerKeyError, ValueError), match="q has no parameter 'm'"):
+        record(tmp_path, one_probe(DRAW, 'yield "y", impl.f(x)', cases='[1], part="m"', parameters=", n"))
 
 
 def test_a_probe_may_draw_in_the_arguments_of_its_first_call(tmp_path):

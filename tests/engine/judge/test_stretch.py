@@ -201,16 +201,16 @@ def test_every_exercise_has_an_alternative() -> None:
 
 PARTLY_RIGHT = {
     # only merges: blanks stay
-    "repeats": ("return [[label for label, _ in groupby(path)] for path in paths]", ["repeats"]),
+    "repeats": ("return [[label for label, _ in groupby(path)] for path in paths]", ["`kind='repeats'`"]),
     # looks at the first path alone, and at it correctly
     "repeats and blanks": (
         "return [[label for label, _ in groupby(paths[0]) if label != blank]]",
-        ["blanks", "repeats"],
+        ["`kind='blanks'`", "`kind='repeats'`"],
     ),
     # stops at the empty path of the ragged batch
     "all but the empty path": (
         "return [[b for a, b in zip([p[0] - 1, *p], p) if a != b != blank] for p in paths]",
-        ["blanks", "repeats"],
+        ["`kind='blanks'`", "`kind='repeats'`"],
     ),
 }
 
@@ -507,11 +507,11 @@ def record(course: Course, folder: Path, *, grader: str = "", mistakes: str = ""
 
 def test_build_refuses_a_part_that_is_the_same_for_every_seed(course: Course, tmp_path: Path) -> None:
     lines = (
-        '\n\n@probe("ctc_collapse", cases={"no label": ((0, 0), 0)})\n'
-        "def only_blanks(impl, rng, path, blank):\n"
+        '\n\n@probe("ctc_collapse", cases=[("no label", (0, 0), 0)], part="kind")\n'
+        "def only_blanks(impl, rng, kind, path, blank):\n"
         '    yield "labellings", impl.ctc_collapse([list(path)], blank)\n'
     )
-    with pytest.raises(AnswerKeyError, match=r"ctc_collapse \(no label\) varies"):
+    with pytest.raises(AnswerKeyError, match=r"ctc_collapse \(kind='no label'\) varies"):
         record(course, tmp_path, grader=lines)
 
 

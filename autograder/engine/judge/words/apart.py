@@ -39,7 +39,7 @@ def set_apart(cases: Sequence[Traits], fails: Sequence[bool]) -> str | None:
     if not failing or len(passing) < 2:
         return None
     if said := _said(failing, passing):
-        return f"just those with {said}"
+        return f"just {'the one' if len(failing) == 1 else 'those'} with {said}"
     if len(failing) > 1 and (said := _said(passing, failing)):
         return f"all but those with {said}"
     return None

@@ -323,7 +323,7 @@ def wrong(exercise: Exercise, shown: Shown) -> Told:
 
 def also_right(told: Told, parts: Sequence[str]) -> Told:
     """Some parts of its points are earned."""
-    return Told(told.headline, (*told.reasons, Reason(Label.PARTS, f"{', '.join(parts)}.")))
+    return Told(told.headline, (*told.reasons, Reason(Label.PARTS, f"{', '.join(f'`{part}`' for part in parts)}.")))
 
 
 def of_value(name: str, cause: str) -> str:
