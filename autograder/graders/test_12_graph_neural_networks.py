@@ -18,7 +18,7 @@ GRAPHS = [  # V, E, B, d, k
     (3, 7, 3, 3, 3),  # no size tells axes apart
     (1, 3, 3, 3, 2),
     (8, 5, 7, 1, 1),
-    (5, 1, 2, 2, 3),
+    (5, 1, 2, 2, 6),
 ]
 
 
@@ -121,6 +121,13 @@ def draw_gru(rng, V, d, k):
     return [normal(rng, *shape, shift=0.1) for shape in shapes_of]
 
 
+def silence(h, m, silent):
+    """Every second atom hears nothing, or remembers nothing: rows of m or of h, or of both, are exactly 0."""
+    for name, rows in (("m", m), ("h", h)):
+        if silent in (name, "both"):
+            rows[::2] = 0.0
+
+
 def gru_by_hand():
     """h, m, Wm, Wh, bm, bh of the example."""
     none = np.zeros(3)
@@ -144,6 +151,13 @@ def far_out_messages(impl, rng, size):
     yield "h'", impl.gru_forward(h, size * m, *weights)[0]
 
 
+@probe("gru_forward", cases=[("m", 5, 3, 2), ("h", 4, 2, 3), ("m", 1, 3, 4), ("both", 3, 2, 2)])
+def atoms_without_messages_or_memory(impl, rng, silent, V, d, k):
+    h, m, *weights = draw_gru(rng, V, d, k)
+    silence(h, m, silent)
+    yield "h'", impl.gru_forward(h, m, *weights)[0]
+
+
 @probe("gru_forward", cases=[(3.0,), (1e-4,)])
 def states_of_other_sizes(impl, rng, size):
     h, m, *weights = draw_gru(rng, 4, 2, 3)
@@ -162,10 +176,10 @@ def one_block_of_biases(impl, rng, block):
 
 READOUTS = [  # V, d, c, o, G
     (7, 3, 2, 2, 4),
-    (1, 2, 4, 1, 3),
+    (1, 2, 4, 2, 3),
     (9, 4, 2, 3, 5),
     (3, 3, 3, 3, 3),  # no size tells axes apart
-    (5, 1, 1, 1, 2),
+    (5, 1, 1, 1, 4),
     (6, 2, 2, 4, 1),
 ]
 
@@ -179,9 +193,9 @@ def draw_readout(rng, V, d, c, o, G):
 
 
 def readout_by_hand():
-    """The example's arguments; h0 is all ones, which nobody looks at."""
-    h, graph = np.array([[1.0], [2.0], [4.0]]), np.array([0, 0, 2])
-    return h, np.ones((3, 1)), graph, 3, np.zeros((1, 2)), np.zeros(1), np.full((1, 1), 2.0), np.ones(1)
+    """The example's arguments."""
+    h, h0, graph = np.array([[1.0], [2.0], [4.0]]), np.array([[0.0], [1.0], [0.0]]), np.array([0, 0, 2])
+    return h, h0, graph, 3, np.array([[0.0, np.log(3)]]), np.zeros(1), np.full((1, 1), 2.0), np.ones(1)
 
 
 @probe("readout_forward")
@@ -196,7 +210,7 @@ def readouts(impl, rng, V, d, c, o, G):
 
 @probe("readout_forward", cases=[(6, 3, 3), (4, 1, 2)])
 def more_molecules_than_before(impl, rng, V, d, c):
-    h, h0, graph, _, *weights = draw_readout(rng, V, d, c, 2, 3)
+    h, h0, graph, _, *weights = draw_readout(rng, V, d, c, 3, 3)
     for G in (3, 5, 4, 3):
         yield f"y of {G} molecules", impl.readout_forward(h, h0, graph, G, *weights)[0]
 
@@ -240,8 +254,12 @@ def colours_alike(got, expected):
 
 
 def colours(value):
-    """Colours to be compared up to their names."""
-    return observe(value if isinstance(value, list | tuple) else np.asarray(value).tolist(), judge=colours_alike)
+    """Colours to be compared up to their names; proper ones are named anew, in the order of the atoms."""
+    value = value if isinstance(value, list | tuple) else np.asarray(value).tolist()
+    if isinstance(value, list) and all(type(name) is int and name >= 0 for name in value):
+        names = {}
+        value = [names.setdefault(name, len(names)) for name in value]
+    return observe(value, judge=colours_alike)
 
 
 @probe("wl_colors")
@@ -340,6 +358,35 @@ def digits_that_run_together(impl, rng, copies):
         yield f"colours after {rounds} rounds", colours(found)
 
 
+@probe(
+    "wl_colors", cases=[((0, 1, 2, 3, 4, 5, 8, 10, 16, 32, 64, 100, 1000), ()), ((0, 1, 2, 3), (7, 12, 16, 100, 1000))]
+)
+def pairs_that_share_a_number(impl, rng, kinds, labels):
+    """Each hub hears one pair of kind and colour, of all that there are: no number made of both tells all apart.
+
+    Labels are also as large as the number of atoms or edges, less or more one.
+    """
+    count = len(kinds) * (12 + len(labels)) + 20
+    sizes = [base + step for base in (count, 2 * count) for step in (-1, 0, 1)]
+    pairs = np.array([(kind, label) for kind in kinds for label in (0, 1, 2, 3, 4, 10, *sizes, *labels)])
+    pairs = pairs[np.concatenate([np.arange(len(pairs)), rng.integers(len(pairs), size=20)])[rng.permutation(count)]]
+    hubs, everybody = np.arange(count), np.concatenate([np.zeros(count, dtype=np.int64), pairs[:, 1]])
+    found = impl.wl_colors(count + hubs, hubs, pairs[:, 0].copy(), everybody, 1)
+    yield "colours of the hubs", colours(found[:count])
+
+
+@probe("wl_colors", cases=[(False,), (True,)])
+def crowds(impl, rng, a_last_voice):
+    """Hubs that hear one atom up to 258 times, and nothing else, or besides one of two others."""
+    times = np.array([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 16, 17, 257, 258] * 2)[rng.permutation(30)]
+    hubs, labels = np.arange(30), np.zeros(33, dtype=np.int64)
+    labels[30:] = (1, 2, 3)
+    src, dst = np.repeat(31, times.sum()), np.repeat(hubs, times)
+    if a_last_voice:
+        src, dst = np.concatenate([src, np.where(hubs % 3, 30, 32)]), np.concatenate([dst, hubs])
+    yield "colours", colours(impl.wl_colors(src, dst, np.zeros(len(src), dtype=np.int64), labels, 1))
+
+
 @probe("wl_colors", cases=[(5,)])
 def no_bonds(impl, rng, V):
     none, labels = np.zeros(0, dtype=np.int64), rng.integers(3, size=V)
@@ -420,6 +467,27 @@ def one_atom_back_by_hand(impl, rng):
 def update_gradients(impl, rng, V, d, k):
     arguments, dh_new = draw_gru(rng, V, d, k), normal(rng, V, d)
     _, cache = impl.gru_forward(*arguments)
+    yield from named("dh dm dWm dWh dbm dbh", impl.gru_backward(dh_new, cache))
+
+
+@probe("gru_backward", cases=[("m", 5, 3, 2), ("h", 4, 2, 3), ("m", 1, 3, 4), ("both", 3, 2, 2)])
+def gradients_without_messages_or_memory(impl, rng, silent, V, d, k):
+    h, m, *weights = draw_gru(rng, V, d, k)
+    silence(h, m, silent)
+    dh_new = normal(rng, V, d)
+    _, cache = impl.gru_forward(h, m, *weights)
+    yield from named("dh dm dWm dWh dbm dbh", impl.gru_backward(dh_new, cache))
+
+
+@probe("gru_backward", cases=[("r", 1.0), ("r", -1.0), ("z", 1.0), ("z", -1.0)])
+def gradients_of_gates_of_0_or_1(impl, rng, gate, sign):
+    """Every second atom has a gate that is exactly 0 or 1."""
+    h, m, Wm, Wh, bm, bh = draw_gru(rng, 5, 3, 2)
+    at = "rz".index(gate) * 3
+    m[::2], Wm[at : at + 3] = 500 * np.abs(m[::2]), sign * np.abs(Wm[at : at + 3])
+    Wm[6:] /= 1000  # the candidate is not saturated
+    dh_new = normal(rng, 5, 3)
+    _, cache = impl.gru_forward(h, m, Wm, Wh, bm, bh)
     yield from named("dh dm dWm dWh dbm dbh", impl.gru_backward(dh_new, cache))
 
 
@@ -565,7 +633,7 @@ def whole(dh0, grads):
 
 @probe("mpnn_backward")
 def without_rounds_by_hand(impl, rng):
-    h, _, graph, G, *weights = readout_by_hand()
+    _, h, graph, G, *weights = readout_by_hand()
     none = np.zeros(0, dtype=np.int64)
     names = {"A": (2, 1, 1), "Wm": (3, 1), "Wh": (3, 1), "bm": (3,), "bh": (3,)}
     params = {name: np.ones(shape) for name, shape in names.items()} | dict(zip(READ, weights, strict=True))
@@ -669,7 +737,7 @@ def three_atoms_without_rounds_by_hand(impl, rng):
     "MPNN",
     cases=[  # V, E, G, a, f, d, o, T, hidden, training
         (7, 14, 4, 2, 3, 4, 2, 1, 0, True),
-        (6, 10, 2, 3, 2, 3, 1, 3, 5, True),
+        (6, 10, 3, 3, 2, 3, 1, 3, 5, True),
         (5, 12, 3, 1, 1, 5, 3, 2, 4, False),
         (9, 17, 5, 2, 4, 3, 2, 4, 0, False),
         (3, 3, 3, 3, 3, 3, 3, 3, 3, True),
@@ -688,7 +756,7 @@ def networks(impl, rng, V, E, G, a, f, d, o, T, hidden, training):
     features.requires_grad_()
     y = module(x, src, dst, features, graph, G)
     yield "y", y
-    if y.requires_grad:
+    if y.requires_grad and y.shape == dy.shape:
         torch.sum(y * dy).backward()
     yield "dx", x.grad
     yield "dfeatures", features.grad
@@ -701,13 +769,38 @@ def networks(impl, rng, V, E, G, a, f, d, o, T, hidden, training):
 def rounds(impl, rng, T):
     import torch
 
-    batch = draw_batch(rng, 6, 9, 3, 2, 2)
+    batch = draw_batch(rng, 6, 9, 4, 2, 2)
     seed = int(rng.integers(2**32))
     module = fill(impl.MPNN(3, T, edge_network(2, 3, 0), 2).double(), seed, scale=0.7)
     yield "parameters", shapes(module)
     yield "y", module(*batch)
     with torch.no_grad():
         yield "y without gradients", module(*batch)
+
+
+@probe("MPNN", cases=[(2, 0), (4, 5)])
+def how_often_the_edge_network_is_asked(impl, rng, T, hidden):
+    x, src, dst, features, graph, G = draw_batch(rng, 5, 8, 4, 2, 3)
+    edge, seen = edge_network(3, 4, hidden), []
+    seed = int(rng.integers(2**32))
+    module = fill(impl.MPNN(4, T, edge, 2).double(), seed, scale=0.6)
+    edge.register_forward_hook(lambda part, inputs, out: seen.append(len(out)))
+    y = module(x, src, dst, features, graph, G)
+    yield "rows that the given edge network made", sum(seen)
+    yield "y", y
+
+
+@probe("MPNN", cases=[(2, 0), (1, 4)])
+def given_module_changed_later(impl, rng, T, hidden):
+    import torch
+
+    batch, seeds = draw_batch(rng, 6, 9, 4, 2, 2), [int(seed) for seed in rng.integers(2**32, size=2)]
+    edge = edge_network(2, 3, hidden)
+    module = fill(impl.MPNN(3, T, edge, 2).double(), seeds[0], scale=0.6)
+    yield "y", module(*batch)
+    fill(edge.double(), seeds[1], scale=0.9)
+    with torch.no_grad():
+        yield "y after a change of the given edge network", module(*batch)
 
 
 @probe("MPNN", cases=[(3, 0), (2, 4), (0, 0)])
@@ -721,10 +814,10 @@ def networks_without_edges(impl, rng, T, hidden):
 
 @probe("MPNN", cases=[(2,), (3,)])
 def molecules_without_atoms(impl, rng, T):
-    batch = draw_batch(rng, 5, 8, 3, 2, 2)
+    batch = draw_batch(rng, 5, 8, 4, 2, 2)
     seed = int(rng.integers(2**32))
     module = fill(impl.MPNN(3, T, edge_network(2, 3, 0), 2).double(), seed)
-    for G in (3, 6, 4):
+    for G in (4, 7, 5):
         yield f"y of {G} molecules", module(*batch[:5], G)
 
 
