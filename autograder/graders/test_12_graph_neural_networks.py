@@ -475,8 +475,8 @@ def gradients_without_messages_or_memory(impl, rng, silent, V, d, k):
     h, m, *weights = draw_gru(rng, V, d, k)
     silence(h, m, silent)
     dh_new = normal(rng, V, d)
-    _, cache = impl.gru_forward(h, m, *weights)
-    yield from named("dh dm dWm dWh dbm dbh", impl.gru_backward(dh_new, cache))
+    dh, dm, _, _, _, dbh = impl.gru_backward(dh_new, impl.gru_forward(h, m, *weights)[1])
+    yield from named("dh dm dbh", (dh, dm, dbh))
 
 
 @probe("gru_backward", cases=[("r", 1.0), ("r", -1.0), ("z", 1.0), ("z", -1.0)])
@@ -487,8 +487,8 @@ def gradients_of_gates_of_0_or_1(impl, rng, gate, sign):
     m[::2], Wm[at : at + 3] = 500 * np.abs(m[::2]), sign * np.abs(Wm[at : at + 3])
     Wm[6:] /= 1000  # the candidate is not saturated
     dh_new = normal(rng, 5, 3)
-    _, cache = impl.gru_forward(h, m, Wm, Wh, bm, bh)
-    yield from named("dh dm dWm dWh dbm dbh", impl.gru_backward(dh_new, cache))
+    dh, dm, _, _, dbm, _ = impl.gru_backward(dh_new, impl.gru_forward(h, m, Wm, Wh, bm, bh)[1])
+    yield from named("dh dm dbm", (dh, dm, dbm))
 
 
 @probe("gru_backward", cases=[(4.0,), (30.0,)])
@@ -496,8 +496,8 @@ def gradients_of_far_out_messages(impl, rng, size):
     h, m, *weights = draw_gru(rng, 6, 3, 2)
     m[::2] *= size
     dh_new = normal(rng, 6, 3)
-    _, cache = impl.gru_forward(h, m, *weights)
-    yield from named("dh dm dWm dWh dbm dbh", impl.gru_backward(dh_new, cache))
+    dh, dm, dWm, dWh, *_ = impl.gru_backward(dh_new, impl.gru_forward(h, m, *weights)[1])
+    yield from named("dh dm dWm dWh", (dh[:2], dm[:2], dWm[::2], dWh[::2]))
 
 
 @probe("gru_backward", cases=[(1e7,), (1e-7,)])
@@ -762,7 +762,7 @@ def networks(impl, rng, V, E, G, a, f, d, o, T, hidden, training):
     yield "dfeatures", features.grad
     for name in ("gru.weight_ih", "gru.bias_hh", "gate.weight", "value.weight"):
         part = dict(module.named_parameters()).get(name)
-        yield f"d{name}", None if part is None or part.grad is None else part.grad.ravel()[:: 1 + part.numel() // 12]
+        yield f"d{name}", None if part is None or part.grad is None else part.grad.ravel()[:: 1 + part.numel() // 7]
 
 
 @probe("MPNN", cases=[(0,), (1,), (2,), (3,), (6,)])
