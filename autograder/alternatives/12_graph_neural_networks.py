@@ -289,6 +289,17 @@ class Third:
         columns = [np.bincount(graph, column, minlength=n_graphs) for column in (gate * offer).T]
         return np.array(columns).T, (h, h0, graph, gate, offer, Wi, Wj)
 
+    def wl_colors(src, dst, bond, labels, rounds):
+        """A table of atoms, kinds and colours that counts what is heard; names by unlike rows."""
+        colours, size = np.unique(labels, return_inverse=True)[1].reshape(-1), len(labels)
+        for _ in range(rounds):
+            counts = np.zeros((size, int(bond.max(initial=0)) + 1, size), dtype=np.int64)
+            np.add.at(counts, (dst, bond, colours[src]), 1)
+            names = {}
+            rows = [(own, row.tobytes()) for own, row in zip(colours.tolist(), counts, strict=True)]
+            colours = np.array([names.setdefault(row, len(names)) for row in rows], dtype=np.int64)
+        return colours
+
 
 # Mutants of the reference that compute the same, with the reason.
 EQUIVALENT = {
