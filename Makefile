@@ -19,6 +19,7 @@ lint: setup
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/mypy benchmarks/grading.py
 
 test: lint
 	$(BIN)/s30 lint

@@ -54,6 +54,7 @@ from autograder.engine.inside.load import load  # noqa: E402
 from autograder.engine.inside.notebook import read_notebook  # noqa: E402
 from autograder.engine.judge.mistakes import Mistake, read_mistakes  # noqa: E402
 from course.base.project import Project  # noqa: E402
+from course.teach.folder import ClassFolder  # noqa: E402
 from course.teach.gradebook import register  # noqa: E402
 
 SLUG = "03_lstm_understanding"
@@ -287,7 +288,7 @@ def our_class(project: Project, folder: Path, count: int, *, whole: bool = False
     for student, texts, harmed in mixed(project, count):
         notebook = written(stub, texts)
         _hand_in(folder, student, SLUG, damaged(notebook) if harmed and not whole else notebook)
-    register(project, SLUG, folder)
+    register(project, SLUG, ClassFolder.of(project, folder))
 
 
 # The equivalent notebook for nbgrader's own autograder --------------------------------------------------------------
@@ -554,7 +555,7 @@ class Bench:
     def clicks(self, more: int = 20) -> tuple[float, float]:
         """CPU seconds of the first click on formgrader's button, and of each more, where the class's seed is known."""
         with self._class_of_one() as folder:
-            register(self.project, SLUG, folder)
+            register(self.project, SLUG, ClassFolder.of(self.project, folder))
 
             def server(clicks: int) -> float:
                 return self.meter.run(clicks, [sys.executable, "-c", CLICK, str(folder), str(clicks)], ROOT).cpu
@@ -600,7 +601,7 @@ class Bench:
         """CPU seconds of evaluating one submission."""
         with _folder() as folder:
             _hand_in(folder, "one", SLUG, written(_run_stub(self.project), texts))
-            register(self.project, SLUG, folder)
+            register(self.project, SLUG, ClassFolder.of(self.project, folder))
             return self.meter.run(1, [sys.executable, "-c", EVALUATE, str(folder), "1"], ROOT).cpu
 
 

@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from autograder.engine.assignment import Assignment, Exercise, with_needs
@@ -180,13 +181,18 @@ class Checker:
 def _clock(seconds: float) -> Iterator[Callable[[], None]]:
     """Yields what winds it up: after so many seconds it raises TimeUp, and again until somebody lets it pass.
 
-    A machine that is busy with other work is given more of them.
+    A machine that is busy with other work is given more of them. What is being imported is imported to its end: half of
+    a module would stay in the kernel, and fail whoever uses it later.
     """
     if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
         yield lambda: None
         return
 
-    def ring(*_: object) -> None:
+    def ring(_: int, frame: FrameType | None) -> None:
+        while frame:
+            if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
+                return  # it rings again
+            frame = frame.f_back
         raise TimeUp
 
     before = signal.signal(signal.SIGALRM, ring)

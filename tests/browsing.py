@@ -19,7 +19,7 @@ import pytest
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FLAGS = "--no-sandbox --disable-gpu --disable-background-networking --disable-quic --no-first-run --disable-sync"
-QUICK, SLOW = 20_000, 120_000  # milliseconds to wait: for what is drawn; for what starts a process or runs cells
+QUICK, SLOW = 60_000, 120_000  # milliseconds to wait: for what is drawn; for what starts a process or runs cells
 
 # The least contrast, as WCAG defines it, of a box and all in it with what lies behind
 CONTRAST = """box => {

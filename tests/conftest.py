@@ -23,6 +23,7 @@ import pytest
 from browsing import CHROMIUM, FLAGS, QUICK
 
 from autograder.engine.assignment import Assignment, read_exercises, with_needs
+from autograder.engine.border.runner import SINGLE
 from autograder.engine.inside.load import load
 from autograder.engine.inside.notebook import Cell, Code, read_notebook, runs_in_grading
 from autograder.engine.inside.observe import PUBLIC_SEED, load_grader, observe
@@ -43,7 +44,12 @@ SOLVED = "03"  # the assignment whose worked solution most notebooks here are ma
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Files go to the workers in the order of collection, not those with the most tests first."""
+    """Files go to the workers in the order of collection, not those with the most tests first.
+
+    Workers, and what they start, compute with one thread each: several times as many as there are cores would mostly
+    wait for each other.
+    """
+    os.environ |= {name: count for name, count in SINGLE.items() if name.endswith("_THREADS")}
     if hasattr(config.option, "loadscopereorder"):
         config.option.loadscopereorder = False
 

@@ -58,6 +58,19 @@ def test_an_endless_loop_is_stopped_with_the_graders_sentence(assignment, body):
     assert signal.getsignal(signal.SIGALRM) is before
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
     assert verdict(assignment, "g", names, seconds=0.3)[0].status == Status.BLOCKED
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="there is no timer here")
+def test_what_is_being_imported_when_time_is_up_is_imported_to_its_end(assignment, tmp_path, monkeypatch):
+    """As torch does at the first optimiser: half of it would fail everything that uses it later in this kernel."""
+    (tmp_path / "slow.py").write_text("import time, slow_too\ntime.sleep(0.6)\nfactor = 2\n")
+    (tmp_path / "slow_too.py").write_text("import slow\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr("course.check.slowness", lambda: 1.0)
+    names = kernel(*functions({"f": "import slow\n    while True: pass", "g": RIGHT}))
+    assert verdict(assignment, "f", names, seconds=0.2)[0].status == Status.TIMEOUT
+    names |= kernel(*functions({"f": "import slow, slow_too\n    return slow_too.slow.factor * x"}))
+    assert verdict(assignment, "f", names)[0].status == Status.PASSED
     assert verdict(assignment, "f", kernel(*functions({"f": RIGHT, "g": RIGHT})))[0].status == Status.PASSED
 
 

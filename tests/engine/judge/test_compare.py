@@ -559,6 +559,8 @@ SILENT = {
     "one_small_value_beside_a_large_one": (LARGE + np.where(LARGE[5] == LARGE, 4e-2, 0.0), LARGE),
     "small_values_beside_a_large_one": (np.where(LARGE == 1e6, LARGE, LARGE * 1.1), LARGE),
     "the_last_of_three": (with_wrong(np.s_[2]), RIGHT),
+    "two_of_six_rows": (with_wrong(np.s_[:2], SQUARE), SQUARE),
+    "square_by_chance": (np.ones((2, 2)), np.ones((3, 2))),
     "all_but_a_zero": (np.array([0.0, 5.0, 6.0, 7.0]), np.array([0.0, 1.0, 2.0, 3.0]) ** 2),
 }
 
@@ -566,6 +568,13 @@ SILENT = {
 @pytest.mark.parametrize(("got", "expected"), SILENT.values(), ids=SILENT)
 def test_a_pattern_that_most_wrong_values_fit_is_not_named(got, expected):
     assert said(got, expected) is None
+
+
+def test_a_block_of_rows_is_named_where_a_size_says_that_there_are_blocks():
+    weights = rng(3).standard_normal((3 * HIDDEN, 5))
+    assert "Only block 1 (counted from 0) of the 3 blocks along axis 0" in str(
+        said(with_wrong(np.s_[HIDDEN : 2 * HIDDEN], weights), weights)
+    )
 
 
 def test_values_in_the_place_of_each_other_are_named():

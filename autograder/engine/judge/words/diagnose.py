@@ -45,7 +45,8 @@ def patterns(difference: Difference, sizes: dict[str, int] | None = None) -> Pat
         else:
             found |= {"sign": _sign(got, expected), "factor": _factor(got, expected, sizes or {})}
             found["offset"] = _offset(got, expected)
-            found |= {str(text): text for rule in (_axes, _order, _blocks, _slices) if (text := rule(got, expected))}
+            found |= {str(text): text for rule in (_axes, _order) if (text := rule(got, expected))}
+            found |= {str(text): text for text in (_blocks(got, expected, sizes or {}), _slices(got, expected)) if text}
     elif difference.kind == "values" and got.shape == expected.shape:
         found["offset"] = _integers(got, expected)
     return {name: text for name, text in found.items() if text}
@@ -209,7 +210,7 @@ def _shape(got: np.ndarray, expected: np.ndarray) -> str | None:
     if got.ndim < expected.ndim and _subsequence(got.shape, expected.shape):
         return "An axis is missing: was one summed, or indexed, that should be kept?"
     square = got.ndim == 2 and got.shape[0] == got.shape[1] > 1
-    if square and (expected.shape * 2 == got.shape or (expected.ndim == 2 and expected.shape[0] != expected.shape[1])):
+    if square and (expected.shape * 2 == got.shape or (expected.ndim == 2 and expected.shape[0] == got.shape[0])):
         return "A square result: broadcasting of (N,) against (N, 1), or an axis that is not summed? Print the shapes."
     if got.ndim > expected.ndim and _subsequence(expected.shape, got.shape):
         return "There is an axis too many: is a sum or a mean over it missing?"
@@ -332,11 +333,13 @@ def _order(got: np.ndarray, expected: np.ndarray) -> str | None:
     return None
 
 
-def _blocks(got: np.ndarray, expected: np.ndarray) -> str | None:
-    """One gate's block wrong."""
+def _blocks(got: np.ndarray, expected: np.ndarray, sizes: dict[str, int]) -> str | None:
+    """One gate's block wrong. Examples, atoms or steps have no blocks: gates lie along the last axis, or by name."""
     for axis, order in _in_blocks(got, expected):
         wrong = [i for i, place in enumerate(order) if place != i]
-        if len(order) > 2 and len(wrong) == 1:
+        length = got.shape[axis]
+        named = length // len(order) in sizes.values() and length not in sizes.values()
+        if len(order) > 2 and len(wrong) == 1 and (axis == got.ndim - 1 or named):
             return f"Only block {wrong[0]} (counted from 0) of the {len(order)} blocks along axis {axis} is wrong."
     return None
 
