@@ -76,7 +76,8 @@ def _mistakes(bench: Bench, mistakes: list[Mistake], found: dict[str, Measured],
         found[mistake.exercise].mistakes[mistake.name] = ""  # in the order of the file
         patience = bench.patience([mistake.exercise], bench.seeds)
         source = mistake.source(bench.definition(mistake.exercise).cell.source)
-        trials[which] = Trial([mistake.exercise], bench.seeds, patience, {mistake.exercise: source})
+        others = bench.seeds[1:]  # at the public one all is looked at, for its hint
+        trials[which] = Trial([mistake.exercise], bench.seeds, patience, {mistake.exercise: source}, stop=others)
     for (name, mistaken), trial, seen in bench.run(trials):
         verdict = bench.verdict(name, trial, seen)
         word = OK
@@ -126,7 +127,7 @@ def _mutants(bench: Bench, master: Code, alternatives: Alternatives, found: dict
         trials = {}
         for name, mutant in alive:
             source = {name: _in_its_cell(bench, name, mutant.source)}
-            trials[name, mutant] = Trial([name], (seed,), bench.patience([name], [seed]), source, stop=True)
+            trials[name, mutant] = Trial([name], (seed,), bench.patience([name], [seed]), source, stop=(seed,))
         alive = {which for which, _, seen in bench.run(trials) if bench.keeps(which[0], seen, seed)}
     faults = []
     for name, listed in made.items():

@@ -40,7 +40,7 @@ class Trial:
         seconds: of wall time that all of it may take.
         sources: exercise → text that stands in place of its cell.
         change: what is done to the names of the notebook besides.
-        stop: end at the first exception.
+        stop: those of the seeds at which the first wrong case is the last, for whether it fails is all that is asked.
     """
 
     exercises: Collection[str]
@@ -48,7 +48,7 @@ class Trial:
     seconds: float
     sources: Mapping[str, str] = field(default_factory=dict)
     change: Change | None = None
-    stop: bool = False
+    stop: Collection[int] = ()
 
 
 @dataclass
@@ -146,8 +146,17 @@ class Bench:
         for one in observe(probes, [name], seed, self.loaded, forbids=forbids, before=begin):
             seen.records[one.record.id, seed] = one.record
             seen.seconds[one.record.id] = time.monotonic() - since
-            if trial.stop and one.record.raised:
-                raise _Stop
+            if seed in trial.stop and self._fails(name, one.record):
+                break
+
+    def _fails(self, name: str, record: Record) -> bool:
+        """Whether a single case fails, where all others of its seed yield what the reference does."""
+        where = record.id, record.seed
+        right = self.reference.records.get(where)
+        if right is None or (record.seen, record.raised, record.touched) == (right.seen, right.raised, right.touched):
+            return False
+        records = {place: r for place, r in self.reference.records.items() if place[1] == record.seed}
+        return not self.keeps(name, Outcome(records | {where: record}), record.seed)
 
     @property
     def _fast(self) -> list[Probe]:

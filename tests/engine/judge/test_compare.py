@@ -519,7 +519,7 @@ EXPLAINED = {
     "one_axis_too_many": (RIGHT, RIGHT.sum(axis=1), "axis too many"),
     "keepdims": (RIGHT[:, 0, :1], RIGHT[:, 0, 0], "keepdims"),
     "axis_of_one_missing": (RIGHT[:, 0, 0], RIGHT[:, 0, :1], "keepdims"),
-    "broadcast_to_a_square": (RIGHT[:, 0, :1] + RIGHT[:, 0, 0], RIGHT[:, 0, :2], "broadcasting"),
+    "broadcast_to_a_square": (RIGHT[:, 0, :1] + RIGHT[:, 0, 0], RIGHT[:, 0, :1], "broadcasting"),
     "nan": (np.where(RIGHT > 1, math.nan, RIGHT), RIGHT, "NaN"),
     "inf": (np.where(RIGHT > 1, math.inf, RIGHT), RIGHT, "inf"),
     "integers_off_by_one": (np.arange(1, 6), np.arange(5), "off by +1"),
@@ -560,7 +560,8 @@ SILENT = {
     "small_values_beside_a_large_one": (np.where(LARGE == 1e6, LARGE, LARGE * 1.1), LARGE),
     "the_last_of_three": (with_wrong(np.s_[2]), RIGHT),
     "two_of_six_rows": (with_wrong(np.s_[:2], SQUARE), SQUARE),
-    "square_by_chance": (np.ones((2, 2)), np.ones((3, 2))),
+    "fewer_rows_that_make_a_square": (np.ones((2, 2)), np.ones((3, 2))),
+    "more_columns_that_make_a_square": (np.ones((4, 4)), np.ones((4, 3))),
     "all_but_a_zero": (np.array([0.0, 5.0, 6.0, 7.0]), np.array([0.0, 1.0, 2.0, 3.0]) ** 2),
 }
 
@@ -590,9 +591,9 @@ def test_masks_of_numbers_in_the_place_of_masks_of_truths_are_compared_without_a
     assert swapped(found) is None
 
 
-def test_a_square_is_told_where_the_other_shape_is_not_square():
-    assert said(np.ones((5, 5)), np.ones((3, 3))) != said(np.ones((5, 5)), np.ones((5, 3)))
-    assert "A square result" in str(said(np.ones((5, 5)), np.ones((5, 3))))
+def test_a_square_is_told_where_a_vector_is_expected():
+    assert said(np.ones((5, 5)), np.ones((3, 3))) is None
+    assert "A square result" in str(said(np.ones((5, 5)), np.ones(5)))
 
 
 def test_all_sizes_that_explain_a_factor_are_named():
