@@ -18,7 +18,9 @@ from course.base.fingerprints import fingerprint
 from course.base.project import Project
 from course.make.audit import Audit, Measured, audit, details, is_current, read
 from course.make.audit.alternatives import read_alternatives
+from course.make.audit.measure import BOTH
 from course.make.audit.mutants import mutants
+from course.make.audit.trials import Bench, Trial
 
 SLUG = "42_tiny"
 
@@ -318,6 +320,23 @@ def test_what_was_not_compiled_is_not_audited(sound, sound_run):
             audit(sound, SLUG)
     finally:
         path.write_bytes(before)
+
+
+def test_where_it_is_asked_only_whether_something_fails_the_first_wrong_case_is_the_last(sound):
+    bench, seeds = Bench(sound.assignment(SLUG), BOTH), BOTH
+    wrong = "def gate_forward(x, w):\n    return x * (np.tanh(w) if len(x.T) > 1 else w), (x, w)"
+    right = "def gate_forward(x, w):\n    return np.tanh(w) * x, (x, w)"
+    trials = {
+        "wrong": Trial(["gate_forward"], seeds, 60, {"gate_forward": wrong}, stop=seeds[1:]),
+        "right": Trial(["gate_forward"], seeds, 60, {"gate_forward": right}, stop=seeds),
+    }
+    seen = {label: outcome for label, _, outcome in bench.run(trials)}
+    ran = {label: [(seed, case) for (_, _, case), seed in outcome.records] for label, outcome in seen.items()}
+    assert ran == {
+        "wrong": [(seeds[0], 0), (seeds[0], 1), (seeds[1], 0)],
+        "right": [(s, c) for s in seeds for c in (0, 1)],
+    }
+    assert [bench.keeps("gate_forward", seen[label], seeds[1]) for label in trials] == [False, True]
 
 
 # Unsound graders -----------------------------------------------------------------------------------------------------

@@ -33,6 +33,7 @@ def patterns(difference: Difference, sizes: dict[str, int] | None = None) -> Pat
     got, expected = difference.got, difference.expected
     if got is None or expected is None:
         return {}
+    sizes = sizes or {}
     found: dict[str, str | None] = {}
     if difference.kind == "shape":
         found["shape"] = _shape(got, expected)
@@ -43,10 +44,10 @@ def patterns(difference: Difference, sizes: dict[str, int] | None = None) -> Pat
         if _close(got, expected):  # what is right is close enough to all that follows
             found["precision"] = _precision(got, expected)
         else:
-            found |= {"sign": _sign(got, expected), "factor": _factor(got, expected, sizes or {})}
+            found |= {"sign": _sign(got, expected), "factor": _factor(got, expected, sizes)}
             found["offset"] = _offset(got, expected)
-            found |= {str(text): text for rule in (_axes, _order) if (text := rule(got, expected))}
-            found |= {str(text): text for text in (_blocks(got, expected, sizes or {}), _slices(got, expected)) if text}
+            texts = _axes(got, expected), _order(got, expected), _blocks(got, expected, sizes), _slices(got, expected)
+            found |= {text: text for text in texts if text}
     elif difference.kind == "values" and got.shape == expected.shape:
         found["offset"] = _integers(got, expected)
     return {name: text for name, text in found.items() if text}
