@@ -218,7 +218,7 @@ class Further:
             names = sorted(set(colours))
             colours = [(names.index(colour),) for colour in colours]
         kinds = list(dict.fromkeys(colours))
-        return [100 - kinds.index(colour) for colour in colours]
+        return [len(kinds) - kinds.index(colour) for colour in colours]
 
     def mpnn_backward(dy, cache):
         """Recursion over the rounds."""
