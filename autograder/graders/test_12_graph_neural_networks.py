@@ -596,8 +596,9 @@ def readout_gradients_of_any_size(impl, rng, size):
 
 @probe("readout_backward", cases=[(1e4,)])
 def gradients_of_far_out_gates(impl, rng, size):
-    """Some gates are exactly 0 or 1."""
+    """Some gates are exactly 0, others 1: the second output's are the first's, turned round."""
     h, h0, graph, G, Wi, bi, Wj, bj = draw_readout(rng, 5, 2, 1, 2, 2)
+    Wi[1], bi[1] = -Wi[0], -bi[0]
     dy = normal(rng, G, 2)
     _, cache = impl.readout_forward(h, h0, graph, G, size * Wi, size * bi, Wj, bj)
     dh, dh0, _, dbi, dWj, _ = impl.readout_backward(dy, cache)
