@@ -303,6 +303,7 @@ def done_of(project: Project, *words: str, **environment: str) -> str:
     path = os.pathsep.join([str(project.root), *filter(None, [environment.pop("PYTHONPATH", "")])])
     command = [sys.executable, "-m", "pytest", "autograder/", *words]
     variables = {**os.environ, "PYTHONPATH": path, **environment}
+    variables.pop("PYTEST_ADDOPTS", None)  # of the tests themselves
     done = subprocess.run(command, cwd=project.root, capture_output=True, text=True, env=variables)
     return done.stdout.strip().rsplit("\n", 1)[0].strip()
 

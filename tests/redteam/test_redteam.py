@@ -11,7 +11,11 @@ pytestmark = needs_sandbox
 
 TOGETHER = {name: item for name, item in CORPUS.items() if not item.alone}
 ALONE = {name: item for name, item in CORPUS.items() if item.alone}
-FULL_POINTS = {n: 0.0 if n in ours().target.torch else p for n, p in ours().target.points.items()}
+
+
+def full_points() -> dict[str, float]:
+    """What the honest have: everything but what needs torch."""
+    return {n: 0.0 if n in ours().target.torch else p for n, p in ours().target.points.items()}
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +36,7 @@ def test_the_batch_goes_to_its_end(graded):
 
 @pytest.mark.parametrize("name", HONEST)
 def test_the_honest_have_their_points(name, graded):
-    assert graded.seen[name].scores == FULL_POINTS
+    assert graded.seen[name].scores == full_points()
 
 
 @pytest.mark.parametrize("name", TOGETHER)
@@ -53,5 +57,5 @@ def test_what_might_end_a_batch_does_not(name, at_once):
     item = CORPUS[name]
     aftermath = at_once if at_once.finished else grade_corpus(ours(), [item], seconds=120)
     assert aftermath.finished, aftermath.run.said[-3000:]
-    assert [aftermath.seen[honest].scores for honest in HONEST] == [FULL_POINTS] * len(HONEST)
+    assert [aftermath.seen[honest].scores for honest in HONEST] == [full_points()] * len(HONEST)
     assert problems(ours().target, item, solved_by(ours(), item), aftermath.seen[name]) == [], item.description

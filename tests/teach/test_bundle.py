@@ -1,6 +1,7 @@
 """What students receive works without the rest, and nothing in it holds an answer."""
 
 import ast
+import itertools
 import json
 import os
 import re
@@ -82,15 +83,20 @@ def cell_text(path: Path) -> str:
 
 
 def standing_in(text: str, lines: Iterable[str]) -> list[str]:
-    """The lines that stand somewhere in a text. First by their words: thousands of lines go through each file."""
-    words = set(re.findall(r"\w+", text))
-    return [line for line in lines if inner_words(line) <= words and line in text]
+    """The lines that stand somewhere in a text. First by pairs of words: thousands of lines go through each file."""
+    words = re.findall(r"\w+", text)
+    known = {*words, *itertools.pairwise(words)}
+    return [line for line in lines if inner_pairs(line) <= known and line in text]
 
 
 @cache
-def inner_words(line: str) -> frozenset[str]:
-    """The words of a line that are whole words wherever the line stands: all that have something on either side."""
-    return frozenset(re.findall(r"(?<=\W)\w+(?=\W)", line))
+def inner_pairs(line: str) -> frozenset[str | tuple[str, str]]:
+    """Neighbours among a line's words, which are neighbours wherever the line stands, or its only word.
+
+    Of the words that have something on either side: others may be part of longer ones there.
+    """
+    words = re.findall(r"(?<=\W)\w+(?=\W)", line)
+    return frozenset(itertools.pairwise(words) if len(words) > 1 else words)
 
 
 @cache
