@@ -56,8 +56,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """One more than there are cores: a third of the time of the tests is waiting for limits, browsers and servers."""
-    return cores() + 1
+    """Two more than there are cores: most of the time of the tests is waiting for limits, browsers and servers."""
+    return cores() + 2
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
