@@ -1,5 +1,7 @@
 """Probes of 01: automata, forwards and back, entropies, a blurred picture, diffusion and its adjoint; learned laws."""
 
+import contextlib
+
 import numpy as np
 
 from autograder.engine.probes import agree, fill, named, observe, probe, shapes, slope
@@ -13,6 +15,12 @@ def cells(rng, *shape, share=0.5):
 def own(result, *given):
     """Whether a result is an array with memory of its own."""
     return isinstance(result, np.ndarray) and not any(np.shares_memory(result, array) for array in given)
+
+
+def written_over(result):
+    """Write into a result, as whoever called for it may; the next one is to be right all the same."""
+    with contextlib.suppress(TypeError, ValueError):
+        result[...] = 3
 
 
 # Elementary automata ------------------------------------------------------------------------------------------------
@@ -70,6 +78,13 @@ def rules_and_steps_in_turn(impl, rng):
     for k, (rule, steps) in enumerate([(rules[0], 3), (rules[1], 3), (rules[0], 5), (rules[2], 2), (rules[0], 3)]):
         yield f"history of call {k}", impl.eca_run(state, rule, steps)
     yield "history of the reverse", impl.eca_run(state[::-1], rules[0], 3)
+
+
+@probe("eca_run")
+def a_history_belongs_to_the_caller(impl, rng):
+    state, rule = cells(rng, 9), int(rng.integers(1, 255))
+    written_over(impl.eca_run(state, rule, 3))
+    yield "history, the first one written over", impl.eca_run(state, rule, 3)
 
 
 # Entropy of blocks --------------------------------------------------------------------------------------------------
@@ -236,6 +251,13 @@ def many_turns(impl, rng, H, W, T, backwards):
     yield "plane", impl.margolus_run(grid, turns, backwards)
 
 
+@probe("margolus_run", cases=[False, True], part="backwards")
+def a_plane_belongs_to_the_caller(impl, rng, backwards):
+    grid, turns = draw_plane(rng, 4, 6, 3)
+    written_over(impl.margolus_run(grid, turns, backwards))
+    yield "plane, the first one written over", impl.margolus_run(grid, turns, backwards)
+
+
 # A blurred picture --------------------------------------------------------------------------------------------------
 
 
@@ -269,8 +291,8 @@ def measured(cases):
 
 
 @probe("coarse_measures", cases=measured([()]), part="measure")
-def two_blocks_by_hand(impl, rng, measure):
-    grid = np.array([[1, 1, 0, 1], [1, 0, 0, 0]], dtype=np.uint8)
+def four_blocks_by_hand(impl, rng, measure):
+    grid = np.array([[1, 1, 0, 1], [1, 0, 0, 0], [0, 1, 1, 1], [0, 0, 1, 1]], dtype=np.uint8)
     for levels in (3, 4):
         yield from looked_at(impl.coarse_measures(grid, 2, levels), measure, f", L = {levels}")
 
@@ -378,6 +400,15 @@ def many_eyes_in_turn(impl, rng, measure):
         yield from looked_at(impl.coarse_measures(grid, c, levels), measure, f" of call {k}")
 
 
+@probe("coarse_measures", cases=measured([()]), part="measure")
+def the_same_cells_in_another_shape(impl, rng, measure):
+    grid = cells(rng, 8, 16)
+    (_, picture), *_ = named("picture bits size", impl.coarse_measures(grid, 4, 5))
+    written_over(picture)
+    yield from looked_at(impl.coarse_measures(grid.reshape(16, 8), 4, 5), measure, " of 16 × 8")
+    yield from looked_at(impl.coarse_measures(grid, 4, 5), measure, ", the first one written over")
+
+
 # Diffusion ----------------------------------------------------------------------------------------------------------
 
 DIFFUSIONS = [  # H, W, rate, steps
@@ -436,6 +467,14 @@ def rates_and_steps_in_turn(impl, rng, H, W):
     u, (first, second) = rng.standard_normal((H, W)), rng.uniform(0.05, 0.25, size=2).tolist()
     for k, (rate, steps) in enumerate([(first, 2), (second, 2), (first, 3), (first, 0), (second, 1), (first, 2)]):
         yield f"y of call {k}", impl.diffuse_forward(u, rate, steps)[0]
+
+
+@probe("diffuse_forward", cases=[(2, 6)])
+def the_same_densities_in_another_shape(impl, rng, H, W):
+    u = rng.standard_normal((H, W))
+    written_over(impl.diffuse_forward(u, 0.2, 3)[0])
+    yield f"y of {W} × {H}", impl.diffuse_forward(u.reshape(W, H), 0.2, 3)[0]
+    yield "y, the first one written over", impl.diffuse_forward(u, 0.2, 3)[0]
 
 
 @probe("diffuse_forward", cases=[(40, 30, 0.25, 50), (3, 90, 0.1, 80)])
@@ -568,6 +607,14 @@ def the_same_sum_in_turn(impl, rng, H, W):
     second[-1, -1] = 1
     for k, u in enumerate((first, second, first)):
         yield from named(f"bits_{k} gradient_{k}", impl.spread_entropy(u))
+
+
+@probe("spread_entropy", cases=[(2, 3)])
+def the_same_places_in_another_shape(impl, rng, H, W):
+    u = rng.uniform(0.5, 2.0, size=(H, W))
+    written_over(impl.spread_entropy(u)[1])
+    yield f"gradient of {W} × {H}", impl.spread_entropy(u.reshape(W, H))[1]
+    yield "gradient, the first one written over", impl.spread_entropy(u)[1]
 
 
 @probe("spread_entropy", cases=[(60, 40)])
